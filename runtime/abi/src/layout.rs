@@ -1,0 +1,26 @@
+//! The guest's physical address space: a device tree tells the kernel, this tells everyone else.
+
+/// Where RAM starts on riscv64 (as on QEMU's `virt`).
+pub const RAM_BASE: u64 = 0x8000_0000;
+/// A riscv64 kernel `Image` is loaded this far into RAM (2 MiB: *Documentation/arch/riscv/boot-image-header.rst*).
+pub const KERNEL_OFFSET: u64 = 0x20_0000;
+/// Platform-level interrupt controller; 64 MiB are reserved for it.
+pub const PLIC_BASE: u64 = 0x0c00_0000;
+/// Size of the PLIC's register window in bytes.
+pub const PLIC_SIZE: u64 = 0x400_0000;
+/// The first virtio-mmio device; device `n` is at `VIRTIO_BASE + n * VIRTIO_STRIDE`.
+pub const VIRTIO_BASE: u64 = 0x1000_0000;
+/// Distance between two virtio-mmio devices, and the size of each one's window, in bytes.
+pub const VIRTIO_STRIDE: u64 = 0x1000;
+/// Number of virtio-mmio windows. Device `n` raises PLIC source `VIRTIO_IRQ_BASE + n`.
+pub const VIRTIO_SLOTS: usize = 16;
+/// PLIC source of virtio device 0.
+pub const VIRTIO_IRQ_BASE: u32 = 1;
+/// Where the root file system (virtio-pmem) is mapped: a 128 MiB section boundary beyond any possible RAM.
+pub const PMEM_BASE: u64 = 0x2_0000_0000;
+/// Alignment of the RAM and the pmem size in bytes (a sub-section of the kernel's memory map).
+pub const PMEM_ALIGN: u64 = 0x20_0000;
+/// Guest page size in bytes.
+pub const PAGE_SIZE: u64 = 4096;
+/// Frequency of the `time` CSR in Hz: one tick is 100 ns.
+pub const TIMEBASE_HZ: u64 = 10_000_000;

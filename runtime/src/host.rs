@@ -1,0 +1,90 @@
+//! What the machine needs from the world outside: clocks, entropy, the three standard streams, sleep.
+//!
+//! One implementation per operating environment lives in [`crate::sys`]; tests bring their own.
+
+use forelift_abi::control::WindowSize;
+
+/// An output stream of the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// File descriptor 1.
+    Stdout,
+    /// File descriptor 2.
+    Stderr,
+}
+
+/// What a read of standard input gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// This many bytes, at least one.
+    Data(usize),
+    /// Nothing yet.
+    WouldBlock,
+    /// The end; every later read gives this again.
+    Eof,
+}
+
+/// What a write to an output stream did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Took this many bytes, at least one.
+    Bytes(usize),
+    /// The stream is full: try again after [`Host::wait`] with interest in it.
+    WouldBlock,
+    /// Nobody reads the stream any more.
+    Closed,
+}
+
+/// Something that happened to the emulator's process and that concerns the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostEvent {
+    /// A signal (Linux number) for the container's command.
+    Signal(u8),
+    /// The host asks the container to stop in its own way (its stop signal).
+    Stop,
+    /// The terminal changed its size.
+    WindowSize(WindowSize),
+}
+
+/// What [`Host::wait`] shall return early for. Events always end a wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interest {
+    /// Standard input has data or is at its end.
+    pub stdin: bool,
+    /// Standard output can take data.
+    pub stdout: bool,
+    /// Standard error can take data.
+    pub stderr: bool,
+}
+
+/// How the standard streams are connected on the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terminal {
+    /// Standard input and output are a terminal: give the container a pseudo-terminal.
+    pub is_tty: bool,
+    /// Its size, when the host can tell.
+    pub size: Option<WindowSize>,
+    /// The host's terminal is raw: the guest's has to echo.
+    pub raw: bool,
+}
+
+/// The outside world. No method but [`Host::wait`] may block, unless the environment has no other way.
+pub trait Host {
+    /// Nanoseconds of a clock that never goes back.
+    fn monotonic_ns(&mut self) -> u64;
+    /// Nanoseconds since 1970-01-01T00:00Z.
+    fn realtime_ns(&mut self) -> u64;
+    /// Fills `buf` with entropy.
+    fn random(&mut self, buf: &mut [u8]);
+    /// Reads standard input.
+    fn read_stdin(&mut self, buf: &mut [u8]) -> Read;
+    /// Writes to an output stream; `buf` is not empty.
+    fn write(&mut self, stream: Stream, buf: &[u8]) -> Written;
+    /// The next event, if there is one.
+    fn event(&mut self) -> Option<HostEvent>;
+    /// How the standard streams are connected.
+    fn terminal(&mut self) -> Terminal;
+    /// Sleeps until `timeout_ns` from now have passed (`None`: for ever), or until something of `interest` or an event is
+    /// there. May return early for no reason.
+    fn wait(&mut self, timeout_ns: Option<u64>, interest: Interest);
+}
