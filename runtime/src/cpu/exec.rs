@@ -1,0 +1,676 @@
+//! The interpreter: one switch over predecoded entries.
+//!
+//! The loop keeps four things in locals: the entry, the branch that led to it (for linking), the virtual address of the page it runs in, and
+//! the budget. Everything else is in [`Hart`]. Only taken branches and block ends touch the budget, so an interrupt is
+//! taken at one of those; exceptions are precise at any entry, since an entry knows its offset and its count.
+//!
+//! What is rare (TLB misses, CSRs, system instructions) is called and never inlined: the switch is one huge function, and every
+//! inlined slow path would cost the hot ones registers.
+
+use super::entry::{Entry, Kind};
+use super::mmu::{Access, Exception};
+use super::predecode::Block;
+use super::state::{Hart, ITLB_ENTRIES, ItlbEntry, Privilege, TLB_ENTRIES, TlbEntry, hart_ptr};
+use super::{Context, Exit};
+
+/// Runs until `budget` instructions have retired or the machine has to act.
+pub(crate) fn run(cx: &mut Context<'_>, budget: u64) -> Exit {
+    let mut left = budget.min(i64::MAX as u64) as i64;
+    // Instructions retired are `end - left`.
+    let end = cx.hart.instret.wrapping_add(left as u64);
+    loop {
+        let exit = if left <= 0 { Some(Exit::Budget) } else { step(cx, end, &mut left) };
+        cx.hart.instret = end.wrapping_sub(left as u64);
+        if let Some(exit) = exit {
+            return exit;
+        }
+    }
+}
+
+/// Takes a pending interrupt, finds the code at `pc` and runs it.
+fn step(cx: &mut Context<'_>, end: u64, left: &mut i64) -> Option<Exit> {
+    cx.take_interrupt();
+    let mut straddling = [Entry::UNLINKED; 2];
+    let pc = cx.hart.pc;
+    let found = cx.find_block(pc).and_then(|found| match found {
+        Some(found) => Ok(found),
+        None => {
+            straddling = cx.straddling(pc)?;
+            Ok((straddling.as_ptr(), NO_PAGE))
+        }
+    });
+    match found {
+        // SAFETY: `entry` points into the arena or to `straddling`; both outlive the call.
+        Ok((entry, page)) => unsafe { interpret(cx, entry, page, end, left) },
+        Err(e) => cx.raise(e),
+    }
+}
+
+/// Stands for the page index of code that is not in the cache.
+const NO_PAGE: u32 = u32::MAX;
+
+impl Context<'_> {
+    /// The block at virtual address `pc` and its page; `None` when the instruction straddles pages.
+    fn find_block(&mut self, pc: u64) -> Result<Option<(*const Entry, u32)>, Exception> {
+        let page = self.find_page(pc)?;
+        let mut emptied = false;
+        Ok(match self.block(page, (pc & 0xfff) as u16, &mut emptied) {
+            // SAFETY: `block` gives an index inside the arena. After emptying, the one page there has index 0.
+            Block::At(index) => {
+                Some((unsafe { self.cache.arena().add(index as usize) }, if emptied { 0 } else { page }))
+            }
+            Block::Straddles => None,
+        })
+    }
+
+    #[inline]
+    fn find_page(&mut self, pc: u64) -> Result<u32, Exception> {
+        let known = &self.hart.itlb[self.hart.privilege as usize][(pc >> 12) as usize % ITLB_ENTRIES];
+        if known.tag == pc & !0xfff { Ok(known.page) } else { self.code_page(pc) }
+    }
+}
+
+/// What a called slow path asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// Go on with the next entry.
+    Next,
+    /// Start over at `hart.pc`.
+    Redispatch,
+    /// Leave with `hart.exit`.
+    Exit(Exit),
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn slow_load(cx: *mut Context<'_>, va: u64, size: usize) -> bool {
+    // SAFETY: the interpreter's own context.
+    let cx = unsafe { &mut *cx };
+    match cx.load(va, size) {
+        Ok(value) => {
+            cx.hart.slow_value = value;
+            true
+        }
+        Err(e) => {
+            cx.hart.slow_exception = (e.cause, e.value);
+            false
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn slow_store(cx: *mut Context<'_>, va: u64, size: usize, value: u64) -> bool {
+    // SAFETY: the interpreter's own context.
+    let cx = unsafe { &mut *cx };
+    match cx.store(va, size, value) {
+        Ok(()) => true,
+        Err(e) => {
+            cx.hart.slow_exception = (e.cause, e.value);
+            false
+        }
+    }
+}
+
+/// Finds the target of the branch `from` and links the two if both are in one page.
+/// Null, with `hart.pc` set, when the dispatcher has to find it.
+#[cold]
+#[inline(never)]
+unsafe fn link(cx: *mut Context<'_>, from: *const Entry) -> *const Entry {
+    // SAFETY: the interpreter's own context; `from` is the entry it has just left.
+    let (cx, offset) = unsafe { (&mut *cx, (*from).imm) };
+    cx.hart.pc = cx.hart.page_va.wrapping_add(offset as i64 as u64);
+    let page = cx.hart.page;
+    if !(0..0x1000).contains(&offset) || page == NO_PAGE {
+        return core::ptr::null();
+    }
+    let mut emptied = false;
+    let Block::At(index) = cx.block(page, offset as u16, &mut emptied) else {
+        return core::ptr::null();
+    };
+    if emptied {
+        cx.hart.page = 0;
+    } else {
+        // SAFETY: code in the cache lies in the arena (only straddling code does not, and its page is NO_PAGE).
+        let branch = unsafe { from.offset_from_unsigned(cx.cache.arena()) };
+        cx.cache.link(branch as u32, index);
+    }
+    // SAFETY: `block` gives an index inside the arena.
+    unsafe { cx.cache.arena().add(index as usize) }
+}
+
+#[inline(never)]
+unsafe fn system(cx: *mut Context<'_>, e: &Entry, pc: u64) -> Then {
+    // SAFETY: the interpreter's own context.
+    let cx = unsafe { &mut *cx };
+    cx.hart.pc = pc;
+    let exit = match e.op {
+        Kind::Csr => match cx.csr(e) {
+            Ok(false) => return Then::Next,
+            Ok(true) => {
+                cx.hart.pc = pc + 4;
+                return Then::Redispatch;
+            }
+            Err(e) => cx.raise(e),
+        },
+        Kind::FenceI => {
+            cx.hart.pc = pc + u64::from(e.rd);
+            None
+        }
+        Kind::Ecall => cx.ecall(),
+        Kind::Ebreak => cx.raise(Exception { cause: 3, value: pc }),
+        Kind::Sret | Kind::Wfi | Kind::SfenceVma if cx.hart.privilege == Privilege::User => {
+            cx.raise(Exception { cause: 2, value: u64::from(e.target) })
+        }
+        Kind::Sret => {
+            cx.sret();
+            None
+        }
+        Kind::Wfi => {
+            cx.hart.pc = pc + 4;
+            (!cx.hart.wakes()).then_some(Exit::Wfi)
+        }
+        Kind::SfenceVma => {
+            cx.sfence_vma(e);
+            cx.hart.pc = pc + 4;
+            None
+        }
+        _ => cx.raise(Exception { cause: 2, value: u64::from(e.target) }),
+    };
+    match exit {
+        Some(exit) => Then::Exit(exit),
+        None => Then::Redispatch,
+    }
+}
+
+#[inline(never)]
+unsafe fn atomic(cx: *mut Context<'_>, e: &Entry) -> bool {
+    // SAFETY: the interpreter's own context.
+    let cx = unsafe { &mut *cx };
+    match cx.atomic(e) {
+        Ok(()) => true,
+        Err(e) => {
+            cx.hart.slow_exception = (e.cause, e.value);
+            false
+        }
+    }
+}
+
+#[inline(never)]
+unsafe fn float(cx: *mut Context<'_>, e: &Entry) -> bool {
+    // SAFETY: the interpreter's own context.
+    let cx = unsafe { &mut *cx };
+    match cx.float(e) {
+        Ok(()) => true,
+        Err(e) => {
+            cx.hart.slow_exception = (e.cause, e.value);
+            false
+        }
+    }
+}
+
+/// Whether floating-point instructions run; makes the state dirty.
+#[cold]
+#[inline(never)]
+unsafe fn float_enable(cx: *mut Context<'_>, e: &Entry) -> bool {
+    // SAFETY: the interpreter's own context.
+    let cx = unsafe { &mut *cx };
+    if cx.hart.fs == 0 {
+        cx.hart.slow_exception = (2, u64::from(e.target));
+        return false;
+    }
+    cx.hart.fs = 3;
+    true
+}
+
+/// # Safety
+/// `p` points to a decoded block of `page` that `hart.pc` maps to, or to a straddling one (then `page` is [`NO_PAGE`]).
+#[allow(clippy::too_many_lines, reason = "the one giant match over the opcode space")]
+#[allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "one contract for all of them: see # Safety and `Entry`"
+)]
+unsafe fn interpret(
+    cx: &mut Context<'_>,
+    mut p: *const Entry,
+    page: u32,
+    end: u64,
+    left_out: &mut i64,
+) -> Option<Exit> {
+    let h: *mut Hart = hart_ptr(cx.hart);
+    let arena = cx.cache.arena();
+    let cx: *mut Context<'_> = cx;
+    let mut from = p;
+    let mut left = *left_out;
+    unsafe {
+        (*h).page = page;
+        (*h).page_va = (*h).pc & !0xfff;
+        let itlb: *const ItlbEntry = (&raw const (*h).itlb[(*h).privilege as usize]).cast();
+        let mut tlb: *const TlbEntry = (&raw const (*h).tlb[(*h).tlb_index()]).cast();
+
+        macro_rules! rx {
+            ($at:expr) => {
+                *(&raw const (*h).x).cast::<u8>().add($at as usize).cast::<u64>()
+            };
+        }
+        macro_rules! wx {
+            ($at:expr, $value:expr) => {
+                *(&raw mut (*h).x).cast::<u8>().add($at as usize).cast::<u64>() = $value
+            };
+        }
+        macro_rules! rf {
+            ($at:expr) => {
+                *(&raw const (*h).f).cast::<u8>().add($at as usize).cast::<u64>()
+            };
+        }
+        macro_rules! wf {
+            ($at:expr, $value:expr) => {
+                *(&raw mut (*h).f).cast::<u8>().add($at as usize).cast::<u64>() = $value
+            };
+        }
+        // Leaves for the dispatcher; hart.pc is set.
+        macro_rules! leave {
+            ($exit:expr) => {{
+                *left_out = left;
+                return $exit;
+            }};
+        }
+        // The slow path left an exception behind.
+        macro_rules! fault {
+            ($e:expr) => {{
+                left -= i64::from($e.count);
+                (*h).pc = (*h).page_va + u64::from($e.offset);
+                let (cause, value) = (*h).slow_exception;
+                leave!((*cx).raise(Exception { cause, value }))
+            }};
+        }
+        macro_rules! next {
+            () => {
+                p = p.add(1)
+            };
+        }
+        macro_rules! alu {
+            ($e:ident, $value:expr) => {{
+                let value: u64 = $value;
+                wx!($e.rd, value);
+                next!();
+            }};
+        }
+        macro_rules! imm {
+            ($e:ident) => {
+                i64::from($e.imm) as u64
+            };
+        }
+        macro_rules! rs2 {
+            ($e:ident) => {
+                rx!($e.imm as u8)
+            };
+        }
+        // Goes to a branch's target. `from` lets an unlinked target be found.
+        macro_rules! take {
+            ($e:ident) => {{
+                left -= i64::from($e.count);
+                if left <= 0 {
+                    (*h).pc = (*h).page_va.wrapping_add(imm!($e));
+                    leave!(None);
+                }
+                from = p;
+                p = arena.add($e.target as usize);
+            }};
+        }
+        macro_rules! branch {
+            ($e:ident, $condition:expr) => {
+                if $condition { take!($e) } else { next!() }
+            };
+        }
+        macro_rules! go {
+            ($pc:expr) => {{
+                let pc: u64 = $pc;
+                if left <= 0 {
+                    (*h).pc = pc;
+                    leave!(None);
+                }
+                let t = &*itlb.add((pc >> 12) as usize % ITLB_ENTRIES);
+                let index = if t.tag == pc & !0xfff { *t.blocks.add((pc >> 1) as usize & 0x7ff) } else { 0 };
+                if index == 0 {
+                    (*h).pc = pc;
+                    leave!(None);
+                }
+                (*h).page = t.page;
+                (*h).page_va = t.tag;
+                p = arena.add(index as usize);
+            }};
+        }
+        macro_rules! lookup {
+            ($va:expr) => {
+                &*tlb.add(($va >> 12) as usize % TLB_ENTRIES)
+            };
+        }
+        macro_rules! load {
+            ($e:ident, $type:ty, |$value:ident| $result:expr) => {{
+                let va = rx!($e.rs1).wrapping_add(imm!($e));
+                let t = lookup!(va);
+                let $value = if t.read_tag == va & (!0xfff | (size_of::<$type>() as u64 - 1)) {
+                    *((va as usize).wrapping_add(t.addend as usize) as *const $type)
+                } else if slow_load(cx, va, size_of::<$type>()) {
+                    (*h).slow_value as $type
+                } else {
+                    fault!($e)
+                };
+                $result;
+                next!();
+            }};
+        }
+        macro_rules! store {
+            ($e:ident, $type:ty, $value:expr) => {{
+                let va = rx!($e.rs1).wrapping_add(imm!($e));
+                let t = lookup!(va);
+                let value: u64 = $value;
+                if t.write_tag == va & (!0xfff | (size_of::<$type>() as u64 - 1)) {
+                    *((va as usize).wrapping_add(t.addend as usize) as *mut $type) = value as $type;
+                } else if !slow_store(cx, va, size_of::<$type>(), value) {
+                    fault!($e)
+                }
+                next!();
+            }};
+        }
+        macro_rules! with_float {
+            ($e:ident) => {
+                if (*h).fs != 3 && !float_enable(cx, $e) {
+                    fault!($e)
+                }
+            };
+        }
+        macro_rules! call_float {
+            ($e:ident) => {{
+                if !float(cx, $e) {
+                    fault!($e)
+                }
+                next!();
+            }};
+        }
+
+        loop {
+            let e = &*p;
+            match e.op {
+                Kind::Unlinked => {
+                    // Branches out of the page come here each time: look in the cache first.
+                    if (*from).imm as u32 >= 0x1000 {
+                        go!((*h).page_va.wrapping_add(i64::from((*from).imm) as u64));
+                        continue;
+                    }
+                    p = link(cx, from);
+                    if p.is_null() {
+                        leave!(None);
+                    }
+                }
+                Kind::Next => take!(e),
+                Kind::Nop => next!(),
+                Kind::Li => alu!(e, imm!(e)),
+                Kind::Mv => alu!(e, rx!(e.rs1)),
+                Kind::Auipc => alu!(e, (*h).page_va.wrapping_add(imm!(e))),
+                Kind::Addi => alu!(e, rx!(e.rs1).wrapping_add(imm!(e))),
+                Kind::Slti => alu!(e, u64::from((rx!(e.rs1) as i64) < imm!(e) as i64)),
+                Kind::Sltiu => alu!(e, u64::from(rx!(e.rs1) < imm!(e))),
+                Kind::Xori => alu!(e, rx!(e.rs1) ^ imm!(e)),
+                Kind::Ori => alu!(e, rx!(e.rs1) | imm!(e)),
+                Kind::Andi => alu!(e, rx!(e.rs1) & imm!(e)),
+                Kind::Slli => alu!(e, rx!(e.rs1) << (e.imm & 63)),
+                Kind::Srli => alu!(e, rx!(e.rs1) >> (e.imm & 63)),
+                Kind::Srai => alu!(e, (rx!(e.rs1) as i64 >> (e.imm & 63)) as u64),
+                Kind::Addiw => alu!(e, sext((rx!(e.rs1) as u32).wrapping_add(e.imm as u32))),
+                Kind::Slliw => alu!(e, sext((rx!(e.rs1) as u32) << (e.imm & 31))),
+                Kind::Srliw => alu!(e, sext(rx!(e.rs1) as u32 >> (e.imm & 31))),
+                Kind::Sraiw => alu!(e, sext((rx!(e.rs1) as i32 >> (e.imm & 31)) as u32)),
+                Kind::Add => alu!(e, rx!(e.rs1).wrapping_add(rs2!(e))),
+                Kind::Sub => alu!(e, rx!(e.rs1).wrapping_sub(rs2!(e))),
+                Kind::Sll => alu!(e, rx!(e.rs1) << (rs2!(e) & 63)),
+                Kind::Slt => alu!(e, u64::from((rx!(e.rs1) as i64) < rs2!(e) as i64)),
+                Kind::Sltu => alu!(e, u64::from(rx!(e.rs1) < rs2!(e))),
+                Kind::Xor => alu!(e, rx!(e.rs1) ^ rs2!(e)),
+                Kind::Srl => alu!(e, rx!(e.rs1) >> (rs2!(e) & 63)),
+                Kind::Sra => alu!(e, (rx!(e.rs1) as i64 >> (rs2!(e) & 63)) as u64),
+                Kind::Or => alu!(e, rx!(e.rs1) | rs2!(e)),
+                Kind::And => alu!(e, rx!(e.rs1) & rs2!(e)),
+                Kind::Addw => alu!(e, sext((rx!(e.rs1) as u32).wrapping_add(rs2!(e) as u32))),
+                Kind::Subw => alu!(e, sext((rx!(e.rs1) as u32).wrapping_sub(rs2!(e) as u32))),
+                Kind::Sllw => alu!(e, sext((rx!(e.rs1) as u32) << (rs2!(e) & 31))),
+                Kind::Srlw => alu!(e, sext(rx!(e.rs1) as u32 >> (rs2!(e) & 31))),
+                Kind::Sraw => alu!(e, sext((rx!(e.rs1) as i32 >> (rs2!(e) & 31)) as u32)),
+                Kind::Mul => alu!(e, rx!(e.rs1).wrapping_mul(rs2!(e))),
+                Kind::Mulh => {
+                    alu!(e, ((i128::from(rx!(e.rs1) as i64) * i128::from(rs2!(e) as i64)) >> 64) as u64)
+                }
+                Kind::Mulhsu => alu!(e, ((i128::from(rx!(e.rs1) as i64) * i128::from(rs2!(e))) >> 64) as u64),
+                Kind::Mulhu => alu!(e, ((u128::from(rx!(e.rs1)) * u128::from(rs2!(e))) >> 64) as u64),
+                Kind::Div => alu!(e, div(rx!(e.rs1) as i64, rs2!(e) as i64) as u64),
+                Kind::Divu => alu!(e, rx!(e.rs1).checked_div(rs2!(e)).unwrap_or(u64::MAX)),
+                Kind::Rem => alu!(e, rem(rx!(e.rs1) as i64, rs2!(e) as i64) as u64),
+                Kind::Remu => alu!(e, rx!(e.rs1).checked_rem(rs2!(e)).unwrap_or(rx!(e.rs1))),
+                Kind::Mulw => alu!(e, sext((rx!(e.rs1) as u32).wrapping_mul(rs2!(e) as u32))),
+                Kind::Divw => {
+                    alu!(e, div(rx!(e.rs1) as i32 as i64, rs2!(e) as i32 as i64) as i32 as i64 as u64)
+                }
+                Kind::Divuw => {
+                    alu!(e, sext((rx!(e.rs1) as u32).checked_div(rs2!(e) as u32).unwrap_or(u32::MAX)))
+                }
+                Kind::Remw => {
+                    alu!(e, rem(rx!(e.rs1) as i32 as i64, rs2!(e) as i32 as i64) as i32 as i64 as u64)
+                }
+                Kind::Remuw => alu!(
+                    e,
+                    sext((rx!(e.rs1) as u32).checked_rem(rs2!(e) as u32).unwrap_or(rx!(e.rs1) as u32))
+                ),
+                Kind::Lb => load!(e, u8, |v| wx!(e.rd, v as i8 as i64 as u64)),
+                Kind::Lh => load!(e, u16, |v| wx!(e.rd, v as i16 as i64 as u64)),
+                Kind::Lw => load!(e, u32, |v| wx!(e.rd, sext(v))),
+                Kind::Ld => load!(e, u64, |v| wx!(e.rd, v)),
+                Kind::Lbu => load!(e, u8, |v| wx!(e.rd, u64::from(v))),
+                Kind::Lhu => load!(e, u16, |v| wx!(e.rd, u64::from(v))),
+                Kind::Lwu => load!(e, u32, |v| wx!(e.rd, u64::from(v))),
+                Kind::LoadDiscard => {
+                    if !slow_load(cx, rx!(e.rs1).wrapping_add(imm!(e)), e.target as usize) {
+                        fault!(e)
+                    }
+                    next!();
+                }
+                Kind::Sb => store!(e, u8, rx!(e.rd)),
+                Kind::Sh => store!(e, u16, rx!(e.rd)),
+                Kind::Sw => store!(e, u32, rx!(e.rd)),
+                Kind::Sd => store!(e, u64, rx!(e.rd)),
+                Kind::Beq => branch!(e, rx!(e.rs1) == rx!(e.rd)),
+                Kind::Bne => branch!(e, rx!(e.rs1) != rx!(e.rd)),
+                Kind::Blt => branch!(e, (rx!(e.rs1) as i64) < rx!(e.rd) as i64),
+                Kind::Bge => branch!(e, rx!(e.rs1) as i64 >= rx!(e.rd) as i64),
+                Kind::Bltu => branch!(e, rx!(e.rs1) < rx!(e.rd)),
+                Kind::Bgeu => branch!(e, rx!(e.rs1) >= rx!(e.rd)),
+                Kind::Beqz => branch!(e, rx!(e.rs1) == 0),
+                Kind::Bnez => branch!(e, rx!(e.rs1) != 0),
+                Kind::Blez => branch!(e, rx!(e.rs1) as i64 <= 0),
+                Kind::Bgez => branch!(e, rx!(e.rs1) as i64 >= 0),
+                Kind::Bltz => branch!(e, (rx!(e.rs1) as i64) < 0),
+                Kind::Bgtz => branch!(e, rx!(e.rs1) as i64 > 0),
+                Kind::J => take!(e),
+                Kind::Jal => {
+                    wx!(e.rd, (*h).page_va + u64::from(e.offset) + u64::from(e.rs1));
+                    take!(e);
+                }
+                Kind::Jr => {
+                    left -= i64::from(e.count);
+                    go!(rx!(e.rs1).wrapping_add(imm!(e)) & !1);
+                }
+                Kind::Jalr => {
+                    left -= i64::from(e.count);
+                    let pc = rx!(e.rs1).wrapping_add(imm!(e)) & !1;
+                    wx!(e.rd, (*h).page_va + u64::from(e.offset) + u64::from(e.target));
+                    go!(pc);
+                }
+                Kind::Lr | Kind::Sc | Kind::AmoW | Kind::AmoD => {
+                    if !atomic(cx, e) {
+                        fault!(e)
+                    }
+                    next!();
+                }
+                Kind::Flw => {
+                    with_float!(e);
+                    load!(e, u32, |v| wf!(e.rd, u64::from(v) | BOX));
+                }
+                Kind::Fld => {
+                    with_float!(e);
+                    load!(e, u64, |v| wf!(e.rd, v));
+                }
+                Kind::Fsw => {
+                    with_float!(e);
+                    store!(e, u32, rf!(e.rd));
+                }
+                Kind::Fsd => {
+                    with_float!(e);
+                    store!(e, u64, rf!(e.rd));
+                }
+                Kind::FmvXD => {
+                    with_float!(e);
+                    alu!(e, rf!(e.rs1));
+                }
+                Kind::FmvDX => {
+                    with_float!(e);
+                    wf!(e.rd, rx!(e.rs1));
+                    next!();
+                }
+                Kind::FsgnjD => {
+                    with_float!(e);
+                    wf!(e.rd, rf!(e.rs1) & !SIGN | rf!(e.imm as u8) & SIGN);
+                    next!();
+                }
+                Kind::FaddD | Kind::FsubD | Kind::FmulD | Kind::FdivD | Kind::FmaddD | Kind::Float => {
+                    with_float!(e);
+                    call_float!(e);
+                }
+                Kind::Csr => {
+                    // Exact at this instruction: it may read instret or time.
+                    (*h).instret = end.wrapping_sub((left - i64::from(e.count)) as u64);
+                    match system(cx, e, (*h).page_va + u64::from(e.offset)) {
+                        Then::Next => {
+                            tlb = (&raw const (*h).tlb[(*h).tlb_index()]).cast();
+                            next!();
+                        }
+                        Then::Redispatch => {
+                            left -= i64::from(e.count) + 1;
+                            leave!(None);
+                        }
+                        Then::Exit(exit) => {
+                            left -= i64::from(e.count);
+                            leave!(Some(exit));
+                        }
+                    }
+                }
+                Kind::FenceI
+                | Kind::Ecall
+                | Kind::Ebreak
+                | Kind::Sret
+                | Kind::Wfi
+                | Kind::SfenceVma
+                | Kind::Illegal => {
+                    (*h).instret = end.wrapping_sub((left - i64::from(e.count)) as u64);
+                    // An exception does not retire; the difference shows in no architectural promise but instret's.
+                    let retires = matches!(e.op, Kind::FenceI | Kind::Sret | Kind::Wfi | Kind::SfenceVma);
+                    let then = system(cx, e, (*h).page_va + u64::from(e.offset));
+                    left -= i64::from(e.count) + i64::from(retires);
+                    match then {
+                        Then::Exit(exit) => leave!(Some(exit)),
+                        _ => leave!(None),
+                    }
+                }
+            }
+        }
+    }
+}
+
+const SIGN: u64 = 1 << 63;
+/// Upper half of a NaN-boxed single.
+pub(crate) const BOX: u64 = 0xffff_ffff_0000_0000;
+
+/// A 32-bit result in a 64-bit register.
+#[inline(always)]
+pub(crate) fn sext(value: u32) -> u64 {
+    value as i32 as i64 as u64
+}
+
+#[inline(always)]
+fn div(a: i64, b: i64) -> i64 {
+    if b == 0 { -1 } else { a.wrapping_div(b) }
+}
+
+#[inline(always)]
+fn rem(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { a.wrapping_rem(b) }
+}
+
+impl Context<'_> {
+    /// LR, SC and AMO (unprivileged manual, chapter "A").
+    fn atomic(&mut self, e: &Entry) -> Result<(), Exception> {
+        let x = |at: u8| usize::from(at / 8);
+        let va = self.hart.x[x(e.rs1)];
+        let source = self.hart.x[x(e.imm as u8)];
+        let size = match e.op {
+            Kind::AmoW => 4,
+            Kind::AmoD => 8,
+            _ => e.target as usize,
+        };
+        let access = if e.op == Kind::Lr { Access::Load } else { Access::Store };
+        let pa = self.atomic_address(va, size, access)?;
+        let old = match self.mem.slice(pa, size) {
+            Some(&[a, b, c, d]) => sext(u32::from_le_bytes([a, b, c, d])),
+            Some(&[a, b, c, d, e, f, g, h]) => u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+            _ => return Err(Exception { cause: 7, value: va }),
+        };
+        let rd = x(e.rd);
+        if e.op == Kind::Lr {
+            self.hart.reservation = pa;
+            if rd != 0 {
+                self.hart.x[rd] = old;
+            }
+            return Ok(());
+        }
+        let (result, value) = match e.op {
+            Kind::Sc => {
+                let held = self.hart.reservation == pa;
+                self.hart.reservation = u64::MAX;
+                (u64::from(!held), held.then_some(source))
+            }
+            Kind::AmoW => (old, Some(u64::from(amo_word(e.target, old as u32, source as u32)))),
+            _ => (old, Some(amo_double(e.target, old, source))),
+        };
+        if let Some(value) = value {
+            self.mem.write(pa, &value.to_le_bytes()[..size]);
+            self.drop_dirty_code();
+        }
+        if rd != 0 {
+            self.hart.x[rd] = result;
+        }
+        Ok(())
+    }
+}
+
+/// AMO functions by funct5.
+fn amo_double(funct5: u32, old: u64, source: u64) -> u64 {
+    match funct5 {
+        0x01 => source,
+        0x00 => old.wrapping_add(source),
+        0x04 => old ^ source,
+        0x0c => old & source,
+        0x08 => old | source,
+        0x10 => (old as i64).min(source as i64) as u64,
+        0x14 => (old as i64).max(source as i64) as u64,
+        0x18 => old.min(source),
+        _ => old.max(source),
+    }
+}
+
+fn amo_word(funct5: u32, old: u32, source: u32) -> u32 {
+    match funct5 {
+        0x18 => old.min(source),
+        0x1c => old.max(source),
+        // The others commute with sign extension.
+        _ => amo_double(funct5, sext(old), sext(source)) as u32,
+    }
+}

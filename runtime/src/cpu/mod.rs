@@ -1,0 +1,115 @@
+//! One RV64GC hart with S and U mode: predecoded interpreter, MMU, privileged state, SBI.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`state`] | registers, CSRs, TLBs: [`Hart`](state::Hart), plain data at a fixed address in WebAssembly |
+//! | [`mmu`] | page walk, TLB fill, the slow paths of memory accesses |
+//! | [`entry`] | the predecoded form of an instruction |
+//! | [`predecode`] | instruction to entry |
+//! | [`cache`] | decoded blocks by physical page |
+//! | [`exec`] | the interpreter: one switch over entries |
+//! | [`float`] | floating-point entries |
+//! | [`csr`] | control and status registers |
+//! | [`trap`] | exceptions, interrupts, `sret` |
+//! | [`sbi`] | what firmware would do |
+//!
+//! [`Cpu::run`] executes until its budget is used up or the machine has to act.
+
+pub mod cache;
+pub mod csr;
+pub mod entry;
+pub mod exec;
+pub mod float;
+pub mod mmu;
+pub mod predecode;
+pub mod sbi;
+pub mod state;
+pub mod trap;
+
+use crate::memory::GuestMemory;
+use cache::Cache;
+use state::{Hart, HartCell};
+
+/// What the CPU needs from the rest of the machine.
+pub trait Bus {
+    /// Reads `size` (1, 2, 4 or 8) bytes of a device register; `None` is an access fault.
+    fn read(&mut self, mem: &mut GuestMemory, pa: u64, size: u8) -> Option<u64>;
+    /// Writes a device register; `None` is an access fault.
+    fn write(&mut self, mem: &mut GuestMemory, pa: u64, size: u8, value: u64) -> Option<()>;
+    /// Level of the supervisor external interrupt.
+    fn external_interrupt(&mut self) -> bool;
+    /// The `time` CSR in ticks when `instret` instructions have retired since the machine was made.
+    fn time(&mut self, instret: u64) -> u64;
+    /// A byte for the SBI debug console.
+    fn debug_byte(&mut self, byte: u8);
+}
+
+/// Why [`Cpu::run`] came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// The budget is used up.
+    Budget,
+    /// The hart waits for an interrupt.
+    Wfi,
+    /// The guest asked to be switched off (false) or reset (true).
+    Shutdown {
+        /// Reset instead of power off.
+        reset: bool,
+        /// The guest gave a failure as its reason.
+        failed: bool,
+    },
+    /// [`Hart::user_only`] is set and an exception came up; `pc` is the instruction's.
+    Trap {
+        /// Exception code (Privileged 4.1.8, table of `scause`).
+        cause: u64,
+        /// `stval`.
+        value: u64,
+    },
+}
+
+/// The hart and its decoded code.
+pub struct Cpu {
+    /// Architectural state and TLBs.
+    pub hart: HartCell,
+    cache: Cache,
+}
+
+impl Cpu {
+    /// A hart in S mode with all registers zero, for `mem`.
+    pub fn new(mem: &GuestMemory) -> Self {
+        Cpu { hart: HartCell::new(), cache: Cache::new(mem) }
+    }
+
+    /// Runs about `budget` instructions (at most one block more).
+    pub fn run(&mut self, mem: &mut GuestMemory, bus: &mut dyn Bus, budget: u64) -> Exit {
+        let mut cx = Context { hart: &mut self.hart, cache: &mut self.cache, mem, bus };
+        cx.drop_dirty_code();
+        exec::run(&mut cx, budget)
+    }
+
+    /// Drops everything that is derived from memory or CSRs: after a restore.
+    pub fn flush(&mut self, mem: &mut GuestMemory) {
+        self.hart.flush_tlb();
+        self.cache.clear();
+        mem.clear_code_marks();
+    }
+}
+
+/// All that an instruction can touch.
+pub(crate) struct Context<'a> {
+    pub(crate) hart: &'a mut Hart,
+    pub(crate) cache: &'a mut Cache,
+    pub(crate) mem: &'a mut GuestMemory,
+    pub(crate) bus: &'a mut dyn Bus,
+}
+
+impl Context<'_> {
+    /// Drops the decoded code of pages that were written to.
+    pub(crate) fn drop_dirty_code(&mut self) {
+        if self.mem.has_dirty_code() {
+            for page in self.mem.take_dirty_code() {
+                self.cache.drop_ram_page(page);
+            }
+        }
+    }
+}

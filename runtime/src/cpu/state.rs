@@ -1,0 +1,421 @@
+//! Architectural state of the hart and its TLBs, as plain data.
+//!
+//! In WebAssembly the one [`Hart`] of a module lives in a static, so that the compiler folds its address into every
+//! access (a pointer argument would cost an addition each time, 15-20 % of the interpreter); natively it is boxed, so
+//! that tests and the converter can have several.
+
+use serde::{Deserialize, Serialize};
+
+/// Number of entries of each data TLB: direct mapped by virtual page number.
+pub const TLB_ENTRIES: usize = 512;
+/// Number of entries of each instruction TLB.
+pub const ITLB_ENTRIES: usize = 256;
+/// A tag that no address matches: lookups clear the low bits.
+pub const NO_TAG: u64 = u64::MAX;
+
+/// Privilege levels this machine has. M mode is the runtime itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Privilege {
+    /// U mode.
+    User = 0,
+    /// S mode.
+    Supervisor = 1,
+}
+
+/// Translation of one data page. `host = va + addend` when the tag matches.
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+pub struct TlbEntry {
+    /// Page's virtual address when it may be read.
+    pub read_tag: u64,
+    /// Page's virtual address when it may be written without further ado.
+    pub write_tag: u64,
+    /// Host address minus virtual address, wrapping.
+    pub addend: u64,
+    /// Host page address; all ones when invalid. For finding the translations of a physical page.
+    pub host: u64,
+}
+
+/// Translation of one code page.
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
+pub struct ItlbEntry {
+    /// Page's virtual address.
+    pub tag: u64,
+    /// Index of the page in the block cache.
+    pub page: u32,
+    /// Its table of blocks.
+    pub(crate) blocks: *const u32,
+}
+
+// SAFETY: `blocks` is only followed by the owner of the block cache, which moves together with the hart.
+unsafe impl Send for ItlbEntry {}
+
+// All ones throughout, so that a flush is one memory fill.
+const EMPTY: TlbEntry = TlbEntry { read_tag: NO_TAG, write_tag: NO_TAG, addend: u64::MAX, host: u64::MAX };
+const EMPTY_I: ItlbEntry = ItlbEntry { tag: NO_TAG, page: u32::MAX, blocks: core::ptr::null() };
+
+/// Index of the data TLB for U mode.
+pub const TLB_USER: usize = 0;
+/// Index of the data TLB for S mode with `sstatus.SUM` clear.
+pub const TLB_KERNEL: usize = 1;
+/// Index of the data TLB for S mode with `sstatus.SUM` set.
+pub const TLB_KERNEL_SUM: usize = 2;
+
+/// Architectural state. Field names are the manual's.
+#[derive(Clone)]
+#[repr(C, align(64))]
+pub struct Hart {
+    /// Integer registers; `x[0]` stays 0.
+    pub x: [u64; 32],
+    /// Floating-point registers; single precision is NaN-boxed.
+    pub f: [u64; 32],
+    /// Address of the next instruction.
+    pub pc: u64,
+    /// Instructions retired.
+    pub instret: u64,
+    /// Accrued exception flags (`fcsr[4:0]`).
+    pub fflags: u8,
+    /// Dynamic rounding mode (`fcsr[7:5]`), as written: 5-7 make instructions that use it illegal.
+    pub frm: u8,
+    /// `sstatus.FS`: 0 off, 1 initial, 2 clean, 3 dirty.
+    pub fs: u8,
+    /// Current privilege.
+    pub privilege: Privilege,
+    /// `sstatus.SIE`.
+    pub sie_enabled: bool,
+    /// `sstatus.SPIE`.
+    pub spie: bool,
+    /// `sstatus.SPP` as a level.
+    pub spp: Privilege,
+    /// `sstatus.SUM`.
+    pub sum: bool,
+    /// `sstatus.MXR`.
+    pub mxr: bool,
+    /// Hand every exception to the caller of `run` (user-mode tests).
+    pub user_only: bool,
+    /// Largest address-translation mode accepted in `satp`: 8 Sv39, 9 Sv48.
+    pub max_satp_mode: u8,
+    /// `sie`.
+    pub sie: u64,
+    /// Software part of `sip` (SSIP).
+    pub sip: u64,
+    /// `stvec`.
+    pub stvec: u64,
+    /// `sscratch`.
+    pub sscratch: u64,
+    /// `sepc`.
+    pub sepc: u64,
+    /// `scause`.
+    pub scause: u64,
+    /// `stval`.
+    pub stval: u64,
+    /// `satp`.
+    pub satp: u64,
+    /// `scounteren`.
+    pub scounteren: u64,
+    /// `senvcfg`.
+    pub senvcfg: u64,
+    /// `stimecmp` (Sstc).
+    pub stimecmp: u64,
+    /// Physical address reserved by `lr`, or `u64::MAX`.
+    pub reservation: u64,
+    /// Timer has passed `stimecmp`: kept by the machine, see [`Hart::update_timer`].
+    pub timer_pending: bool,
+    /// Level of the external interrupt: kept by the machine.
+    pub external_pending: bool,
+    /// The kernel TLB holds a translation that is not global.
+    pub(crate) kernel_tlb_local: bool,
+    /// Result of the last slow load.
+    pub(crate) slow_value: u64,
+    /// Code and value of the exception that the last slow path met.
+    pub(crate) slow_exception: (u64, u64),
+    /// Virtual address of the page that the interpreter runs in.
+    pub(crate) page_va: u64,
+    /// Its index in the block cache.
+    pub(crate) page: u32,
+    pub(crate) tlb: [[TlbEntry; TLB_ENTRIES]; 3],
+    pub(crate) itlb: [[ItlbEntry; ITLB_ENTRIES]; 2],
+}
+
+/// The part of [`Hart`] that a snapshot keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HartState {
+    x: [u64; 32],
+    f: [u64; 32],
+    pc: u64,
+    instret: u64,
+    fflags: u8,
+    frm: u8,
+    fs: u8,
+    privilege: Privilege,
+    sie_enabled: bool,
+    spie: bool,
+    spp: Privilege,
+    sum: bool,
+    mxr: bool,
+    max_satp_mode: u8,
+    sie: u64,
+    sip: u64,
+    stvec: u64,
+    sscratch: u64,
+    sepc: u64,
+    scause: u64,
+    stval: u64,
+    satp: u64,
+    scounteren: u64,
+    senvcfg: u64,
+    stimecmp: u64,
+    reservation: u64,
+}
+
+impl Hart {
+    const RESET: Hart = Hart {
+        x: [0; 32],
+        f: [0; 32],
+        pc: 0,
+        instret: 0,
+        fflags: 0,
+        frm: 0,
+        fs: 0,
+        privilege: Privilege::Supervisor,
+        sie_enabled: false,
+        spie: false,
+        spp: Privilege::User,
+        sum: false,
+        mxr: false,
+        user_only: false,
+        max_satp_mode: 9,
+        sie: 0,
+        sip: 0,
+        stvec: 0,
+        sscratch: 0,
+        sepc: 0,
+        scause: 0,
+        stval: 0,
+        satp: 0,
+        scounteren: 0,
+        senvcfg: 0,
+        stimecmp: u64::MAX,
+        reservation: u64::MAX,
+        timer_pending: false,
+        external_pending: false,
+        kernel_tlb_local: false,
+        slow_value: 0,
+        slow_exception: (0, 0),
+        page_va: 0,
+        page: 0,
+        tlb: [[EMPTY; TLB_ENTRIES]; 3],
+        itlb: [[EMPTY_I; ITLB_ENTRIES]; 2],
+    };
+
+    /// Index of the data TLB in force.
+    #[inline]
+    pub(crate) fn tlb_index(&self) -> usize {
+        match (self.privilege, self.sum) {
+            (Privilege::User, _) => TLB_USER,
+            (Privilege::Supervisor, false) => TLB_KERNEL,
+            (Privilege::Supervisor, true) => TLB_KERNEL_SUM,
+        }
+    }
+
+    /// Forgets every translation.
+    pub fn flush_tlb(&mut self) {
+        self.tlb = [[EMPTY; TLB_ENTRIES]; 3];
+        self.itlb = [[EMPTY_I; ITLB_ENTRIES]; 2];
+        self.kernel_tlb_local = false;
+    }
+
+    /// Forgets the translations that are not global: another address space comes into force.
+    pub(crate) fn flush_tlb_local(&mut self) {
+        if self.kernel_tlb_local {
+            self.flush_tlb();
+            return;
+        }
+        self.tlb[TLB_USER] = [EMPTY; TLB_ENTRIES];
+        self.tlb[TLB_KERNEL_SUM] = [EMPTY; TLB_ENTRIES];
+        self.itlb[Privilege::User as usize] = [EMPTY_I; ITLB_ENTRIES];
+    }
+
+    /// Forgets the translations of the page of `va`.
+    pub(crate) fn flush_tlb_page(&mut self, va: u64) {
+        let page = va & !0xfff;
+        for tlb in &mut self.tlb {
+            let entry = &mut tlb[(va >> 12) as usize % TLB_ENTRIES];
+            if entry.read_tag == page || entry.write_tag == page {
+                *entry = EMPTY;
+            }
+        }
+        for itlb in &mut self.itlb {
+            let entry = &mut itlb[(va >> 12) as usize % ITLB_ENTRIES];
+            if entry.tag == page {
+                *entry = EMPTY_I;
+            }
+        }
+    }
+
+    /// Forgets the right to write to the host page `host` without further ado: it holds decoded code from now on.
+    pub(crate) fn protect_host_page(&mut self, host: u64) {
+        for entry in self.tlb.iter_mut().flatten() {
+            if entry.host == host {
+                entry.write_tag = NO_TAG;
+            }
+        }
+    }
+
+    /// Forgets all code translations: the block cache was emptied.
+    pub(crate) fn flush_itlb(&mut self) {
+        self.itlb = [[EMPTY_I; ITLB_ENTRIES]; 2];
+    }
+
+    /// Brings the timer interrupt up to date with the `time` CSR's value.
+    #[inline]
+    pub fn update_timer(&mut self, time: u64) {
+        self.timer_pending = time >= self.stimecmp;
+    }
+
+    /// State for a snapshot.
+    pub fn save(&self) -> HartState {
+        HartState {
+            x: self.x,
+            f: self.f,
+            pc: self.pc,
+            instret: self.instret,
+            fflags: self.fflags,
+            frm: self.frm,
+            fs: self.fs,
+            privilege: self.privilege,
+            sie_enabled: self.sie_enabled,
+            spie: self.spie,
+            spp: self.spp,
+            sum: self.sum,
+            mxr: self.mxr,
+            max_satp_mode: self.max_satp_mode,
+            sie: self.sie,
+            sip: self.sip,
+            stvec: self.stvec,
+            sscratch: self.sscratch,
+            sepc: self.sepc,
+            scause: self.scause,
+            stval: self.stval,
+            satp: self.satp,
+            scounteren: self.scounteren,
+            senvcfg: self.senvcfg,
+            stimecmp: self.stimecmp,
+            reservation: self.reservation,
+        }
+    }
+
+    /// Takes a snapshot's state over. Every value is brought into the range that the CSR's own write would leave.
+    pub fn restore(&mut self, state: &HartState) {
+        self.x = state.x;
+        self.x[0] = 0;
+        self.f = state.f;
+        self.pc = state.pc & !1;
+        self.instret = state.instret;
+        self.fflags = state.fflags & 0x1f;
+        self.frm = state.frm & 7;
+        self.fs = state.fs & 3;
+        self.privilege = state.privilege;
+        self.sie_enabled = state.sie_enabled;
+        self.spie = state.spie;
+        self.spp = state.spp;
+        self.sum = state.sum;
+        self.mxr = state.mxr;
+        self.user_only = false;
+        self.max_satp_mode = if state.max_satp_mode == 8 { 8 } else { 9 };
+        self.sie = state.sie & super::csr::INTERRUPTS;
+        self.sip = state.sip & super::csr::SSIP;
+        self.stvec = state.stvec & !2;
+        self.sscratch = state.sscratch;
+        self.sepc = state.sepc & !1;
+        self.scause = state.scause;
+        self.stval = state.stval;
+        self.satp = if matches!(state.satp >> 60, 0 | 8 | 9) { state.satp } else { 0 };
+        self.scounteren = state.scounteren;
+        self.senvcfg = state.senvcfg;
+        self.stimecmp = state.stimecmp;
+        self.reservation = state.reservation;
+        self.timer_pending = false;
+        self.external_pending = false;
+        self.flush_tlb();
+    }
+}
+
+#[cfg(target_family = "wasm")]
+mod cell {
+    use super::Hart;
+    use core::sync::atomic::{AtomicBool, Ordering};
+
+    pub(crate) static mut HART: Hart = Hart::RESET;
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+
+    /// Owner of the module's one hart.
+    pub struct HartCell(());
+
+    impl HartCell {
+        pub(crate) fn new() -> Self {
+            assert!(!TAKEN.swap(true, Ordering::Relaxed), "a module holds one hart");
+            HartCell(())
+        }
+    }
+
+    impl core::ops::Deref for HartCell {
+        type Target = Hart;
+        fn deref(&self) -> &Hart {
+            // SAFETY: there is one HartCell, so borrows of it are borrows of the static.
+            unsafe { &*&raw const HART }
+        }
+    }
+
+    impl core::ops::DerefMut for HartCell {
+        fn deref_mut(&mut self) -> &mut Hart {
+            // SAFETY: as above.
+            unsafe { &mut *&raw mut HART }
+        }
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+mod cell {
+    use super::Hart;
+
+    /// Owner of a hart.
+    pub struct HartCell(Box<Hart>);
+
+    impl HartCell {
+        pub(crate) fn new() -> Self {
+            HartCell(Box::new(Hart::RESET))
+        }
+    }
+
+    impl core::ops::Deref for HartCell {
+        type Target = Hart;
+        fn deref(&self) -> &Hart {
+            &self.0
+        }
+    }
+
+    impl core::ops::DerefMut for HartCell {
+        fn deref_mut(&mut self) -> &mut Hart {
+            &mut self.0
+        }
+    }
+}
+
+pub use cell::HartCell;
+
+/// The hart's address: a constant in WebAssembly, whatever `hart` is.
+#[inline(always)]
+pub(crate) fn hart_ptr(hart: &mut Hart) -> *mut Hart {
+    #[cfg(target_family = "wasm")]
+    {
+        let _ = hart;
+        &raw mut cell::HART
+    }
+    #[cfg(not(target_family = "wasm"))]
+    {
+        hart
+    }
+}
