@@ -1,4 +1,14 @@
 //! The machine: one RISC-V hart, its MMU, its devices, its snapshot. One crate, built natively and for wasm32-wasip1.
 
+pub mod args;
+pub mod clock;
+pub mod cpu;
+pub mod dev;
+pub mod fdt;
 pub mod host;
+pub mod image;
+pub mod machine;
 pub mod memory;
+pub mod session;
+pub mod snapshot;
+pub mod sys;

@@ -3,12 +3,14 @@
 //! * [`header`]: the table of contents that the packer writes into the runtime's memory;
 //! * [`config`]: what the image's author asked for (entry point, environment, user, ...);
 //! * [`control`]: the messages between the runtime and the guest's init;
+//! * [`embed`]: what `forelift run` offers beyond WASI;
 //! * [`exit`]: the exit codes Forelift itself uses;
 //! * [`layout`]: where things are in the guest's physical address space.
 #![forbid(unsafe_code)]
 
 pub mod config;
 pub mod control;
+pub mod embed;
 pub mod exit;
 pub mod header;
 pub mod layout;

@@ -195,7 +195,8 @@ impl Hart {
         scause: 0,
         stval: 0,
         satp: 0,
-        scounteren: 0,
+        // As firmware leaves it: the kernel counts on user mode being able to read `time`.
+        scounteren: 7,
         senvcfg: 0,
         stimecmp: u64::MAX,
         reservation: u64::MAX,

@@ -22,7 +22,7 @@ impl Hart {
     }
 
     /// Whether `wfi` ends: an interrupt is pending and enabled in `sie`, whatever `sstatus.SIE` says.
-    pub(crate) fn wakes(&self) -> bool {
+    pub fn wakes(&self) -> bool {
         self.pending() & self.sie != 0
     }
 }

@@ -1,0 +1,35 @@
+//! Numbers and names of the control and status registers that user and supervisor mode can reach.
+//! (Privileged manual, "CSR Listing".)
+
+/// fflags: accrued exceptions.
+pub const FFLAGS: u16 = 0x001;
+/// frm: dynamic rounding mode.
+pub const FRM: u16 = 0x002;
+/// fcsr: both.
+pub const FCSR: u16 = 0x003;
+
+const NAMES: &[(u16, &str)] = &[
+    (FFLAGS, "fflags"),
+    (FRM, "frm"),
+    (FCSR, "fcsr"),
+    (0x100, "sstatus"),
+    (0x104, "sie"),
+    (0x105, "stvec"),
+    (0x106, "scounteren"),
+    (0x10a, "senvcfg"),
+    (0x140, "sscratch"),
+    (0x141, "sepc"),
+    (0x142, "scause"),
+    (0x143, "stval"),
+    (0x144, "sip"),
+    (0x14d, "stimecmp"),
+    (0x180, "satp"),
+    (0xc00, "cycle"),
+    (0xc01, "time"),
+    (0xc02, "instret"),
+];
+
+/// The register's name, if it is one of user or supervisor mode.
+pub fn name(number: u16) -> Option<&'static str> {
+    NAMES.iter().find(|(n, _)| *n == number).map(|(_, name)| *name)
+}

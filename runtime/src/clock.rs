@@ -1,0 +1,66 @@
+//! The guest's `time`, in ticks of 100 ns.
+//!
+//! During conversion time is virtual: it follows the instructions retired and jumps over idle waits, so that the same
+//! input gives the same snapshot, bit for bit. From the start of a run it follows the host's monotonic clock, beginning where the
+//! snapshot stopped: the guest sees neither a gap nor a jump.
+
+use crate::host::Host;
+use forelift_abi::layout::TIMEBASE_HZ;
+
+/// Nanoseconds in a tick.
+const TICK_NS: u64 = 1_000_000_000 / TIMEBASE_HZ;
+/// Virtual time: instructions per tick. 20 make a machine of 200 MIPS, whatever the host.
+const INSTRUCTIONS_PER_TICK: u64 = 20;
+
+/// Source of the `time` CSR.
+#[derive(Clone, Copy, Debug)]
+pub enum Clock {
+    /// Ticks are instructions retired, plus what idle waits skipped.
+    Virtual {
+        /// Ticks skipped.
+        skipped: u64,
+    },
+    /// Ticks are the host's.
+    Host {
+        /// Monotonic time in ns at which the clock showed `ticks`.
+        since_ns: u64,
+        /// Ticks then.
+        ticks: u64,
+    },
+}
+
+impl Clock {
+    /// Virtual time from 0.
+    pub fn new_virtual() -> Self {
+        Clock::Virtual { skipped: 0 }
+    }
+
+    /// The host's time, showing `ticks` now.
+    pub fn from_host(host: &mut dyn Host, ticks: u64) -> Self {
+        Clock::Host { since_ns: host.monotonic_ns(), ticks }
+    }
+
+    /// Ticks now.
+    pub fn ticks(&self, host: &mut dyn Host, instret: u64) -> u64 {
+        match *self {
+            Clock::Virtual { skipped } => skipped.wrapping_add(instret / INSTRUCTIONS_PER_TICK),
+            Clock::Host { since_ns, ticks } => {
+                ticks.wrapping_add(host.monotonic_ns().saturating_sub(since_ns) / TICK_NS)
+            }
+        }
+    }
+
+    /// Waits until the clock shows `until` or something happens (`wait` gets the nanoseconds, `None` for ever). Virtual time
+    /// just jumps.
+    pub fn idle(&mut self, now: u64, until: u64, wait: impl FnOnce(Option<u64>)) {
+        match self {
+            Clock::Virtual { skipped } if until != u64::MAX => {
+                *skipped = skipped.wrapping_add(until.saturating_sub(now));
+            }
+            Clock::Virtual { .. } => wait(Some(0)),
+            Clock::Host { .. } => {
+                wait((until != u64::MAX).then(|| until.saturating_sub(now).saturating_mul(TICK_NS)));
+            }
+        }
+    }
+}

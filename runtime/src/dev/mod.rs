@@ -1,0 +1,316 @@
+//! The devices of the machine: interrupt controller and virtio slots, and their place in the physical address space.
+//!
+//! | slot | device | interrupt source |
+//! |---|---|---|
+//! | 0 | console with ports ([`virtio::console`]) | 1 |
+//! | 1 | pmem, the root file system; empty when there is none ([`virtio::pmem`]) | 2 |
+//! | 2 | rng ([`virtio::rng`]) | 3 |
+//! | 3 | kept for a network device | 4 |
+//! | 4-11 | 9p, mount tags `forelift0` to `forelift7`, see [`nine_p`] | 5-12 |
+//! | 12-15 | empty | |
+//!
+//! A snapshot cannot gain devices: the 9p slots exist from boot and get their directories after a restore, with
+//! [`Devices::attach_9p`].
+
+pub mod nine_p;
+pub mod p9;
+pub mod plic;
+pub mod virtio;
+
+use forelift_abi::layout::{
+    PLIC_BASE, PLIC_SIZE, PMEM_BASE, VIRTIO_BASE, VIRTIO_IRQ_BASE, VIRTIO_SLOTS, VIRTIO_STRIDE,
+};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::host::Host;
+use crate::memory::GuestMemory;
+use nine_p::Detached;
+use plic::{Plic, PlicState};
+use virtio::console::{Console, ConsoleState, Port};
+use virtio::mmio::{Mmio, MmioState};
+use virtio::pmem::Pmem;
+use virtio::rng::Rng;
+use virtio::{Context, QueueError, VirtioDevice};
+
+/// Slot of the console.
+pub const SLOT_CONSOLE: usize = 0;
+/// Slot of the root file system.
+pub const SLOT_PMEM: usize = 1;
+/// Slot of the entropy device.
+pub const SLOT_RNG: usize = 2;
+/// Slot kept for a network device.
+pub const SLOT_NET: usize = 3;
+/// Slot of the first 9p device.
+pub const SLOT_9P: usize = 4;
+/// Number of 9p devices.
+pub const COUNT_9P: usize = 8;
+const _: () = assert!(SLOT_9P + COUNT_9P <= VIRTIO_SLOTS);
+
+/// All devices. See the module's documentation.
+pub struct Devices {
+    /// The interrupt controller.
+    pub plic: Plic,
+    console: Mmio<Console>,
+    pmem: Option<Mmio<Pmem>>,
+    rng: Mmio<Rng>,
+    nine_p: Vec<Mmio<Box<dyn VirtioDevice>>>,
+    attention: bool,
+}
+
+/// The devices' state in a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DevicesState {
+    /// The interrupt controller.
+    pub plic: PlicState,
+    /// Transports by slot; `None` where there is no device.
+    pub slots: Vec<Option<MmioState>>,
+    /// The console.
+    pub console: ConsoleState,
+}
+
+/// Why devices could not be restored.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum RestoreError {
+    /// The interrupt controller's state is impossible.
+    #[error("snapshot: interrupt controller: {0}: convert the image again")]
+    Plic(&'static str),
+    /// Not this machine's number of slots.
+    #[error("snapshot: {0} device slots, {VIRTIO_SLOTS} expected: convert the image again")]
+    Slots(usize),
+    /// A device's state is impossible.
+    #[error("snapshot: virtio slot {slot}: {why}: convert the image again")]
+    Slot {
+        /// Number of the slot.
+        slot: usize,
+        /// What does not fit.
+        why: &'static str,
+    },
+}
+
+/// A device that was refused by [`Devices::attach_9p`].
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum AttachError {
+    /// All slots are in use.
+    #[error("9p slot {0} does not exist: at most {COUNT_9P} directories can be mounted")]
+    NoSlot(usize),
+    /// Type, features or queues differ from what the guest's driver has found.
+    #[error("9p slot {0}: the device does not look like the one the guest knows")]
+    Shape(usize),
+}
+
+impl Devices {
+    /// Devices after reset; `root_len` is the size of the root file system window in bytes, 0 for none.
+    pub fn new(root_len: u64) -> Self {
+        let nine_p = (0..COUNT_9P).map(|n| {
+            let device: Box<dyn VirtioDevice> = Box::new(Detached::new(n));
+            Mmio::new(device)
+        });
+        Devices {
+            plic: Plic::new(),
+            console: Mmio::new(Console::new()),
+            pmem: (root_len > 0).then(|| Mmio::new(Pmem::new(PMEM_BASE, root_len))),
+            rng: Mmio::new(Rng::new()),
+            nine_p: nine_p.collect(),
+            attention: false,
+        }
+    }
+
+    /// Whether there is a device in the slot (for the device tree).
+    pub fn is_present(&self, slot: usize) -> bool {
+        self.slot(slot).is_some()
+    }
+
+    fn slot(&self, slot: usize) -> Option<&Mmio<dyn VirtioDevice>> {
+        match slot {
+            SLOT_CONSOLE => Some(&self.console),
+            SLOT_PMEM => self.pmem.as_ref().map(|p| p as _),
+            SLOT_RNG => Some(&self.rng),
+            _ => self.nine_p.get(slot.checked_sub(SLOT_9P)?).map(|p| p as _),
+        }
+    }
+
+    fn slot_mut(&mut self, slot: usize) -> Option<&mut Mmio<dyn VirtioDevice>> {
+        match slot {
+            SLOT_CONSOLE => Some(&mut self.console),
+            SLOT_PMEM => self.pmem.as_mut().map(|p| p as _),
+            SLOT_RNG => Some(&mut self.rng),
+            _ => self.nine_p.get_mut(slot.checked_sub(SLOT_9P)?).map(|p| p as _),
+        }
+    }
+
+    /// The interrupt line of `slot` follows its transport.
+    fn update_level(&mut self, slot: usize) {
+        let level = self.slot(slot).is_some_and(|s| s.interrupt_level());
+        self.plic.set_level(VIRTIO_IRQ_BASE + slot as u32, level);
+    }
+
+    /// A load of `size` bytes (1, 2, 4, 8) at physical address `pa`; `None` is an access fault.
+    pub fn read(&mut self, _mem: &mut GuestMemory, pa: u64, size: u8) -> Option<u64> {
+        if let Some(offset) = within(pa, PLIC_BASE, PLIC_SIZE) {
+            return self.plic.read(offset, size);
+        }
+        let offset = within(pa, VIRTIO_BASE, VIRTIO_SLOTS as u64 * VIRTIO_STRIDE)?;
+        let slot = (offset / VIRTIO_STRIDE) as usize;
+        self.slot(slot)?.read(offset % VIRTIO_STRIDE, size)
+    }
+
+    /// A store of `size` bytes (1, 2, 4, 8) at physical address `pa`; `None` is an access fault.
+    pub fn write(&mut self, mem: &mut GuestMemory, pa: u64, size: u8, value: u64) -> Option<()> {
+        if let Some(offset) = within(pa, PLIC_BASE, PLIC_SIZE) {
+            return self.plic.write(offset, size, value);
+        }
+        let offset = within(pa, VIRTIO_BASE, VIRTIO_SLOTS as u64 * VIRTIO_STRIDE)?;
+        let slot = (offset / VIRTIO_STRIDE) as usize;
+        self.slot_mut(slot)?.write(mem, offset % VIRTIO_STRIDE, size, value)?;
+        self.attention |= slot == SLOT_CONSOLE || self.slot(slot)?.device().wants_service();
+        self.update_level(slot);
+        Some(())
+    }
+
+    /// Level of the hart's supervisor external interrupt.
+    #[inline]
+    pub fn external_interrupt(&self) -> bool {
+        self.plic.interrupts()
+    }
+
+    /// Whether the driver has given work that waits for [`service`](Self::service) or for the session; the mark is taken.
+    #[inline]
+    pub fn take_attention(&mut self) -> bool {
+        core::mem::take(&mut self.attention)
+    }
+
+    /// Lets devices do what needs the outside world. Cheap when there is nothing to do.
+    pub fn service(&mut self, mem: &mut GuestMemory, host: &mut dyn Host) {
+        for slot in 0..VIRTIO_SLOTS {
+            if let Some(s) = self.slot_mut(slot)
+                && s.device().wants_service()
+            {
+                s.service(mem, host);
+                self.update_level(slot);
+            }
+        }
+    }
+
+    /// Puts a directory's device into 9p slot `index` (0-7), whose mount tag is [`nine_p::tag`]`(index)`.
+    ///
+    /// # Errors
+    /// When there is no such slot, or the device differs from what the guest's driver has found in it.
+    pub fn attach_9p(
+        &mut self,
+        index: usize,
+        device: Box<dyn VirtioDevice>,
+        mem: &mut GuestMemory,
+    ) -> Result<(), AttachError> {
+        let slot = self.nine_p.get_mut(index).ok_or(AttachError::NoSlot(index))?;
+        let mut theirs = vec![0; nine_p::config(index).len()];
+        device.config_read(0, &mut theirs);
+        if theirs != nine_p::config(index) {
+            return Err(AttachError::Shape(index));
+        }
+        slot.replace(device, mem).map_err(|_| AttachError::Shape(index))?;
+        self.update_level(SLOT_9P + index);
+        Ok(())
+    }
+
+    /// Why the guest's driver of some device was stopped, if one was: the slot and the reason.
+    pub fn failure(&self) -> Option<(usize, QueueError)> {
+        (0..VIRTIO_SLOTS).find_map(|n| Some((n, self.slot(n)?.failure()?)))
+    }
+
+    fn with_console<R>(
+        &mut self,
+        mem: &mut GuestMemory,
+        work: impl FnOnce(&mut Console, &mut Context<'_>) -> Result<R, QueueError>,
+    ) -> Option<R> {
+        let result = self.console.with(mem, work);
+        self.update_level(SLOT_CONSOLE);
+        result
+    }
+
+    /// Offers what the guest wrote to a console port to `sink`; see [`Console::take_output`].
+    pub fn take_output(
+        &mut self,
+        mem: &mut GuestMemory,
+        port: Port,
+        sink: &mut dyn FnMut(&[u8]) -> usize,
+    ) -> usize {
+        self.with_console(mem, |c, cx| c.take_output(cx, port, sink)).unwrap_or(0)
+    }
+
+    /// Whether the guest wrote to a console port what nobody has taken.
+    #[inline]
+    pub fn has_output(&self, mem: &GuestMemory, port: Port) -> bool {
+        self.console.available(port.transmit_queue(), mem) > 0
+    }
+
+    /// Room for input on a console port in bytes; see [`Console::input_room`].
+    pub fn input_room(&mut self, mem: &mut GuestMemory, port: Port) -> usize {
+        if self.console.available(port.receive_queue(), mem) == 0 {
+            return 0;
+        }
+        self.with_console(mem, |c, cx| c.input_room(cx, port)).unwrap_or(0)
+    }
+
+    /// Gives input to the guest on a console port; returns how many bytes it took.
+    pub fn push_input(&mut self, mem: &mut GuestMemory, port: Port, data: &[u8]) -> usize {
+        self.with_console(mem, |c, cx| c.push_input(cx, port, data)).unwrap_or(0)
+    }
+
+    /// Whether a process of the guest has a console port open.
+    pub fn is_open(&self, port: Port) -> bool {
+        self.console.device().is_open(port)
+    }
+
+    /// What the kernel has printed since the last call.
+    pub fn take_kernel_log(&mut self) -> Vec<u8> {
+        self.console.device_mut().take_log()
+    }
+
+    /// State for a snapshot.
+    pub fn save(&self) -> DevicesState {
+        DevicesState {
+            plic: self.plic.save(),
+            slots: (0..VIRTIO_SLOTS).map(|n| Some(self.slot(n)?.save())).collect(),
+            console: self.console.device().save(),
+        }
+    }
+
+    /// Devices with saved state, checked as untrusted input. The 9p slots come back without directories.
+    ///
+    /// # Errors
+    /// See [`RestoreError`].
+    pub fn restore(state: DevicesState, mem: &GuestMemory) -> Result<Self, RestoreError> {
+        let mut devices = Devices::new(mem.root_len() as u64);
+        if state.slots.len() != VIRTIO_SLOTS {
+            return Err(RestoreError::Slots(state.slots.len()));
+        }
+        devices.plic = Plic::restore(state.plic).map_err(RestoreError::Plic)?;
+        for (slot, saved) in state.slots.into_iter().enumerate() {
+            let error = |why| RestoreError::Slot { slot, why };
+            match (devices.slot_mut(slot), saved) {
+                (Some(s), Some(saved)) => s.restore(saved, mem).map_err(error)?,
+                (None, None) => {}
+                (Some(_), None) => return Err(error("the device is missing")),
+                (None, Some(_)) => return Err(error("a device where this machine has none")),
+            }
+        }
+        let slot = SLOT_CONSOLE;
+        let console = devices.console.device_mut();
+        console.restore(state.console).map_err(|why| RestoreError::Slot { slot, why })?;
+        // A request for entropy may have waited when the snapshot was taken.
+        devices.rng.device_mut().resume();
+        (0..VIRTIO_SLOTS).for_each(|n| devices.update_level(n));
+        devices.attention = true;
+        Ok(devices)
+    }
+}
+
+fn within(pa: u64, base: u64, size: u64) -> Option<u64> {
+    pa.checked_sub(base).filter(|&offset| offset < size)
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

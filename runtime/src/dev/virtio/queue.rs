@@ -1,0 +1,528 @@
+//! Split virtqueues, device side (virtio 1.2, section 2.7).
+//!
+//! Everything in guest memory is read once and checked before use: ring indices, descriptor indices, loops (a chain
+//! longer than its table), indirect tables, lengths and addresses. A driver that breaks a rule gets a [`QueueError`],
+//! which the transport turns into `DEVICE_NEEDS_RESET`; nothing a driver writes can panic or hang the device: every call
+//! here does at most [`MAX_CHAIN`] steps.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::memory::GuestMemory;
+
+/// Most descriptors in one chain, direct or in an indirect table.
+pub const MAX_CHAIN: usize = 1024;
+/// Largest queue size that a transport may configure (section 2.7: at most 32768; ours are smaller).
+pub const MAX_SIZE: u16 = 1024;
+
+const DESC_F_NEXT: u16 = 1;
+const DESC_F_WRITE: u16 = 2;
+const DESC_F_INDIRECT: u16 = 4;
+const AVAIL_F_NO_INTERRUPT: u16 = 1;
+
+/// How a driver broke a virtqueue.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum QueueError {
+    /// A ring or table is not in memory.
+    #[error("virtqueue: {what} at {addr:#x} is not in guest memory")]
+    Address {
+        /// Which part.
+        what: &'static str,
+        /// Guest physical address.
+        addr: u64,
+    },
+    /// More buffers available than the queue holds.
+    #[error("virtqueue: available index {index} is too far from {expected}")]
+    AvailIndex {
+        /// Index in the ring.
+        index: u16,
+        /// The device's own index.
+        expected: u16,
+    },
+    /// A descriptor index outside of its table.
+    #[error("virtqueue: descriptor {index} is outside of a table of {size}")]
+    DescIndex {
+        /// The index.
+        index: u16,
+        /// Entries in the table.
+        size: u32,
+    },
+    /// A chain that does not end, or that is longer than its table.
+    #[error("virtqueue: the chain at descriptor {head} has a loop or more than {MAX_CHAIN} parts")]
+    Loop {
+        /// First descriptor.
+        head: u16,
+    },
+    /// Indirect descriptors used against the rules of section 2.7.5.3.
+    #[error("virtqueue: bad indirect descriptor in the chain at {head}: {why}")]
+    Indirect {
+        /// First descriptor.
+        head: u16,
+        /// The rule.
+        why: &'static str,
+    },
+    /// A device-readable buffer behind a device-writable one.
+    #[error("virtqueue: a readable buffer follows a writable one in the chain at {head}")]
+    Order {
+        /// First descriptor.
+        head: u16,
+    },
+    /// A chain of 4 GiB or more.
+    #[error("virtqueue: the chain at {head} is 4 GiB or longer")]
+    TooLong {
+        /// First descriptor.
+        head: u16,
+    },
+    /// The driver set up the queue wrongly.
+    #[error("virtqueue: {0}")]
+    Setup(&'static str),
+    /// The request inside a well-formed chain makes no sense and cannot be answered.
+    #[error("virtqueue: request refused: {0}")]
+    Request(&'static str),
+}
+
+/// A piece of guest memory, known to be there when the chain was popped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Guest physical address.
+    pub addr: u64,
+    /// Length in bytes, at least one.
+    pub len: u32,
+}
+
+/// A descriptor chain that the driver made available: first what the device reads, then what it writes.
+///
+/// All spans are checked: readable ones lie in RAM or the root file system window, writable ones in RAM. Give it back
+/// with [`Queue::complete`] or [`Queue::undo_pop`]; dropping it leaks the driver's buffer.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Chain {
+    head: u16,
+    spans: Vec<Span>,
+    /// Number of readable spans.
+    readable: usize,
+    readable_len: u32,
+    writable_len: u32,
+}
+
+impl Chain {
+    /// What the device reads, in order.
+    pub fn readable(&self) -> &[Span] {
+        &self.spans[..self.readable]
+    }
+
+    /// What the device writes, in order.
+    pub fn writable(&self) -> &[Span] {
+        &self.spans[self.readable..]
+    }
+
+    /// Bytes in the readable part.
+    pub fn readable_len(&self) -> u32 {
+        self.readable_len
+    }
+
+    /// Bytes in the writable part.
+    pub fn writable_len(&self) -> u32 {
+        self.writable_len
+    }
+
+    /// Copies from the readable part, starting at its byte `offset`; returns how many bytes there were.
+    pub fn read_at(&self, mem: &GuestMemory, offset: u32, out: &mut [u8]) -> usize {
+        let mut done = 0;
+        for (addr, len) in parts(self.readable(), offset) {
+            if done == out.len() {
+                break;
+            }
+            let n = len.min(out.len() - done);
+            let Some(from) = mem.slice(addr, n) else { break };
+            out[done..done + n].copy_from_slice(from);
+            done += n;
+        }
+        done
+    }
+
+    /// All of the readable part, but no more than `limit` bytes.
+    pub fn read_all(&self, mem: &GuestMemory, limit: usize) -> Vec<u8> {
+        let mut out = vec![0; (self.readable_len as usize).min(limit)];
+        let n = self.read_at(mem, 0, &mut out);
+        out.truncate(n);
+        out
+    }
+
+    /// Copies into the writable part, starting at its byte `offset`; returns how many bytes had room.
+    pub fn write_at(&self, mem: &mut GuestMemory, offset: u32, data: &[u8]) -> usize {
+        let mut done = 0;
+        for (addr, len) in parts(self.writable(), offset) {
+            if done == data.len() {
+                break;
+            }
+            let n = len.min(data.len() - done);
+            let Some(to) = mem.slice_mut(addr, n) else { break };
+            to.copy_from_slice(&data[done..done + n]);
+            done += n;
+        }
+        done
+    }
+}
+
+/// The spans from byte `offset` on, as (address, length).
+pub fn parts(spans: &[Span], offset: u32) -> impl Iterator<Item = (u64, usize)> + '_ {
+    let mut skip = offset;
+    spans.iter().filter_map(move |s| {
+        let cut = skip.min(s.len);
+        skip -= cut;
+        (cut < s.len).then(|| (s.addr + u64::from(cut), (s.len - cut) as usize))
+    })
+}
+
+/// A queue's state in a snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueState {
+    /// Size in entries as set by the driver.
+    pub size: u16,
+    /// Whether the driver has enabled the queue.
+    pub ready: bool,
+    /// Address of the descriptor table.
+    pub desc: u64,
+    /// Address of the available ring.
+    pub avail: u64,
+    /// Address of the used ring.
+    pub used: u64,
+    /// Next available index to look at.
+    pub next_avail: u16,
+    /// Next used index to write.
+    pub next_used: u16,
+    /// Used index when the driver was last interrupted.
+    pub signalled: u16,
+}
+
+/// One split virtqueue, device side.
+#[derive(Debug)]
+pub struct Queue {
+    max: u16,
+    state: QueueState,
+    event_idx: bool,
+    indirect: bool,
+    signal: bool,
+    spare: Vec<Span>,
+}
+
+impl Queue {
+    /// A queue of at most `max` entries (a power of two up to [`MAX_SIZE`]), not set up.
+    pub fn new(max: u16) -> Self {
+        debug_assert!(max.is_power_of_two() && max <= MAX_SIZE);
+        Queue {
+            max,
+            state: QueueState { size: max, ..QueueState::default() },
+            event_idx: false,
+            indirect: false,
+            signal: false,
+            spare: Vec::new(),
+        }
+    }
+
+    /// Largest size in entries.
+    pub fn max_size(&self) -> u16 {
+        self.max
+    }
+
+    /// Whether the driver has enabled the queue.
+    pub fn is_ready(&self) -> bool {
+        self.state.ready
+    }
+
+    /// The state, as saved and as the transport's registers see it.
+    pub fn state(&self) -> &QueueState {
+        &self.state
+    }
+
+    /// For the transport's registers, while the queue is not ready.
+    pub(crate) fn setup(&mut self) -> Option<&mut QueueState> {
+        (!self.state.ready).then_some(&mut self.state)
+    }
+
+    /// Back to the state after construction.
+    pub(crate) fn reset(&mut self) {
+        *self = Queue::new(self.max);
+    }
+
+    /// What was negotiated, before the device is activated.
+    pub(crate) fn set_features(&mut self, features: u64) {
+        self.event_idx = features & super::F_EVENT_IDX != 0;
+        self.indirect = features & super::F_INDIRECT_DESC != 0;
+    }
+
+    /// Enables the queue after a check of its place in memory.
+    pub(crate) fn enable(&mut self, mem: &GuestMemory) -> Result<(), QueueError> {
+        let s = &self.state;
+        if !s.size.is_power_of_two() || s.size > self.max {
+            return Err(QueueError::Setup("the size is no power of two or too large"));
+        }
+        if s.desc % 16 != 0 || s.avail % 2 != 0 || s.used % 4 != 0 {
+            return Err(QueueError::Setup("a ring is misaligned"));
+        }
+        let n = usize::from(s.size);
+        let missing = |what, addr| Err(QueueError::Address { what, addr });
+        if mem.slice(s.desc, 16 * n).is_none() {
+            return missing("descriptor table", s.desc);
+        }
+        if mem.slice(s.avail, 6 + 2 * n).is_none() {
+            return missing("available ring", s.avail);
+        }
+        if mem.write_ptr(s.used, 6 + 8 * n).is_none() {
+            return missing("used ring", s.used);
+        }
+        self.state.ready = true;
+        Ok(())
+    }
+
+    /// Disables the queue (the driver wrote 0 to QueueReady).
+    pub(crate) fn disable(&mut self) {
+        self.state.ready = false;
+    }
+
+    /// Puts saved state back; `features` is what was negotiated.
+    pub(crate) fn restore(
+        &mut self,
+        state: QueueState,
+        features: u64,
+        mem: &GuestMemory,
+    ) -> Result<(), QueueError> {
+        self.reset();
+        self.set_features(features);
+        self.state = QueueState { ready: false, ..state };
+        if state.ready { self.enable(mem) } else { Ok(()) }
+    }
+
+    /// Whether completed chains call for an interrupt; the mark is taken.
+    pub(crate) fn take_signal(&mut self) -> bool {
+        core::mem::take(&mut self.signal)
+    }
+
+    fn half(mem: &GuestMemory, addr: u64, what: &'static str) -> Result<u16, QueueError> {
+        mem.read_array(addr).map(u16::from_le_bytes).ok_or(QueueError::Address { what, addr })
+    }
+
+    /// Number of chains that the driver has made available and that were not popped.
+    ///
+    /// # Errors
+    /// When the available index is not within the queue's size.
+    pub fn available(&self, mem: &GuestMemory) -> Result<u16, QueueError> {
+        let s = &self.state;
+        if !s.ready {
+            return Ok(0);
+        }
+        let index = Self::half(mem, s.avail.wrapping_add(2), "available ring")?;
+        let n = index.wrapping_sub(s.next_avail);
+        if n > s.size {
+            return Err(QueueError::AvailIndex { index, expected: s.next_avail });
+        }
+        Ok(n)
+    }
+
+    /// Takes the next chain off the available ring; `None` when it is empty, and then the driver is asked to notify.
+    ///
+    /// # Errors
+    /// See [`QueueError`]; the chain stays in the ring.
+    pub fn pop(&mut self, mem: &mut GuestMemory) -> Result<Option<Chain>, QueueError> {
+        if self.available(mem)? == 0 {
+            self.ask_for_notification(mem)?;
+            return Ok(None);
+        }
+        let chain = self.walk(mem, 0)?;
+        self.state.next_avail = self.state.next_avail.wrapping_add(1);
+        Ok(Some(chain))
+    }
+
+    /// Bytes of writable buffers among the first `chains` available chains: the room for input.
+    ///
+    /// # Errors
+    /// As [`pop`](Self::pop).
+    pub fn room(&mut self, mem: &GuestMemory, chains: u16) -> Result<usize, QueueError> {
+        let mut sum = 0usize;
+        for ahead in 0..self.available(mem)?.min(chains) {
+            let chain = self.walk(mem, ahead)?;
+            sum = sum.saturating_add(chain.writable_len as usize);
+            self.recycle(chain);
+        }
+        Ok(sum)
+    }
+
+    /// Puts the chain popped last back, to be popped again later.
+    pub fn undo_pop(&mut self, chain: Chain) {
+        self.state.next_avail = self.state.next_avail.wrapping_sub(1);
+        self.recycle(chain);
+    }
+
+    /// Gives a chain back to the driver: `written` bytes of its writable part were filled.
+    ///
+    /// # Errors
+    /// When the used ring is not in memory.
+    pub fn complete(&mut self, mem: &mut GuestMemory, chain: Chain, written: u32) -> Result<(), QueueError> {
+        let s = &mut self.state;
+        let lost = QueueError::Address { what: "used ring", addr: s.used };
+        let slot = u64::from(s.next_used % s.size.max(1));
+        let mut entry = [0u8; 8];
+        entry[..4].copy_from_slice(&u32::from(chain.head).to_le_bytes());
+        entry[4..].copy_from_slice(&written.min(chain.writable_len).to_le_bytes());
+        let index = s.next_used.wrapping_add(1);
+        let ok = mem.write(s.used.wrapping_add(4 + 8 * slot), &entry)
+            && mem.write(s.used.wrapping_add(2), &index.to_le_bytes());
+        if !ok {
+            return Err(lost);
+        }
+        s.next_used = index;
+        self.recycle(chain);
+        self.note_interrupt(mem)
+    }
+
+    /// Section 2.7.7: whether the driver wants to be interrupted for what was just used.
+    fn note_interrupt(&mut self, mem: &GuestMemory) -> Result<(), QueueError> {
+        let s = &mut self.state;
+        if self.event_idx {
+            let at = s.avail.wrapping_add(4 + 2 * u64::from(s.size));
+            let event = Self::half(mem, at, "used_event")?;
+            // The index that the driver waits for lies among those written since the last interrupt.
+            let written = s.next_used.wrapping_sub(s.signalled);
+            if s.next_used.wrapping_sub(event).wrapping_sub(1) < written {
+                s.signalled = s.next_used;
+                self.signal = true;
+            }
+        } else if Self::half(mem, s.avail, "available ring")? & AVAIL_F_NO_INTERRUPT == 0 {
+            self.signal = true;
+        }
+        Ok(())
+    }
+
+    /// Section 2.7.10: with EVENT_IDX the driver notifies when it has passed this index; without, it always does.
+    fn ask_for_notification(&mut self, mem: &mut GuestMemory) -> Result<(), QueueError> {
+        let s = &self.state;
+        if !self.event_idx || !s.ready {
+            return Ok(());
+        }
+        let at = s.used.wrapping_add(4 + 8 * u64::from(s.size));
+        let want = s.next_avail.to_le_bytes();
+        // Writing what is there already would only cost.
+        if mem.read_array(at) == Some(want) || mem.write(at, &want) {
+            return Ok(());
+        }
+        Err(QueueError::Address { what: "avail_event", addr: at })
+    }
+
+    fn recycle(&mut self, chain: Chain) {
+        self.spare = chain.spans;
+    }
+
+    /// Reads the chain `ahead` entries beyond the next one.
+    fn walk(&mut self, mem: &GuestMemory, ahead: u16) -> Result<Chain, QueueError> {
+        let s = self.state;
+        let slot = u64::from(s.next_avail.wrapping_add(ahead) % s.size.max(1));
+        let head = Self::half(mem, s.avail.wrapping_add(4 + 2 * slot), "available ring")?;
+        let mut spans = core::mem::take(&mut self.spare);
+        spans.clear();
+        let mut chain = Chain { head, spans, ..Chain::default() };
+        let mut table = Table { addr: s.desc, size: u32::from(s.size), indirect: false };
+        let mut index = head;
+        let mut steps = 0u32;
+        loop {
+            if steps >= table.size.min(MAX_CHAIN as u32) {
+                return Err(QueueError::Loop { head });
+            }
+            steps += 1;
+            let desc = table.get(mem, index)?;
+            if desc.flags & DESC_F_INDIRECT != 0 {
+                table = self.enter_indirect(&table, &desc, head)?;
+                (index, steps) = (0, 0);
+                continue;
+            }
+            chain.add(mem, &desc)?;
+            if desc.flags & DESC_F_NEXT == 0 {
+                return Ok(chain);
+            }
+            index = desc.next;
+        }
+    }
+
+    /// Section 2.7.5.3: an indirect table replaces the rest of the chain.
+    fn enter_indirect(&self, from: &Table, desc: &Desc, head: u16) -> Result<Table, QueueError> {
+        let bad = |why| Err(QueueError::Indirect { head, why });
+        if !self.indirect {
+            return bad("the feature was not negotiated");
+        }
+        if from.indirect {
+            return bad("a table inside a table");
+        }
+        if desc.flags & DESC_F_NEXT != 0 {
+            return bad("a table and a next descriptor");
+        }
+        if desc.len == 0 || desc.len % 16 != 0 || desc.len / 16 > MAX_CHAIN as u32 {
+            return bad("the table's length");
+        }
+        Ok(Table { addr: desc.addr, size: desc.len / 16, indirect: true })
+    }
+}
+
+struct Desc {
+    addr: u64,
+    len: u32,
+    flags: u16,
+    next: u16,
+}
+
+struct Table {
+    addr: u64,
+    size: u32,
+    indirect: bool,
+}
+
+impl Table {
+    fn get(&self, mem: &GuestMemory, index: u16) -> Result<Desc, QueueError> {
+        if u32::from(index) >= self.size {
+            return Err(QueueError::DescIndex { index, size: self.size });
+        }
+        let addr = self.addr.wrapping_add(16 * u64::from(index));
+        let raw: [u8; 16] =
+            mem.read_array(addr).ok_or(QueueError::Address { what: "descriptor table", addr })?;
+        let raw = u128::from_le_bytes(raw);
+        Ok(Desc {
+            addr: raw as u64,
+            len: (raw >> 64) as u32,
+            flags: (raw >> 96) as u16,
+            next: (raw >> 112) as u16,
+        })
+    }
+}
+
+impl Chain {
+    fn add(&mut self, mem: &GuestMemory, desc: &Desc) -> Result<(), QueueError> {
+        let head = self.head;
+        let len = desc.len as usize;
+        let write = desc.flags & DESC_F_WRITE != 0;
+        let found = match write {
+            true => mem.write_ptr(desc.addr, len).is_some(),
+            false => mem.read_ptr(desc.addr, len).is_some(),
+        };
+        if !write && self.spans.len() > self.readable {
+            return Err(QueueError::Order { head });
+        }
+        // An empty buffer is pointless and allowed; its address says nothing.
+        if len == 0 {
+            return Ok(());
+        }
+        if !found {
+            return Err(QueueError::Address { what: "buffer", addr: desc.addr });
+        }
+        let total = if write { &mut self.writable_len } else { &mut self.readable_len };
+        *total = total.checked_add(desc.len).ok_or(QueueError::TooLong { head })?;
+        if self.readable_len.checked_add(self.writable_len).is_none() {
+            return Err(QueueError::TooLong { head });
+        }
+        self.spans.push(Span { addr: desc.addr, len: desc.len });
+        self.readable += usize::from(!write);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "queue_tests.rs"]
+mod tests;

@@ -1,0 +1,129 @@
+//! A whole image: what the packer put into a module, and its run from the command line to the exit code.
+//!
+//! The module's `main` and the native runs of tests and comparisons both come through [`run`].
+
+use crate::args::{self, Request};
+use crate::dev::nine_p;
+use crate::dev::p9::HostFs;
+use crate::dev::virtio::p9::P9;
+use crate::host::Host;
+use crate::machine::{BootSource, Machine};
+use crate::memory::GuestMemory;
+use crate::session::{ConsoleLog, Outcome};
+use forelift_abi::config::ImageConfig;
+use forelift_abi::control::Mount;
+use forelift_abi::exit::FAILURE;
+
+/// Name of the environment variable that shows the guest kernel's console on standard error (any value but `0`).
+/// It is not passed on to the container.
+pub const CONSOLE_VARIABLE: &[u8] = b"FORELIFT_CONSOLE";
+
+/// How the guest gets to *ready to exec*.
+pub enum Origin<'a> {
+    /// It is there: encoded [`MachineState`](crate::snapshot::MachineState) that belongs to the memory.
+    Snapshot(&'a [u8]),
+    /// It boots first.
+    Boot {
+        /// Kernel `Image`.
+        kernel: &'a [u8],
+        /// Initial RAM file system.
+        initrd: &'a [u8],
+    },
+}
+
+/// The parts of an image.
+pub struct Image<'a> {
+    /// RAM and root file system.
+    pub memory: GuestMemory,
+    /// What the converter decided.
+    pub config: ImageConfig,
+    /// Where the guest starts from.
+    pub origin: Origin<'a>,
+}
+
+/// A host directory for the container.
+pub struct Share {
+    /// Guest path.
+    pub path: String,
+    /// The directory.
+    pub directory: HostFs,
+    /// Whether the guest may only read it.
+    pub read_only: bool,
+}
+
+fn failure(message: String) -> Outcome {
+    Outcome { code: FAILURE, message: Some(message) }
+}
+
+fn printed(print: impl FnOnce(&str), text: &str) -> Outcome {
+    print(text);
+    Outcome { code: 0, message: None }
+}
+
+/// Where a host directory is mounted whose guest path is the root or a relative `.`, which cannot be mounted over.
+pub const DEFAULT_SHARE: &str = "/mnt";
+
+/// Absolute guest path for the path that the host names a directory by (`wasmtime --dir .` names it `.`).
+pub fn guest_path(name: &str) -> String {
+    let parts: Vec<&str> = name.split('/').filter(|p| !p.is_empty() && *p != ".").collect();
+    if parts.is_empty() { DEFAULT_SHARE.to_owned() } else { format!("/{}", parts.join("/")) }
+}
+
+/// Runs an image: `args` without the program's name, `env` as `NAME=value` each. Help and version are printed by
+/// the caller's `print`. The outcome's message, if there is one, is for standard error.
+pub fn run(
+    image: Image<'_>,
+    args: &[Vec<u8>],
+    env: &[Vec<u8>],
+    shares: Vec<Share>,
+    host: &mut dyn Host,
+    print: impl FnOnce(&str),
+) -> Outcome {
+    let console = env.iter().rev().find_map(|e| e.strip_prefix(CONSOLE_VARIABLE)?.strip_prefix(b"="));
+    let log = if console.is_some_and(|v| v != b"0") { ConsoleLog::Stream } else { ConsoleLog::Keep };
+    let is_ours = |e: &[u8]| e.strip_prefix(CONSOLE_VARIABLE).is_some_and(|rest| rest.starts_with(b"="));
+    let env: Vec<Vec<u8>> = env.iter().filter(|e| !is_ours(e)).cloned().collect();
+    let mounts = shares.iter().enumerate().map(|(n, share)| Mount {
+        tag: nine_p::tag(n),
+        path: share.path.clone(),
+        read_only: share.read_only,
+    });
+    let start = match args::parse(args, &env, &image.config, mounts.collect()) {
+        Ok(Request::Run(start)) => *start,
+        Ok(Request::Help) => return printed(print, &args::help(&image.config)),
+        Ok(Request::Version) => return printed(print, &args::version()),
+        Err(error) => return failure(error.to_string()),
+    };
+    let mut machine = match ready(image, host, log) {
+        Ok(machine) => machine,
+        Err(error) => return failure(error.to_string()),
+    };
+    let (devices, mem) = machine.devices_mut();
+    for (n, share) in shares.into_iter().enumerate() {
+        let device = Box::new(P9::new(n, share.directory, share.read_only));
+        if let Err(error) = devices.attach_9p(n, device, mem) {
+            return failure(format!("directory for {}: {error}", share.path));
+        }
+    }
+    machine.run(start, host)
+}
+
+/// The machine at *ready to exec*.
+fn ready(
+    image: Image<'_>,
+    host: &mut dyn Host,
+    log: ConsoleLog,
+) -> Result<Machine, crate::machine::MachineError> {
+    match image.origin {
+        Origin::Snapshot(state) => Machine::restore(image.memory, state, host, log),
+        Origin::Boot { kernel, initrd } => {
+            let mut rng_seed = [0; 64];
+            host.random(&mut rng_seed);
+            let source = BootSource { kernel, initrd, cmdline: &image.config.cmdline, rng_seed: &rng_seed };
+            let mut machine = Machine::boot(image.memory, source, log)?;
+            machine.boot_to_ready(host, &mut |_| {})?;
+            machine.use_host_clock(host);
+            Ok(machine)
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The program inside an image: reads the table that the packer left in its memory, and runs the container.
+//!
+//! Natively this program is of no use (`forelift run --native` is), and says so.
+
+fn main() {
+    #[cfg(target_os = "wasi")]
+    std::process::exit(i32::from(wasi::main()));
+    #[cfg(not(target_os = "wasi"))]
+    {
+        eprintln!("forelift-runtime: this program is the inside of an image: run images with `forelift run`");
+        std::process::exit(i32::from(forelift_abi::exit::FAILURE));
+    }
+}
+
+#[cfg(target_os = "wasi")]
+mod wasi {
+    use forelift_abi::config::ImageConfig;
+    use forelift_abi::exit::FAILURE;
+    use forelift_abi::header::{ImageHeader, SIZE, Span};
+    use forelift_runtime::dev::p9::{HostFs, preopens};
+    use forelift_runtime::image::{self, Image, Origin, Share};
+    use forelift_runtime::memory::GuestMemory;
+    use forelift_runtime::sys::SystemHost;
+    use std::io::Write;
+    use std::os::wasi::ffi::OsStringExt;
+
+    /// The block that the packer fills in; its address is exported under this name.
+    #[unsafe(no_mangle)]
+    #[used]
+    static mut forelift_image_header: [u8; SIZE] = [0; SIZE];
+
+    const WASM_PAGE: u64 = 0x1_0000;
+
+    pub(super) fn main() -> u8 {
+        match run() {
+            Ok(code) => code,
+            Err(message) => {
+                let _ = writeln!(std::io::stderr(), "forelift: {message}");
+                FAILURE
+            }
+        }
+    }
+
+    /// Bytes of linear memory that the packer placed.
+    fn part(span: Span) -> &'static [u8] {
+        if span.len == 0 {
+            return &[];
+        }
+        // SAFETY: the header was checked against the size of memory, nobody writes to these parts, and they lie behind
+        // the memory that the linker and the allocator know of.
+        unsafe { core::slice::from_raw_parts(span.addr as usize as *const u8, span.len as usize) }
+    }
+
+    fn run() -> Result<u8, String> {
+        // SAFETY: read as volatile, because the packer wrote to it after the compiler had seen zeros.
+        let block = unsafe { (&raw const forelift_image_header).read_volatile() };
+        let memory_size = core::arch::wasm32::memory_size(0) as u64 * WASM_PAGE;
+        let header = ImageHeader::parse(&block, memory_size).map_err(|e| e.to_string())?;
+        let config: ImageConfig = postcard::from_bytes(part(header.config))
+            .map_err(|_| "image: its configuration is damaged: convert it again".to_string())?;
+        // SAFETY: both parts are checked, page-aligned, and nobody else's; linear memory lives for ever.
+        let memory = unsafe {
+            GuestMemory::from_raw(
+                header.ram.addr as usize as *mut u8,
+                header.ram.len as usize,
+                header.root.addr as usize as *const u8,
+                header.root.len as usize,
+                None,
+            )
+        };
+        let origin = if header.state.len > 0 {
+            Origin::Snapshot(part(header.state))
+        } else {
+            Origin::Boot { kernel: part(header.kernel), initrd: part(header.initrd) }
+        };
+        let shares = preopens().into_iter().map(|p| Share {
+            path: image::guest_path(&p.path),
+            directory: HostFs::new(p.fd),
+            read_only: p.read_only,
+        });
+        let args: Vec<Vec<u8>> = std::env::args_os().skip(1).map(OsStringExt::into_vec).collect();
+        let env: Vec<Vec<u8>> = std::env::vars_os()
+            .map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='))
+            .collect();
+        let image = Image { memory, config, origin };
+        let outcome =
+            image::run(image, &args, &env, shares.collect(), &mut SystemHost::new(), |text| print!("{text}"));
+        if let Some(message) = outcome.message {
+            let _ = writeln!(std::io::stderr(), "forelift: {message}");
+        }
+        Ok(outcome.code)
+    }
+}

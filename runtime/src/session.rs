@@ -1,0 +1,489 @@
+//! One run of a container, seen from outside: the control protocol and the three streams, between the console's ports
+//! and a [`Host`].
+//!
+//! ```text
+//!   boot() --> Booting --Ready--> Ready --start()--> Running --Exited, all output written--> Ended
+//!   resume() ----------------------^                    |
+//!                     any phase: Failed, nonsense on the control port, broken console --> Ended(125)
+//! ```
+//!
+//! Output is offered to the host straight from guest memory when a piece is large; small pieces are gathered, so that a
+//! thousand one-byte writes of the guest are one call of the host. A host that takes no more leaves the guest's buffers in
+//! the virtqueue. Input is read only when the guest has room for it. Every call of [`Session::pump`] does a bounded amount
+//! of work, whatever the guest does.
+
+use forelift_abi::control::{self, Start, ToGuest, ToHost, WindowSize};
+use forelift_abi::exit;
+
+use crate::dev::virtio::console::Port;
+use crate::dev::{Devices, SLOT_CONSOLE};
+use crate::host::{Host, HostEvent, Interest, Read, Stream, Written};
+use crate::memory::GuestMemory;
+
+/// Longest message from the guest in bytes; its longest is an error message of one line.
+const MOST_FROM_GUEST: usize = 64 << 10;
+/// Size of the buffers in which small pieces are gathered and input is read.
+const BUFFER: usize = 64 << 10;
+/// Pieces of output of at least this many bytes go to the host without a copy.
+const DIRECT: usize = 2048;
+/// Bytes moved per stream in one call of [`Session::pump`].
+const BUDGET: usize = 1 << 20;
+/// Bytes of the kernel's console kept for an error message.
+const LOG: usize = 64 << 10;
+/// Bytes of fresh entropy for the guest.
+const ENTROPY: usize = 64;
+/// A terminal whose size nobody knows.
+const DEFAULT_SIZE: WindowSize = WindowSize { rows: 24, cols: 80 };
+
+/// What becomes of the kernel's console.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConsoleLog {
+    /// Its end is kept, for [`Session::log`].
+    #[default]
+    Keep,
+    /// Kept, and written to standard error as it comes.
+    Stream,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Exit code, docker's rules ([`forelift_abi::exit`]).
+    pub code: u8,
+    /// One line for the user, when the run failed.
+    pub message: Option<String>,
+}
+
+/// Where a run stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The guest boots.
+    Booting,
+    /// The guest waits for its orders: the moment of the snapshot.
+    Ready,
+    /// The orders were given.
+    Running {
+        /// The guest has reported that the command runs.
+        started: bool,
+    },
+    /// The run is over and its output is written.
+    Ended(Outcome),
+}
+
+/// What [`Session::pump`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Something moved: the guest should run before anyone sleeps.
+    pub moved: bool,
+    /// The run is over: see [`Session::state`].
+    pub ended: bool,
+}
+
+/// An output stream: port to host.
+struct Output {
+    port: Port,
+    stream: Stream,
+    gathered: Vec<u8>,
+    blocked: bool,
+    closed: bool,
+}
+
+impl Output {
+    fn new(port: Port, stream: Stream) -> Self {
+        Output { port, stream, gathered: Vec::new(), blocked: false, closed: false }
+    }
+
+    /// Passes `bytes` on; how much was taken. All of it when nobody reads the stream.
+    fn write(&mut self, host: &mut dyn Host, bytes: &[u8]) -> usize {
+        let mut done = 0;
+        while done < bytes.len() && !self.closed {
+            match host.write(self.stream, &bytes[done..]) {
+                Written::Bytes(n) => done += n.min(bytes.len() - done),
+                Written::WouldBlock => {
+                    self.blocked = true;
+                    return done;
+                }
+                Written::Closed => self.closed = true,
+            }
+        }
+        bytes.len()
+    }
+
+    /// Writes what was gathered; true when nothing of it is left.
+    fn flush(&mut self, host: &mut dyn Host) -> bool {
+        if !self.gathered.is_empty() {
+            let gathered = core::mem::take(&mut self.gathered);
+            let n = self.write(host, &gathered);
+            self.gathered = gathered;
+            self.gathered.drain(..n);
+        }
+        self.gathered.is_empty()
+    }
+
+    /// One piece of the guest's output; how much of it was taken.
+    fn piece(&mut self, host: &mut dyn Host, bytes: &[u8]) -> usize {
+        if self.closed {
+            return bytes.len();
+        }
+        if bytes.len() >= DIRECT || self.gathered.len() + bytes.len() > BUFFER {
+            return if self.flush(host) { self.write(host, bytes) } else { 0 };
+        }
+        self.gathered.extend_from_slice(bytes);
+        bytes.len()
+    }
+
+    /// Moves what the guest has written; true when anything moved.
+    fn pump(&mut self, devices: &mut Devices, mem: &mut GuestMemory, host: &mut dyn Host) -> bool {
+        self.blocked = false;
+        let before = self.gathered.len();
+        if !self.flush(host) {
+            return self.gathered.len() != before;
+        }
+        let mut budget = BUDGET;
+        let taken = devices.take_output(mem, self.port, &mut |bytes| {
+            let n = self.piece(host, &bytes[..bytes.len().min(budget)]);
+            budget -= n;
+            n
+        });
+        self.flush(host);
+        before + taken > 0
+    }
+
+    fn is_empty(&self, devices: &Devices, mem: &GuestMemory) -> bool {
+        self.gathered.is_empty() && !devices.has_output(mem, self.port)
+    }
+}
+
+/// Standard input: host to port.
+#[derive(Default)]
+struct Input {
+    buffer: Vec<u8>,
+    pending: core::ops::Range<usize>,
+    total: u64,
+    eof: bool,
+    /// The guest has room and the host has nothing.
+    waits: bool,
+}
+
+impl Input {
+    /// Moves input; true when anything moved. At the end gives the message for it, once.
+    fn pump(
+        &mut self,
+        devices: &mut Devices,
+        mem: &mut GuestMemory,
+        host: &mut dyn Host,
+    ) -> (bool, Option<ToGuest>) {
+        self.waits = false;
+        let mut moved = 0;
+        while moved < BUDGET {
+            if !self.pending.is_empty() {
+                let n = devices.push_input(mem, Port::Stdin, &self.buffer[self.pending.clone()]);
+                self.pending.start += n;
+                self.total += n as u64;
+                moved += n;
+                if n == 0 {
+                    break;
+                }
+                continue;
+            }
+            let room = if self.eof { 0 } else { devices.input_room(mem, Port::Stdin) };
+            if room == 0 {
+                break;
+            }
+            self.buffer.resize(BUFFER, 0);
+            let room = room.min(BUFFER);
+            match host.read_stdin(&mut self.buffer[..room]) {
+                Read::Data(n) => self.pending = 0..n.min(room),
+                Read::WouldBlock => {
+                    self.waits = true;
+                    break;
+                }
+                Read::Eof => {
+                    self.eof = true;
+                    return (true, Some(ToGuest::StdinEof { bytes: self.total }));
+                }
+            }
+        }
+        (moved > 0, None)
+    }
+}
+
+/// One run. See the module's documentation.
+pub struct Session {
+    state: State,
+    start: Option<Start>,
+    ending: Option<Outcome>,
+    from_guest: Vec<u8>,
+    to_guest: Vec<u8>,
+    stdin: Option<Input>,
+    stdout: Output,
+    stderr: Output,
+    log_mode: ConsoleLog,
+    log: Vec<u8>,
+}
+
+impl Session {
+    fn new(state: State, log_mode: ConsoleLog) -> Self {
+        Session {
+            state,
+            start: None,
+            ending: None,
+            from_guest: Vec::new(),
+            to_guest: Vec::new(),
+            stdin: None,
+            stdout: Output::new(Port::Stdout, Stream::Stdout),
+            stderr: Output::new(Port::Stderr, Stream::Stderr),
+            log_mode,
+            log: Vec::new(),
+        }
+    }
+
+    /// A run whose guest has yet to boot.
+    pub fn boot(log_mode: ConsoleLog) -> Self {
+        Self::new(State::Booting, log_mode)
+    }
+
+    /// A run whose guest was restored from a snapshot at *ready*.
+    pub fn resume(log_mode: ConsoleLog) -> Self {
+        Self::new(State::Ready, log_mode)
+    }
+
+    /// Gives the guest its orders, as soon as it is ready. Entropy, time and terminal are filled in when they are sent.
+    pub fn start(&mut self, start: Start) {
+        self.start = Some(start);
+    }
+
+    /// Where the run stands.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The end of what the kernel has printed.
+    pub fn log(&self) -> &[u8] {
+        &self.log
+    }
+
+    /// What a sleeping machine should be woken for.
+    pub fn interest(&self) -> Interest {
+        Interest {
+            stdin: self.stdin.as_ref().is_some_and(|i| i.waits),
+            stdout: self.stdout.blocked,
+            stderr: self.stderr.blocked,
+        }
+    }
+
+    /// Ends the run from outside: the guest switched itself off, crashed, or hangs. Keeps an outcome that is known already,
+    /// else it is a failure with `why`, and the kernel's last line for a clue.
+    pub fn abort(&mut self, why: &str) -> Outcome {
+        let outcome = match (&self.state, self.ending.take()) {
+            (State::Ended(outcome), _) => outcome.clone(),
+            (_, Some(outcome)) => outcome,
+            _ => {
+                let text = String::from_utf8_lossy(&self.log);
+                let last = text.lines().rev().map(str::trim).find(|l| !l.is_empty());
+                failure(match last {
+                    Some(line) => format!("{why} (the kernel's last line: {line})"),
+                    None => why.to_owned(),
+                })
+            }
+        };
+        self.state = State::Ended(outcome.clone());
+        outcome
+    }
+
+    /// Moves everything that can move between the guest's ports and the host. Called often, and before every sleep.
+    pub fn pump(&mut self, devices: &mut Devices, mem: &mut GuestMemory, host: &mut dyn Host) -> Progress {
+        if let State::Ended(_) = self.state {
+            return Progress { moved: false, ended: true };
+        }
+        devices.service(mem, host);
+        self.take_log(devices);
+        let mut moved = self.receive(devices, mem);
+        if self.state == State::Ready && self.ending.is_none() && self.start.is_some() {
+            self.send_start(host);
+        }
+        self.take_events(host);
+        if let State::Running { .. } = self.state {
+            moved |= self.pump_streams(devices, mem, host);
+        } else {
+            self.stderr.blocked = false;
+            self.stderr.flush(host);
+        }
+        moved |= self.send(devices, mem);
+        if let Some((SLOT_CONSOLE, why)) = devices.failure() {
+            self.fail(format!("the guest's console driver broke the rules: {why}"));
+        }
+        self.try_to_end(devices, mem);
+        Progress { moved, ended: matches!(self.state, State::Ended(_)) }
+    }
+
+    fn fail(&mut self, message: String) {
+        self.ending.get_or_insert_with(|| failure(message));
+    }
+
+    fn take_log(&mut self, devices: &mut Devices) {
+        let new = devices.take_kernel_log();
+        if new.is_empty() {
+            return;
+        }
+        // A log that nobody reads is dropped rather than kept without end.
+        if self.log_mode == ConsoleLog::Stream && self.stderr.gathered.len() < BUDGET {
+            self.stderr.gathered.extend_from_slice(&new);
+        }
+        self.log.extend_from_slice(&new);
+        let excess = self.log.len().saturating_sub(LOG);
+        self.log.drain(..excess);
+    }
+
+    /// Reads the control port.
+    fn receive(&mut self, devices: &mut Devices, mem: &mut GuestMemory) -> bool {
+        let mut moved = false;
+        // A sane guest sends a handful of messages; one that floods the port is heard again at the next call.
+        for _ in 0..16 {
+            if self.ending.is_some() {
+                return moved;
+            }
+            let buffer = &mut self.from_guest;
+            let taken = devices.take_output(mem, Port::Control, &mut |bytes| {
+                let n = bytes.len().min(MOST_FROM_GUEST - buffer.len());
+                buffer.extend_from_slice(&bytes[..n]);
+                n
+            });
+            if taken == 0 {
+                return moved;
+            }
+            moved = true;
+            loop {
+                match control::take::<ToHost>(&mut self.from_guest) {
+                    Ok(Some(message)) => self.message(message),
+                    Ok(None) if self.from_guest.len() < MOST_FROM_GUEST => break,
+                    Ok(None) => {
+                        return self
+                            .nonsense(format!("a control message of more than {MOST_FROM_GUEST} bytes"));
+                    }
+                    Err(why) => return self.nonsense(why.to_string()),
+                }
+            }
+        }
+        moved
+    }
+
+    fn nonsense(&mut self, why: String) -> bool {
+        self.from_guest.clear();
+        self.fail(format!("the guest's init sent nonsense: {why}"));
+        true
+    }
+
+    fn message(&mut self, message: ToHost) {
+        match (message, &self.state) {
+            (ToHost::Ready, State::Booting) => self.state = State::Ready,
+            (ToHost::Started, State::Running { .. }) => self.state = State::Running { started: true },
+            (ToHost::Exited { code }, State::Running { .. }) => {
+                self.ending.get_or_insert(Outcome { code, message: None });
+            }
+            (ToHost::Failed { code, message }, _) => {
+                self.ending.get_or_insert(Outcome { code, message: Some(one_line(&message)) });
+            }
+            (message, _) => self.fail(format!("the guest's init sent `{message:?}` at the wrong moment")),
+        }
+    }
+
+    fn send_start(&mut self, host: &mut dyn Host) {
+        let Some(mut start) = self.start.take() else { return };
+        let terminal = host.terminal();
+        start.entropy = vec![0; ENTROPY];
+        host.random(&mut start.entropy);
+        start.realtime_ns = host.realtime_ns();
+        start.tty = terminal.is_tty.then(|| terminal.size.unwrap_or(DEFAULT_SIZE));
+        start.tty_echo = terminal.raw;
+        self.stdin = start.stdin.then(Input::default);
+        self.tell(&ToGuest::Start(start));
+        self.state = State::Running { started: false };
+    }
+
+    fn take_events(&mut self, host: &mut dyn Host) {
+        let running = matches!(self.state, State::Running { .. });
+        // The converter gives no orders and keeps its events; a guest that does not listen is not told more and more.
+        if !running && self.start.is_none() || self.to_guest.len() > BUFFER {
+            return;
+        }
+        for _ in 0..64 {
+            match (host.event(), running) {
+                (None, _) => return,
+                (Some(HostEvent::Signal(number)), true) => self.tell(&ToGuest::Signal(number)),
+                (Some(HostEvent::Stop), true) => self.tell(&ToGuest::Stop),
+                (Some(HostEvent::WindowSize(size)), true) => self.tell(&ToGuest::WindowSize(size)),
+                (Some(HostEvent::WindowSize(_)), false) => {}
+                // Nobody in the guest could take a signal yet.
+                (Some(HostEvent::Signal(number)), false) => self.interrupted(number),
+                (Some(HostEvent::Stop), false) => self.interrupted(15),
+            }
+        }
+    }
+
+    fn interrupted(&mut self, signal: u8) {
+        self.ending.get_or_insert(Outcome { code: exit::from_signal(signal), message: None });
+    }
+
+    fn tell(&mut self, message: &ToGuest) {
+        self.to_guest.extend_from_slice(&control::encode(message));
+    }
+
+    fn send(&mut self, devices: &mut Devices, mem: &mut GuestMemory) -> bool {
+        if self.to_guest.is_empty() {
+            return false;
+        }
+        let n = devices.push_input(mem, Port::Control, &self.to_guest);
+        self.to_guest.drain(..n);
+        n > 0
+    }
+
+    fn pump_streams(&mut self, devices: &mut Devices, mem: &mut GuestMemory, host: &mut dyn Host) -> bool {
+        let mut moved = false;
+        if let Some(input) = &mut self.stdin
+            && self.ending.is_none()
+        {
+            let (some, end) = input.pump(devices, mem, host);
+            moved |= some;
+            if let Some(end) = end {
+                self.tell(&end);
+            }
+        }
+        for (number, output) in [(1, &mut self.stdout), (2, &mut self.stderr)] {
+            let was_closed = output.closed;
+            moved |= output.pump(devices, mem, host);
+            if output.closed && !was_closed {
+                self.to_guest.extend_from_slice(&control::encode(&ToGuest::OutputClosed(number)));
+            }
+        }
+        moved
+    }
+
+    /// The run ends when its outcome is known and the host has all the output.
+    fn try_to_end(&mut self, devices: &Devices, mem: &GuestMemory) {
+        if self.ending.is_none() {
+            return;
+        }
+        let empty = match self.state {
+            State::Running { .. } => self.stdout.is_empty(devices, mem) && self.stderr.is_empty(devices, mem),
+            _ => self.stderr.gathered.is_empty(),
+        };
+        if empty && let Some(outcome) = self.ending.take() {
+            self.state = State::Ended(outcome);
+        }
+    }
+}
+
+fn failure(message: String) -> Outcome {
+    Outcome { code: exit::FAILURE, message: Some(one_line(&message)) }
+}
+
+/// A guest's text as one printable line: it must not be able to move the user's cursor.
+fn one_line(text: &str) -> String {
+    let line: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    line
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -1,0 +1,14 @@
+//! The operating environment: one implementation of [`Host`](crate::host::Host), chosen here and nowhere else.
+
+#[cfg(not(target_os = "wasi"))]
+mod native;
+#[cfg(not(target_os = "wasi"))]
+pub use native::{EventSender, NativeHost, NativeHost as SystemHost};
+
+#[cfg(target_os = "wasi")]
+mod wasi;
+#[cfg(target_os = "wasi")]
+pub use wasi::{WasiHost, WasiHost as SystemHost};
+
+/// Bytes that a pipe reported writable takes without blocking (POSIX `PIPE_BUF`, as Linux has it).
+const PIPE_BUF: usize = 4096;

@@ -1,0 +1,396 @@
+//! The host as a WASI preview 1 runtime.
+//!
+//! Under `forelift run` ([`forelift_abi::embed`]) the streams never block and events come over a descriptor of their own.
+//! Elsewhere each stream is asked with `poll_oneoff` before it is used, where that can matter:
+//!
+//! * a regular file and `/dev/null` never block; a terminal is written without asking;
+//! * of anything else (a pipe, or what the runtime will not name) a write takes at most `PIPE_BUF` bytes;
+//! * a runtime that cannot poll standard input (wasmer, WasmEdge) gets a blocking read, and only when the guest has
+//!   nothing else to do: it has been idle for [`IDLE_BEFORE_BLOCKING`], or has no timer within that time. **A guest that
+//!   then waits for a timer, too, is held up until input comes**: there is no better way without poll;
+//! * outputs that cannot be polled are just written.
+//!
+//! There are no signals and no window size elsewhere, and a terminal is in the mode the runtime left it in: it echoes
+//! itself. A character device counts as a terminal when it cannot seek, as in wasi-libc's `isatty`.
+
+use std::collections::VecDeque;
+
+use forelift_abi::control::WindowSize;
+use forelift_abi::embed::{CONTROL_FD, RECORD_SIZE, Record};
+
+use super::PIPE_BUF;
+use crate::host::{Host, HostEvent, Interest, Read, Stream, Terminal, Written};
+
+/// Idle time in ns after which a read that may block is risked, when input cannot be polled.
+const IDLE_BEFORE_BLOCKING: u64 = 1_000_000_000;
+/// After a poll that found nothing, standard input and events are not asked again for this many ns (a wait always asks).
+const ASK_AGAIN: u64 = 2_000_000;
+/// Longest write to a stream that does not need polling.
+const MOST: usize = 1 << 20;
+/// Pause in ns before a stream that is full and cannot be polled is tried again.
+const RETRY: u64 = 5_000_000;
+
+/// What a standard stream is connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A regular file, or a device that seeks: never blocks.
+    File,
+    /// A terminal.
+    Terminal,
+    /// A pipe, a socket, or unknown.
+    Other,
+}
+
+/// Standard stream.
+#[derive(Clone, Copy, Debug)]
+struct Fd {
+    number: u32,
+    kind: Kind,
+    /// `poll_oneoff` works on it, as far as we know.
+    polls: bool,
+}
+
+/// A WASI preview 1 runtime. See the module's documentation.
+#[derive(Debug)]
+pub struct WasiHost {
+    /// Whether [`CONTROL_FD`] is there.
+    embedded: bool,
+    terminal: Terminal,
+    events: VecDeque<HostEvent>,
+    fds: [Fd; 3],
+    /// The last wait found input.
+    input_ready: bool,
+    /// The next read of standard input may block.
+    may_block: bool,
+    input_asked: u64,
+    events_asked: u64,
+    idle_ns: u64,
+    eof: bool,
+}
+
+impl WasiHost {
+    /// A host on the module's standard streams.
+    pub fn new() -> Self {
+        let fds = [0, 1, 2].map(|number| Fd { number, kind: kind(number), polls: true });
+        let mut host = WasiHost {
+            embedded: true,
+            terminal: Terminal::default(),
+            events: VecDeque::new(),
+            fds,
+            input_ready: false,
+            may_block: false,
+            input_asked: 0,
+            events_asked: 0,
+            idle_ns: 0,
+            eof: false,
+        };
+        host.take_records();
+        if !host.embedded {
+            host.terminal.is_tty = fds[..2].iter().all(|f| f.kind == Kind::Terminal);
+        }
+        host
+    }
+
+    /// Reads what the embedding has to say.
+    fn take_records(&mut self) {
+        let mut records = [0u8; 16 * RECORD_SIZE];
+        while self.embedded {
+            match read(CONTROL_FD, &mut records) {
+                Ok(0) | Err(wasip1::ERRNO_AGAIN) => return,
+                Ok(n) => {
+                    let (whole, _) = records[..n.min(16 * RECORD_SIZE)].as_chunks::<RECORD_SIZE>();
+                    whole.iter().filter_map(Record::decode).for_each(|r| self.record(r));
+                }
+                Err(_) => self.embedded = false,
+            }
+        }
+    }
+
+    fn record(&mut self, record: Record) {
+        let event = match record {
+            Record::Signal(number) => HostEvent::Signal(number),
+            Record::Stop => HostEvent::Stop,
+            Record::WindowSize { rows, cols } => {
+                let size = WindowSize { rows, cols };
+                self.terminal.size = Some(size);
+                HostEvent::WindowSize(size)
+            }
+            Record::Terminal { is_tty, raw, rows, cols } => {
+                let size = (rows > 0 && cols > 0).then_some(WindowSize { rows, cols });
+                self.terminal = Terminal { is_tty, size, raw };
+                return;
+            }
+        };
+        self.events.push_back(event);
+    }
+
+    /// Whether standard input may be read now.
+    fn input_allowed(&mut self) -> bool {
+        let fd = self.fds[0];
+        let waited = core::mem::take(&mut self.input_ready);
+        if self.embedded || fd.kind == Kind::File || waited {
+            return true;
+        }
+        if !fd.polls {
+            return core::mem::take(&mut self.may_block);
+        }
+        let now = self.monotonic_ns();
+        if now.wrapping_sub(self.input_asked) < ASK_AGAIN {
+            return false;
+        }
+        self.input_asked = now;
+        match poll_one(wasip1::EVENTTYPE_FD_READ, fd.number) {
+            Ok(ready) => ready,
+            Err(()) => {
+                self.fds[0].polls = false;
+                false
+            }
+        }
+    }
+}
+
+impl Default for WasiHost {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What `fd` is connected to, by the rule of wasi-libc's `isatty`, and a second look for runtimes that grant every right.
+fn kind(fd: u32) -> Kind {
+    const SEEKS: wasip1::Rights = wasip1::RIGHTS_FD_SEEK | wasip1::RIGHTS_FD_TELL;
+    // SAFETY: a plain call; the binding owns the result's memory.
+    let Ok(stat) = (unsafe { wasip1::fd_fdstat_get(fd) }) else { return Kind::Other };
+    match stat.fs_filetype {
+        wasip1::FILETYPE_REGULAR_FILE => Kind::File,
+        // SAFETY: as above.
+        wasip1::FILETYPE_CHARACTER_DEVICE
+            if stat.fs_rights_base & SEEKS == 0 || unsafe { wasip1::fd_tell(fd) }.is_err() =>
+        {
+            Kind::Terminal
+        }
+        wasip1::FILETYPE_CHARACTER_DEVICE => Kind::File,
+        _ => Kind::Other,
+    }
+}
+
+fn read(fd: u32, buf: &mut [u8]) -> Result<usize, wasip1::Errno> {
+    let vector = [wasip1::Iovec { buf: buf.as_mut_ptr(), buf_len: buf.len() }];
+    // SAFETY: the vector names a buffer that is ours for the whole call.
+    unsafe { wasip1::fd_read(fd, &vector) }
+}
+
+fn write(fd: u32, buf: &[u8]) -> Result<usize, wasip1::Errno> {
+    let vector = [wasip1::Ciovec { buf: buf.as_ptr(), buf_len: buf.len() }];
+    // SAFETY: the vector names a buffer that is readable for the whole call.
+    unsafe { wasip1::fd_write(fd, &vector) }
+}
+
+fn clock(id: wasip1::Clockid) -> u64 {
+    // SAFETY: a plain call. Both clocks exist in every runtime; without one, time stands still.
+    unsafe { wasip1::clock_time_get(id, 1) }.unwrap_or(0)
+}
+
+fn clock_subscription(ns: u64) -> wasip1::Subscription {
+    let clock =
+        wasip1::SubscriptionClock { id: wasip1::CLOCKID_MONOTONIC, timeout: ns, precision: 1, flags: 0 };
+    let u = wasip1::SubscriptionUU { clock };
+    wasip1::Subscription {
+        userdata: u64::MAX,
+        u: wasip1::SubscriptionU { tag: wasip1::EVENTTYPE_CLOCK.raw(), u },
+    }
+}
+
+fn fd_subscription(kind: wasip1::Eventtype, fd: u32) -> wasip1::Subscription {
+    // Both kinds of descriptor subscription have the same layout.
+    let fd_read = wasip1::SubscriptionFdReadwrite { file_descriptor: fd };
+    let u = wasip1::SubscriptionUU { fd_read };
+    wasip1::Subscription { userdata: fd.into(), u: wasip1::SubscriptionU { tag: kind.raw(), u } }
+}
+
+/// `poll_oneoff` over at most eight subscriptions; calls `each` with every event.
+fn poll(
+    subscriptions: &[wasip1::Subscription],
+    mut each: impl FnMut(&wasip1::Event),
+) -> Result<(), wasip1::Errno> {
+    let none = wasip1::Event {
+        userdata: 0,
+        error: wasip1::ERRNO_SUCCESS,
+        type_: wasip1::EVENTTYPE_CLOCK,
+        fd_readwrite: wasip1::EventFdReadwrite { nbytes: 0, flags: 0 },
+    };
+    let mut events = [none; 8];
+    let subscriptions = &subscriptions[..subscriptions.len().min(events.len())];
+    // SAFETY: there is room for one event per subscription, which is the most the call writes.
+    let n = unsafe { wasip1::poll_oneoff(subscriptions.as_ptr(), events.as_mut_ptr(), subscriptions.len()) }?;
+    events[..n.min(subscriptions.len())].iter().for_each(&mut each);
+    Ok(())
+}
+
+/// Whether `fd` is ready; an error when the runtime cannot tell.
+fn poll_one(kind: wasip1::Eventtype, fd: u32) -> Result<bool, ()> {
+    let mut answer = Ok(false);
+    poll(&[fd_subscription(kind, fd), clock_subscription(0)], |event| {
+        if event.userdata == u64::from(fd) {
+            // A closed pipe may be told as an error of the event: reading or writing will tell.
+            answer = match event.error {
+                wasip1::ERRNO_SUCCESS | wasip1::ERRNO_PIPE => Ok(true),
+                _ => Err(()),
+            };
+        }
+    })
+    .map_err(|_| ())?;
+    answer
+}
+
+impl Host for WasiHost {
+    fn monotonic_ns(&mut self) -> u64 {
+        clock(wasip1::CLOCKID_MONOTONIC)
+    }
+
+    fn realtime_ns(&mut self) -> u64 {
+        clock(wasip1::CLOCKID_REALTIME)
+    }
+
+    fn random(&mut self, buf: &mut [u8]) {
+        // Some runtimes limit the length of one call (65536 with crypto.getRandomValues).
+        for piece in buf.chunks_mut(4096) {
+            // SAFETY: the piece is writable for the whole call. A guest without entropy would be unsafe: better end.
+            unsafe { wasip1::random_get(piece.as_mut_ptr(), piece.len()) }.expect("the host has no entropy");
+        }
+    }
+
+    fn read_stdin(&mut self, buf: &mut [u8]) -> Read {
+        if self.eof {
+            return Read::Eof;
+        }
+        if buf.is_empty() || !self.input_allowed() {
+            return Read::WouldBlock;
+        }
+        match read(0, buf) {
+            Ok(n @ 1..) => {
+                self.idle_ns = 0;
+                // Where one read gave something, there may be more.
+                self.input_asked = self.input_asked.wrapping_sub(ASK_AGAIN);
+                Read::Data(n)
+            }
+            Err(wasip1::ERRNO_AGAIN | wasip1::ERRNO_INTR) => Read::WouldBlock,
+            // What cannot be read is at its end: wasmtime reports a closed stream as an error.
+            Ok(_) | Err(_) => {
+                self.eof = true;
+                Read::Eof
+            }
+        }
+    }
+
+    fn write(&mut self, stream: Stream, buf: &[u8]) -> Written {
+        let index = 1 + usize::from(stream == Stream::Stderr);
+        let fd = self.fds[index];
+        let mut most = MOST;
+        if !self.embedded && fd.kind == Kind::Other {
+            most = PIPE_BUF;
+            if fd.polls {
+                match poll_one(wasip1::EVENTTYPE_FD_WRITE, fd.number) {
+                    Ok(true) => {}
+                    Ok(false) => return Written::WouldBlock,
+                    Err(()) => self.fds[index].polls = false,
+                }
+            }
+        }
+        self.idle_ns = 0;
+        match write(fd.number, &buf[..buf.len().min(most)]) {
+            Ok(n @ 1..) => Written::Bytes(n),
+            Ok(_) | Err(wasip1::ERRNO_AGAIN | wasip1::ERRNO_INTR) => Written::WouldBlock,
+            // EPIPE, or what a runtime makes of it.
+            Err(_) => Written::Closed,
+        }
+    }
+
+    fn event(&mut self) -> Option<HostEvent> {
+        if self.events.is_empty() && self.embedded {
+            let now = self.monotonic_ns();
+            if now.wrapping_sub(self.events_asked) >= ASK_AGAIN {
+                self.events_asked = now;
+                self.take_records();
+            }
+        }
+        self.events.pop_front()
+    }
+
+    fn terminal(&mut self) -> Terminal {
+        self.terminal
+    }
+
+    fn wait(&mut self, timeout_ns: Option<u64>, interest: Interest) {
+        let [input, out, err] = self.fds;
+        if !self.events.is_empty()
+            || interest.stdin && (self.eof || !self.embedded && input.kind == Kind::File)
+        {
+            return;
+        }
+        let mut timeout = timeout_ns;
+        if interest.stdin && !input.polls {
+            self.idle_ns = self.idle_ns.saturating_add(timeout.unwrap_or(u64::MAX));
+            if self.idle_ns >= IDLE_BEFORE_BLOCKING {
+                self.may_block = true;
+                return;
+            }
+        }
+        let mut subscriptions = Vec::with_capacity(5);
+        if interest.stdin && input.polls {
+            subscriptions.push(fd_subscription(wasip1::EVENTTYPE_FD_READ, input.number));
+        }
+        for (wanted, fd) in [(interest.stdout, out), (interest.stderr, err)] {
+            if wanted && fd.polls {
+                subscriptions.push(fd_subscription(wasip1::EVENTTYPE_FD_WRITE, fd.number));
+            } else if wanted {
+                timeout = Some(timeout.unwrap_or(RETRY).min(RETRY));
+            }
+        }
+        if self.embedded {
+            subscriptions.push(fd_subscription(wasip1::EVENTTYPE_FD_READ, CONTROL_FD));
+        }
+        // Without anything else to wait for, "for ever" needs an end that the runtime can compute.
+        if timeout.is_some() || subscriptions.is_empty() {
+            subscriptions.push(clock_subscription(timeout.unwrap_or(3_600_000_000_000)));
+        }
+        self.wait_for(&subscriptions);
+    }
+}
+
+impl WasiHost {
+    fn wait_for(&mut self, subscriptions: &[wasip1::Subscription]) {
+        let mut broken = [false; 3];
+        let mut input = false;
+        let mut control = false;
+        let result = poll(subscriptions, |event| match event.userdata {
+            fd @ 0..3 if event.error != wasip1::ERRNO_SUCCESS && event.error != wasip1::ERRNO_PIPE => {
+                broken[fd as usize] = true;
+            }
+            0 => input = true,
+            CONTROL => control = true,
+            _ => {}
+        });
+        if result.is_err() {
+            // The whole call failed: find out which descriptor the runtime cannot poll, and do without it.
+            for (fd, broken) in self.fds.iter().zip(&mut broken) {
+                let kind =
+                    if fd.number == 0 { wasip1::EVENTTYPE_FD_READ } else { wasip1::EVENTTYPE_FD_WRITE };
+                let asked = |s: &wasip1::Subscription| s.userdata == u64::from(fd.number);
+                *broken = subscriptions.iter().any(asked) && poll_one(kind, fd.number).is_err();
+            }
+            if !broken.contains(&true) {
+                // No way to wait: do not burn the host's processor for nothing.
+                let _ = poll(&[clock_subscription(RETRY)], |_| {});
+            }
+        }
+        for (fd, broken) in self.fds.iter_mut().zip(broken) {
+            fd.polls &= !broken;
+        }
+        self.input_ready = input;
+        if control {
+            self.take_records();
+        }
+    }
+}
+
+const CONTROL: u64 = CONTROL_FD as u64;
