@@ -1,1 +1,18 @@
-//! See ARCHITECTURE.md.
+//! Converts a Linux container image into one WebAssembly file, and runs it.
+//!
+//! * [`image`] reads container images, [`erofs`] makes the root file system image of one;
+//! * [`boot`] runs the machine up to the snapshot;
+//! * [`pack`] puts everything into one module, and reads it back;
+//! * [`embed`] runs a module on wasmtime, [`native`] without WebAssembly;
+//! * [`cli`] is the command `forelift`.
+
+pub mod assets;
+pub mod boot;
+pub mod cli;
+pub mod embed;
+pub mod erofs;
+pub mod image;
+pub mod native;
+pub mod pack;
+pub mod progress;
+pub mod units;

@@ -179,7 +179,7 @@ mod tests {
                     let (len, name) = (word(at), text(strings + word(at + 4)));
                     let hex: String = blob[at + 8..at + 8 + len].iter().map(|b| format!("{b:02x}")).collect();
                     lines.push(format!("{}/{name}={hex}", path.join("/")));
-                    at += 8 + (len + 3) / 4 * 4;
+                    at += 8 + len.next_multiple_of(4);
                 }
                 4 => {}
                 9 => return lines,

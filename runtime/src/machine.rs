@@ -228,6 +228,11 @@ impl Machine {
         &self.mem
     }
 
+    /// Gives the memory back.
+    pub fn into_memory(self) -> GuestMemory {
+        self.mem
+    }
+
     /// The devices, to attach directories to.
     pub fn devices_mut(&mut self) -> (&mut Devices, &mut GuestMemory) {
         (&mut self.devices, &mut self.mem)

@@ -12,22 +12,19 @@
 //! the virtqueue. Input is read only when the guest has room for it. Every call of [`Session::pump`] does a bounded amount
 //! of work, whatever the guest does.
 
+mod streams;
+
 use forelift_abi::control::{self, Start, ToGuest, ToHost, WindowSize};
 use forelift_abi::exit;
 
 use crate::dev::virtio::console::Port;
 use crate::dev::{Devices, SLOT_CONSOLE};
-use crate::host::{Host, HostEvent, Interest, Read, Stream, Written};
+use crate::host::{Host, HostEvent, Interest, Stream};
 use crate::memory::GuestMemory;
+use streams::{BUDGET, BUFFER, Input, Output};
 
 /// Longest message from the guest in bytes; its longest is an error message of one line.
 const MOST_FROM_GUEST: usize = 64 << 10;
-/// Size of the buffers in which small pieces are gathered and input is read.
-const BUFFER: usize = 64 << 10;
-/// Pieces of output of at least this many bytes go to the host without a copy.
-const DIRECT: usize = 2048;
-/// Bytes moved per stream in one call of [`Session::pump`].
-const BUDGET: usize = 1 << 20;
 /// Bytes of the kernel's console kept for an error message.
 const LOG: usize = 64 << 10;
 /// Bytes of fresh entropy for the guest.
@@ -77,135 +74,6 @@ pub struct Progress {
     pub moved: bool,
     /// The run is over: see [`Session::state`].
     pub ended: bool,
-}
-
-/// An output stream: port to host.
-struct Output {
-    port: Port,
-    stream: Stream,
-    gathered: Vec<u8>,
-    blocked: bool,
-    closed: bool,
-}
-
-impl Output {
-    fn new(port: Port, stream: Stream) -> Self {
-        Output { port, stream, gathered: Vec::new(), blocked: false, closed: false }
-    }
-
-    /// Passes `bytes` on; how much was taken. All of it when nobody reads the stream.
-    fn write(&mut self, host: &mut dyn Host, bytes: &[u8]) -> usize {
-        let mut done = 0;
-        while done < bytes.len() && !self.closed {
-            match host.write(self.stream, &bytes[done..]) {
-                Written::Bytes(n) => done += n.min(bytes.len() - done),
-                Written::WouldBlock => {
-                    self.blocked = true;
-                    return done;
-                }
-                Written::Closed => self.closed = true,
-            }
-        }
-        bytes.len()
-    }
-
-    /// Writes what was gathered; true when nothing of it is left.
-    fn flush(&mut self, host: &mut dyn Host) -> bool {
-        if !self.gathered.is_empty() {
-            let gathered = core::mem::take(&mut self.gathered);
-            let n = self.write(host, &gathered);
-            self.gathered = gathered;
-            self.gathered.drain(..n);
-        }
-        self.gathered.is_empty()
-    }
-
-    /// One piece of the guest's output; how much of it was taken.
-    fn piece(&mut self, host: &mut dyn Host, bytes: &[u8]) -> usize {
-        if self.closed {
-            return bytes.len();
-        }
-        if bytes.len() >= DIRECT || self.gathered.len() + bytes.len() > BUFFER {
-            return if self.flush(host) { self.write(host, bytes) } else { 0 };
-        }
-        self.gathered.extend_from_slice(bytes);
-        bytes.len()
-    }
-
-    /// Moves what the guest has written; true when anything moved.
-    fn pump(&mut self, devices: &mut Devices, mem: &mut GuestMemory, host: &mut dyn Host) -> bool {
-        self.blocked = false;
-        let before = self.gathered.len();
-        if !self.flush(host) {
-            return self.gathered.len() != before;
-        }
-        let mut budget = BUDGET;
-        let taken = devices.take_output(mem, self.port, &mut |bytes| {
-            let n = self.piece(host, &bytes[..bytes.len().min(budget)]);
-            budget -= n;
-            n
-        });
-        self.flush(host);
-        before + taken > 0
-    }
-
-    fn is_empty(&self, devices: &Devices, mem: &GuestMemory) -> bool {
-        self.gathered.is_empty() && !devices.has_output(mem, self.port)
-    }
-}
-
-/// Standard input: host to port.
-#[derive(Default)]
-struct Input {
-    buffer: Vec<u8>,
-    pending: core::ops::Range<usize>,
-    total: u64,
-    eof: bool,
-    /// The guest has room and the host has nothing.
-    waits: bool,
-}
-
-impl Input {
-    /// Moves input; true when anything moved. At the end gives the message for it, once.
-    fn pump(
-        &mut self,
-        devices: &mut Devices,
-        mem: &mut GuestMemory,
-        host: &mut dyn Host,
-    ) -> (bool, Option<ToGuest>) {
-        self.waits = false;
-        let mut moved = 0;
-        while moved < BUDGET {
-            if !self.pending.is_empty() {
-                let n = devices.push_input(mem, Port::Stdin, &self.buffer[self.pending.clone()]);
-                self.pending.start += n;
-                self.total += n as u64;
-                moved += n;
-                if n == 0 {
-                    break;
-                }
-                continue;
-            }
-            let room = if self.eof { 0 } else { devices.input_room(mem, Port::Stdin) };
-            if room == 0 {
-                break;
-            }
-            self.buffer.resize(BUFFER, 0);
-            let room = room.min(BUFFER);
-            match host.read_stdin(&mut self.buffer[..room]) {
-                Read::Data(n) => self.pending = 0..n.min(room),
-                Read::WouldBlock => {
-                    self.waits = true;
-                    break;
-                }
-                Read::Eof => {
-                    self.eof = true;
-                    return (true, Some(ToGuest::StdinEof { bytes: self.total }));
-                }
-            }
-        }
-        (moved > 0, None)
-    }
 }
 
 /// One run. See the module's documentation.
@@ -278,17 +146,44 @@ impl Session {
         let outcome = match (&self.state, self.ending.take()) {
             (State::Ended(outcome), _) => outcome.clone(),
             (_, Some(outcome)) => outcome,
-            _ => {
-                let text = String::from_utf8_lossy(&self.log);
-                let last = text.lines().rev().map(str::trim).find(|l| !l.is_empty());
-                failure(match last {
-                    Some(line) => format!("{why} (the kernel's last line: {line})"),
-                    None => why.to_owned(),
-                })
-            }
+            _ => self.last_words(why),
         };
         self.state = State::Ended(outcome.clone());
         outcome
+    }
+
+    fn last_words(&self, why: &str) -> Outcome {
+        let text = String::from_utf8_lossy(&self.log);
+        let last = text.lines().rev().map(str::trim).find(|l| !l.is_empty());
+        failure(match last {
+            Some(line) => format!("{why} (the kernel's last line: {line})"),
+            None => why.to_owned(),
+        })
+    }
+
+    /// Ends the run of a guest that will not run again (it switched itself off): writes all that it has left in its ports,
+    /// waiting for the host where need be, and gives the outcome, as [`abort`](Self::abort) does.
+    pub fn finish(
+        &mut self,
+        devices: &mut Devices,
+        mem: &mut GuestMemory,
+        host: &mut dyn Host,
+        why: &str,
+    ) -> Outcome {
+        // Its last words on the control port first, then what they leave open.
+        let mut progress = self.pump(devices, mem, host);
+        if !progress.ended && self.ending.is_none() {
+            self.ending = Some(self.last_words(why));
+        }
+        while !progress.ended {
+            let interest = Interest { stdin: false, ..self.interest() };
+            // The first round did not know of the end yet, and may have nothing to wait for.
+            if !progress.moved && interest != Interest::default() {
+                host.wait(None, interest);
+            }
+            progress = self.pump(devices, mem, host);
+        }
+        self.abort(why)
     }
 
     /// Moves everything that can move between the guest's ports and the host. Called often, and before every sleep.
@@ -485,5 +380,4 @@ fn one_line(text: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "session_tests.rs"]
 mod tests;

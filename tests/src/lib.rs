@@ -1,1 +1,15 @@
-//! See ARCHITECTURE.md.
+//! What the end-to-end tests share: where things are ([`workspace`]), the images they run ([`images`]), the hosts that run
+//! them ([`hosts`]), one run of a container ([`run`]), terminals ([`pty`]), and the table of cases ([`table`]).
+//!
+//! Nothing is ever skipped: a program that is missing is a failure that names `scripts/setup test`.
+
+#[cfg(feature = "fuzz-regression")]
+pub mod fuzz;
+pub mod hosts;
+pub mod images;
+pub mod pty;
+pub mod random;
+pub mod registry;
+pub mod run;
+pub mod table;
+pub mod workspace;

@@ -33,6 +33,8 @@ mod fast;
 mod fma;
 mod format;
 pub mod soft;
+#[cfg(test)]
+mod tests;
 
 pub use compare::{
     f32_classify, f32_eq, f32_le, f32_lt, f32_max, f32_min, f64_classify, f64_eq, f64_le, f64_lt, f64_max,

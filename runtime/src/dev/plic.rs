@@ -111,7 +111,7 @@ impl Plic {
 
     /// A load at `offset` of the window; `None` is an access fault.
     pub fn read(&mut self, offset: u64, size: u8) -> Option<u64> {
-        if size != 4 || offset % 4 != 0 {
+        if size != 4 || !offset.is_multiple_of(4) {
             return None;
         }
         let value = match offset {
@@ -127,7 +127,7 @@ impl Plic {
 
     /// A store at `offset` of the window; `None` is an access fault.
     pub fn write(&mut self, offset: u64, size: u8, value: u64) -> Option<()> {
-        if size != 4 || offset % 4 != 0 {
+        if size != 4 || !offset.is_multiple_of(4) {
             return None;
         }
         let value = value as u32;

@@ -281,6 +281,8 @@ pub(crate) struct FakeHost {
     pub(crate) output: [Vec<u8>; 2],
     /// Room in each; `None` when nobody reads it.
     pub(crate) room: [Option<usize>; 2],
+    /// Room that standard output gains by a wait for it.
+    pub(crate) room_per_wait: usize,
     pub(crate) writes: usize,
     pub(crate) events: VecDeque<HostEvent>,
     pub(crate) terminal: Terminal,
@@ -339,5 +341,12 @@ impl Host for FakeHost {
     fn terminal(&mut self) -> Terminal {
         self.terminal
     }
-    fn wait(&mut self, _timeout_ns: Option<u64>, _interest: Interest) {}
+    fn wait(&mut self, timeout_ns: Option<u64>, interest: Interest) {
+        assert!(timeout_ns.is_some() || self.room_per_wait > 0, "waits for ever");
+        if interest.stdout
+            && let Some(room) = &mut self.room[0]
+        {
+            *room += self.room_per_wait;
+        }
+    }
 }

@@ -160,9 +160,8 @@ fn input_waits_for_buffers_and_an_open_port() {
     let mut c = ConsoleGuest::new();
     let room = usize::from(RING) * RX_SIZE as usize;
     let data: Vec<u8> = (0..room as u32 + 10).map(|i| (i * 7) as u8).collect();
-    let push = |c: &mut ConsoleGuest, data: &[u8]| {
-        c.guest.devices.push_input(&mut c.guest.mem, Port::Stdin, data)
-    };
+    let push =
+        |c: &mut ConsoleGuest, data: &[u8]| c.guest.devices.push_input(&mut c.guest.mem, Port::Stdin, data);
     assert_eq!(push(&mut c, &data), 0, "closed");
     c.handshake();
     assert_eq!(c.guest.devices.input_room(&mut c.guest.mem, Port::Stdin), room);
@@ -255,7 +254,7 @@ fn interrupts_are_suppressed_as_asked() {
     assert_eq!(seen, [0, 0, 1, 0, 0], "when the third was used");
     // The device asks for the notification it wants: of the ninth buffer, when it has run dry.
     assert_eq!(c.guest.devices.push_input(&mut c.guest.mem, Port::Stdin, &[0; 4096]), 3 * RX_SIZE as usize);
-    assert_eq!(c.guest.half(used + 4 + 8 * u64::from(RING)), u16::from(RING));
+    assert_eq!(c.guest.half(used + 4 + 8 * u64::from(RING)), RING);
 }
 
 #[test]

@@ -8,7 +8,9 @@
 //! * a runtime that cannot poll standard input (wasmer, WasmEdge) gets a blocking read, and only when the guest has
 //!   nothing else to do: it has been idle for [`IDLE_BEFORE_BLOCKING`], or has no timer within that time. **A guest that
 //!   then waits for a timer, too, is held up until input comes**: there is no better way without poll;
-//! * outputs that cannot be polled are just written.
+//! * outputs that cannot be polled are just written;
+//! * Node reports no descriptor in a poll whose timeout is 0: there a poll lasts [`SHORT`], and standard input is looked at
+//!   less often while the guest is busy. Which kind of runtime this is turns out at the first stream that is ready.
 //!
 //! There are no signals and no window size elsewhere, and a terminal is in the mode the runtime left it in: it echoes
 //! itself. A character device counts as a terminal when it cannot seek, as in wasi-libc's `isatty`.
@@ -25,6 +27,10 @@ use crate::host::{Host, HostEvent, Interest, Read, Stream, Terminal, Written};
 const IDLE_BEFORE_BLOCKING: u64 = 1_000_000_000;
 /// After a poll that found nothing, standard input and events are not asked again for this many ns (a wait always asks).
 const ASK_AGAIN: u64 = 2_000_000;
+/// The same where a poll takes [`SHORT`].
+const ASK_AGAIN_SLOW: u64 = 50_000_000;
+/// Shortest timeout in ns that every runtime heeds.
+const SHORT: u64 = 1_000_000;
 /// Longest write to a stream that does not need polling.
 const MOST: usize = 1 << 20;
 /// Pause in ns before a stream that is full and cannot be polled is tried again.
@@ -58,8 +64,10 @@ pub struct WasiHost {
     terminal: Terminal,
     events: VecDeque<HostEvent>,
     fds: [Fd; 3],
-    /// The last wait found input.
-    input_ready: bool,
+    /// Streams that the last wait found ready.
+    ready: [bool; 3],
+    /// A poll with timeout 0 reports descriptors; unknown at first.
+    polls_at_once: Option<bool>,
     /// The next read of standard input may block.
     may_block: bool,
     input_asked: u64,
@@ -77,7 +85,8 @@ impl WasiHost {
             terminal: Terminal::default(),
             events: VecDeque::new(),
             fds,
-            input_ready: false,
+            ready: [false; 3],
+            polls_at_once: None,
             may_block: false,
             input_asked: 0,
             events_asked: 0,
@@ -127,7 +136,7 @@ impl WasiHost {
     /// Whether standard input may be read now.
     fn input_allowed(&mut self) -> bool {
         let fd = self.fds[0];
-        let waited = core::mem::take(&mut self.input_ready);
+        let waited = core::mem::take(&mut self.ready[0]);
         if self.embedded || fd.kind == Kind::File || waited {
             return true;
         }
@@ -135,17 +144,36 @@ impl WasiHost {
             return core::mem::take(&mut self.may_block);
         }
         let now = self.monotonic_ns();
-        if now.wrapping_sub(self.input_asked) < ASK_AGAIN {
+        let pause = if self.polls_at_once == Some(true) { ASK_AGAIN } else { ASK_AGAIN_SLOW };
+        if now.wrapping_sub(self.input_asked) < pause {
             return false;
         }
         self.input_asked = now;
-        match poll_one(wasip1::EVENTTYPE_FD_READ, fd.number) {
-            Ok(ready) => ready,
-            Err(()) => {
-                self.fds[0].polls = false;
-                false
+        self.is_ready(0) == Some(true)
+    }
+
+    /// Whether standard stream `index` is ready; `None` when the runtime cannot tell, now and later.
+    fn is_ready(&mut self, index: usize) -> Option<bool> {
+        let fd = self.fds[index];
+        if !fd.polls {
+            return None;
+        }
+        let kind = if index == 0 { wasip1::EVENTTYPE_FD_READ } else { wasip1::EVENTTYPE_FD_WRITE };
+        let mut answer = Ok(false);
+        if self.polls_at_once != Some(false) {
+            answer = poll_one(kind, fd.number, 0);
+            if answer == Ok(true) {
+                self.polls_at_once = Some(true);
             }
         }
+        if answer == Ok(false) && self.polls_at_once != Some(true) {
+            answer = poll_one(kind, fd.number, SHORT);
+            if answer == Ok(true) {
+                self.polls_at_once = Some(false);
+            }
+        }
+        self.fds[index].polls = answer.is_ok();
+        answer.ok()
     }
 }
 
@@ -160,15 +188,12 @@ fn kind(fd: u32) -> Kind {
     const SEEKS: wasip1::Rights = wasip1::RIGHTS_FD_SEEK | wasip1::RIGHTS_FD_TELL;
     // SAFETY: a plain call; the binding owns the result's memory.
     let Ok(stat) = (unsafe { wasip1::fd_fdstat_get(fd) }) else { return Kind::Other };
+    // SAFETY: as above.
+    let seeks = || stat.fs_rights_base & SEEKS != 0 && unsafe { wasip1::fd_tell(fd) }.is_ok();
     match stat.fs_filetype {
         wasip1::FILETYPE_REGULAR_FILE => Kind::File,
-        // SAFETY: as above.
-        wasip1::FILETYPE_CHARACTER_DEVICE
-            if stat.fs_rights_base & SEEKS == 0 || unsafe { wasip1::fd_tell(fd) }.is_err() =>
-        {
-            Kind::Terminal
-        }
-        wasip1::FILETYPE_CHARACTER_DEVICE => Kind::File,
+        wasip1::FILETYPE_CHARACTER_DEVICE if seeks() => Kind::File,
+        wasip1::FILETYPE_CHARACTER_DEVICE => Kind::Terminal,
         _ => Kind::Other,
     }
 }
@@ -226,10 +251,10 @@ fn poll(
     Ok(())
 }
 
-/// Whether `fd` is ready; an error when the runtime cannot tell.
-fn poll_one(kind: wasip1::Eventtype, fd: u32) -> Result<bool, ()> {
+/// Whether `fd` is ready within `ns`; an error when the runtime cannot tell.
+fn poll_one(kind: wasip1::Eventtype, fd: u32, ns: u64) -> Result<bool, ()> {
     let mut answer = Ok(false);
-    poll(&[fd_subscription(kind, fd), clock_subscription(0)], |event| {
+    poll(&[fd_subscription(kind, fd), clock_subscription(ns)], |event| {
         if event.userdata == u64::from(fd) {
             // A closed pipe may be told as an error of the event: reading or writing will tell.
             answer = match event.error {
@@ -270,7 +295,7 @@ impl Host for WasiHost {
             Ok(n @ 1..) => {
                 self.idle_ns = 0;
                 // Where one read gave something, there may be more.
-                self.input_asked = self.input_asked.wrapping_sub(ASK_AGAIN);
+                self.input_asked = self.input_asked.wrapping_sub(ASK_AGAIN_SLOW);
                 Read::Data(n)
             }
             Err(wasip1::ERRNO_AGAIN | wasip1::ERRNO_INTR) => Read::WouldBlock,
@@ -288,12 +313,8 @@ impl Host for WasiHost {
         let mut most = MOST;
         if !self.embedded && fd.kind == Kind::Other {
             most = PIPE_BUF;
-            if fd.polls {
-                match poll_one(wasip1::EVENTTYPE_FD_WRITE, fd.number) {
-                    Ok(true) => {}
-                    Ok(false) => return Written::WouldBlock,
-                    Err(()) => self.fds[index].polls = false,
-                }
+            if !core::mem::take(&mut self.ready[index]) && self.is_ready(index) == Some(false) {
+                return Written::WouldBlock;
             }
         }
         self.idle_ns = 0;
@@ -360,13 +381,13 @@ impl Host for WasiHost {
 impl WasiHost {
     fn wait_for(&mut self, subscriptions: &[wasip1::Subscription]) {
         let mut broken = [false; 3];
-        let mut input = false;
+        let mut ready = [false; 3];
         let mut control = false;
         let result = poll(subscriptions, |event| match event.userdata {
             fd @ 0..3 if event.error != wasip1::ERRNO_SUCCESS && event.error != wasip1::ERRNO_PIPE => {
                 broken[fd as usize] = true;
             }
-            0 => input = true,
+            fd @ 0..3 => ready[fd as usize] = true,
             CONTROL => control = true,
             _ => {}
         });
@@ -376,7 +397,7 @@ impl WasiHost {
                 let kind =
                     if fd.number == 0 { wasip1::EVENTTYPE_FD_READ } else { wasip1::EVENTTYPE_FD_WRITE };
                 let asked = |s: &wasip1::Subscription| s.userdata == u64::from(fd.number);
-                *broken = subscriptions.iter().any(asked) && poll_one(kind, fd.number).is_err();
+                *broken = subscriptions.iter().any(asked) && poll_one(kind, fd.number, 0).is_err();
             }
             if !broken.contains(&true) {
                 // No way to wait: do not burn the host's processor for nothing.
@@ -386,7 +407,7 @@ impl WasiHost {
         for (fd, broken) in self.fds.iter_mut().zip(broken) {
             fd.polls &= !broken;
         }
-        self.input_ready = input;
+        self.ready = ready;
         if control {
             self.take_records();
         }

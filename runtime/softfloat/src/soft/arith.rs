@@ -114,6 +114,9 @@ fn divide_digit(high: u64, digit: u64, d: u64) -> (u64, u64) {
     while q >> 32 != 0 || q * d0 > (rest << 32 | digit) {
         q -= 1;
         rest += d1;
+        if rest >> 32 != 0 {
+            break;
+        }
     }
     // The true remainder is below `d`, so the arithmetic modulo 2^64 gives it.
     (q, (high << 32 | digit).wrapping_sub(q.wrapping_mul(d)))

@@ -2,7 +2,7 @@
 //!
 //! Every operation computes enough of the exact result to round it: 64 bits (`hi`, leading one in bit 63) and a
 //! second word (`lo`) with the 64 bits that follow, the lowest of which is sticky, that is, set if anything is lost
-//! below it. [`round`](round::round) does the rest.
+//! below it. `round` does the rest.
 
 mod arith;
 mod convert;

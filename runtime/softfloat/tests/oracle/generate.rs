@@ -75,11 +75,11 @@ impl Shape {
         field << self.fraction | fraction & ((1 << self.fraction) - 1)
     }
 
-    fn to_f64(self, x: u64) -> f64 {
+    fn decode(self, x: u64) -> f64 {
         if self.width == 64 { f64::from_bits(x) } else { f64::from(f32::from_bits(x as u32)) }
     }
 
-    fn from_f64(self, x: f64) -> u64 {
+    fn encode(self, x: f64) -> u64 {
         if self.width == 64 { x.to_bits() } else { u64::from((x as f32).to_bits()) }
     }
 
@@ -96,7 +96,7 @@ impl Shape {
         all.extend([infinity - 1, infinity - 2, infinity - normal, infinity - normal + 1, infinity]);
         all.extend([quiet, quiet | 1, quiet | 0x1234, infinity | 1, quiet - 1]);
         // Small integers and halves, the epsilon, numbers whose product or square is at the ends of the range.
-        all.extend([2.5, 3.0, 1.5, 7.0, 10.0, 0.1].map(|x| self.from_f64(x)));
+        all.extend([2.5, 3.0, 1.5, 7.0, 10.0, 0.1].map(|x| self.encode(x)));
         for field in [self.bias - i64::from(self.fraction), self.bias / 2, self.bias + self.bias / 2, 2] {
             let x = self.with_exponent(field, 0);
             all.extend([x, x + 1, x - 1]);
@@ -147,7 +147,7 @@ pub(crate) fn operand(random: &mut Random, shape: Shape) -> u64 {
         4 => shape.infinity() | fraction(random, shape),
         5 => shape.with_exponent(random.below(range) as i64, 0).wrapping_add_signed(random.around(3)),
         6..=8 => shape.with_exponent(shape.bias + random.around(70), fraction(random, shape)),
-        9 => shape.from_f64(random.around(1000) as f64),
+        9 => shape.encode(random.around(1000) as f64),
         10 => near_integer_bound(random, shape),
         11 => random.next(),
         _ => shape.with_exponent(random.below(range) as i64, fraction(random, shape)),
@@ -160,7 +160,7 @@ fn near_integer_bound(random: &mut Random, shape: Shape) -> u64 {
     let bound = random.pick(&[0, 1, 7, 8, 15, 16, 23, 24, 31, 32, 51, 52, 53, 62, 63, 64]);
     let bound = f64::exp2(f64::from(bound));
     let halves = random.around(6) as f64 / 2.0;
-    let near = shape.from_f64(bound + halves);
+    let near = shape.encode(bound + halves);
     near.wrapping_add_signed(if random.below(2) == 0 { random.around(2) } else { 0 })
 }
 
@@ -195,6 +195,7 @@ pub(crate) fn operands(random: &mut Random, op: Op, shape: Shape) -> [u64; 3] {
         Op::Mul => [a, partner_in_product(random, shape, a), 0],
         Op::Div => dividend_and_divisor(random, shape),
         Op::Sqrt => [square(random, shape), 0, 0],
+        Op::Fma if random.below(3) == 0 => nearly_half_way(random, shape),
         Op::Fma => {
             let b = partner_in_product(random, shape, a);
             [a, b, addend(random, shape, a, b)]
@@ -243,7 +244,7 @@ fn partner_in_product(random: &mut Random, shape: Shape, a: u64) -> u64 {
 /// An addend that nearly cancels the product of `a` and `b`, or meets its last places.
 fn addend(random: &mut Random, shape: Shape, a: u64, b: u64) -> u64 {
     let bits = i64::from(shape.fraction);
-    let product = shape.from_f64(shape.to_f64(a) * shape.to_f64(b));
+    let product = shape.encode(shape.decode(a) * shape.decode(b));
     let sign = random.next() & shape.sign();
     let exponent = shape.exponent(product);
     match random.below(5) {
@@ -257,6 +258,34 @@ fn addend(random: &mut Random, shape: Shape, a: u64, b: u64) -> u64 {
     }
 }
 
+/// Operands of a fused multiply-add whose exact result lies half way between two numbers, or next to it: rounding
+/// twice shows here.
+fn nearly_half_way(random: &mut Random, shape: Shape) -> [u64; 3] {
+    let bits = shape.fraction;
+    let parts = if random.below(2) == 0 {
+        // A product of two odd numbers of `first` and `bits + 3 - first` bits, one bit too long or nearly so; the
+        // addend is far below it.
+        let first = 2 + random.below(u64::from(bits)) as u32;
+        let mut odd = |length: u32| {
+            let length = length.clamp(2, bits + 1);
+            (random.next() | 1) << (bits + 1 - length)
+        };
+        let (a, b) = (odd(first), odd(bits + 3 - first));
+        let down = i64::from(bits) + random.below(2 * u64::from(bits)) as i64;
+        let c = fraction(random, shape);
+        [(shape.bias, a), (shape.bias, b), (shape.bias - down, c)]
+    } else {
+        // The product is about half a unit of the addend's last place.
+        let c = fraction(random, shape);
+        let (a, b) = (random.below(3), random.below(3));
+        let all = (1 << bits) - 1;
+        let a = random.pick(&[0, a, all - a]);
+        let b = random.pick(&[0, b, all - b]);
+        [(shape.bias - i64::from(bits) - 1 + random.around(1), a), (shape.bias, b), (shape.bias, c)]
+    };
+    parts.map(|(field, fraction)| shape.with_exponent(field, fraction) | random.next() & shape.sign())
+}
+
 /// Often a dividend that is an exact multiple or nearly so, or a quotient at the ends of the range.
 fn dividend_and_divisor(random: &mut Random, shape: Shape) -> [u64; 3] {
     let b = operand(random, shape);
@@ -264,7 +293,7 @@ fn dividend_and_divisor(random: &mut Random, shape: Shape) -> [u64; 3] {
     let a = match random.below(3) {
         0 => {
             let quotient = random.around(1 << 12) as f64;
-            shape.from_f64(shape.to_f64(b) * quotient)
+            shape.encode(shape.decode(b) * quotient)
         }
         1 => {
             let target = random.pick(&[1, 0, -10, 2 * shape.bias]) + random.around(2);
@@ -278,11 +307,11 @@ fn dividend_and_divisor(random: &mut Random, shape: Shape) -> [u64; 3] {
 /// A square, or a number next to one.
 fn square(random: &mut Random, shape: Shape) -> u64 {
     let half = u64::from(shape.fraction) / 2;
-    let root = shape.to_f64(shape.with_exponent(shape.bias + random.around(60), random.next() >> 1));
+    let root = shape.decode(shape.with_exponent(shape.bias + random.around(60), random.next() >> 1));
     let keep = shape.width - shape.fraction - 1 + random.below(half + 2) as u32;
-    let root = shape.from_f64(root) & !(shape.mask() >> keep);
-    let root = shape.to_f64(root);
-    let moved = shape.from_f64(root * root).wrapping_add_signed(random.pick(&[0, 0, 1, -1, 2]));
+    let root = shape.encode(root) & !(shape.mask() >> keep);
+    let root = shape.decode(root);
+    let moved = shape.encode(root * root).wrapping_add_signed(random.pick(&[0, 0, 1, -1, 2]));
     moved & shape.mask()
 }
 

@@ -24,6 +24,13 @@ const LISTING_BUDGET: usize = 64 << 20;
 /// What an entry takes besides its name, in bytes.
 const ENTRY_COST: usize = 64;
 
+/// An entry as `Rreaddir` shows it.
+struct Shown {
+    qid: Qid,
+    kind: u8,
+    name: Box<[u8]>,
+}
+
 /// How a file shall be opened, from the flags; EINVAL for the access mode that does not exist.
 fn how(flags: u32) -> Result<Open> {
     let (read, write) = match flags & flag::ACCESS {
@@ -132,7 +139,14 @@ impl<B: Backend> Server<B> {
 
     /// Reads straight into the reply. Fills what was asked for as far as the file goes: each round trip costs the guest
     /// thousands of instructions.
-    pub(super) fn read(&mut self, fid: u32, offset: u64, count: u32, tag: u16, out: &mut [u8]) -> Result<usize> {
+    pub(super) fn read(
+        &mut self,
+        fid: u32,
+        offset: u64,
+        count: u32,
+        tag: u16,
+        out: &mut [u8],
+    ) -> Result<usize> {
         let file = match &self.fids.get(fid)?.state {
             State::File { file, read: true, .. } => file,
             State::Dir(_) => return Err(Errno::ISDIR),
@@ -248,13 +262,12 @@ impl<B: Backend> Server<B> {
         let node = self.fids.get(fid)?.node;
         let mut used = 0;
         let mut index = usize::try_from(offset).unwrap_or(usize::MAX);
-        loop {
-            let Some((qid, kind, name)) = self.entry_at(fid, node, index)? else { break };
+        while let Some(entry) = self.entry_at(fid, node, index)? {
             let mut w = Writer::new(&mut room[used..]);
-            qid.put(&mut w);
+            entry.qid.put(&mut w);
             (index as u64 + 1).put(&mut w);
-            kind.put(&mut w);
-            (&name[..]).put(&mut w);
+            entry.kind.put(&mut w);
+            (&entry.name[..]).put(&mut w);
             match w.finish() {
                 Some(len) => used += len,
                 // Not even one fits: saying "end of directory" would be a lie.
@@ -266,13 +279,13 @@ impl<B: Backend> Server<B> {
         Ok(used)
     }
 
-    fn entry_at(&mut self, fid: u32, node: tree::NodeId, index: usize) -> Result<Option<(Qid, u8, Box<[u8]>)>> {
+    fn entry_at(&mut self, fid: u32, node: tree::NodeId, index: usize) -> Result<Option<Shown>> {
         if index < 2 {
             let which = if index == 0 { node } else { self.tree.parent(node).unwrap_or(node) };
             let known = self.tree.path(which).and_then(|p| Ok((self.backend.stat(Target::Path(&p))?, p)));
             let qid = known.map_or(Qid { kind: Qid::DIR, ..Qid::default() }, |(s, p)| self.qid(&s, &p));
             let name: &[u8] = if index == 0 { b"." } else { b".." };
-            return Ok(Some((qid, Kind::Dir.dirent_type(), name.into())));
+            return Ok(Some(Shown { qid, kind: Kind::Dir.dirent_type(), name: name.into() }));
         }
         let State::Dir(Some(listing)) = &self.fids.get(fid)?.state else { return Err(Errno::BADF) };
         let Some(entry) = listing.entries.get(index - 2) else { return Ok(None) };
@@ -289,7 +302,7 @@ impl<B: Backend> Server<B> {
             && let Ok(stat) = self.backend.stat(Target::Path(&path))
         {
             let qid = self.qid(&stat, &path);
-            return Ok(Some((qid, stat.kind.dirent_type(), entry.name)));
+            return Ok(Some(Shown { qid, kind: stat.kind.dirent_type(), name: entry.name }));
         }
         let kind = match entry.kind {
             Some(Kind::Dir) => Qid::DIR,
@@ -297,6 +310,6 @@ impl<B: Backend> Server<B> {
             _ => 0,
         };
         let qid = Qid { kind, version: 0, path: self.file_number(dev, entry.ino, &path) };
-        Ok(Some((qid, entry.kind.map_or(0, Kind::dirent_type), entry.name)))
+        Ok(Some(Shown { qid, kind: entry.kind.map_or(0, Kind::dirent_type), name: entry.name }))
     }
 }

@@ -148,8 +148,14 @@ pub struct Space {
 
 impl Space {
     /// For a host that does not tell: 1 TiB, all free, so that installers which look first are not stopped.
-    pub const UNKNOWN: Space =
-        Space { bsize: 4096, blocks: 1 << 28, bfree: 1 << 28, bavail: 1 << 28, files: 1 << 30, ffree: 1 << 30 };
+    pub const UNKNOWN: Space = Space {
+        bsize: 4096,
+        blocks: 1 << 28,
+        bfree: 1 << 28,
+        bavail: 1 << 28,
+        files: 1 << 30,
+        ffree: 1 << 30,
+    };
 }
 
 /// A file system that the server exports. See the module's documentation for paths.

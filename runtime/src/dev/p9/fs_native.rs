@@ -160,7 +160,11 @@ fn kind_of(kind: FileType) -> Option<Kind> {
     })
 }
 
-#[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "the fields' types differ between hosts")]
+#[allow(
+    clippy::unnecessary_cast,
+    clippy::useless_conversion,
+    reason = "the fields' types differ between hosts"
+)]
 fn stat_of(s: &sys::Stat) -> Stat {
     let mode = s.st_mode as u32;
     let time = |sec: i64, nsec: i64| Time { sec, nsec: u32::try_from(nsec).unwrap_or(0) };

@@ -90,7 +90,14 @@ fn may_write(fd: u32) -> bool {
     // A runtime that fills in no rights at all says nothing by it.
     let (base, below) = (stat.fs_rights_base, stat.fs_rights_inheriting);
     let may = below & wasip1::RIGHTS_FD_WRITE != 0 && base & wasip1::RIGHTS_PATH_CREATE_FILE != 0;
-    may || (base == 0 && below == 0)
+    if !may && (base != 0 || below != 0) {
+        return false;
+    }
+    // wasmtime tells full rights for a read-only directory too. Making the directory that is there already changes
+    // nothing anywhere; where changes are forbidden, that is the error, and it exists otherwise.
+    // SAFETY: the path outlives the call.
+    let probe = unsafe { wasip1::path_create_directory(fd, ".") };
+    !matches!(probe, Err(wasip1::ERRNO_PERM | wasip1::ERRNO_NOTCAPABLE | wasip1::ERRNO_ROFS))
 }
 
 /// A descriptor, closed when dropped.
@@ -261,7 +268,9 @@ impl Backend for WasiFs {
         // SAFETY: the call touches no memory.
         match unsafe { wasip1::fd_sync(dir.0) } {
             // Not every runtime can for a directory, and its names are then as safe as they get.
-            Err(wasip1::ERRNO_BADF | wasip1::ERRNO_NOTSUP | wasip1::ERRNO_INVAL | wasip1::ERRNO_NOTCAPABLE) => Ok(()),
+            Err(
+                wasip1::ERRNO_BADF | wasip1::ERRNO_NOTSUP | wasip1::ERRNO_INVAL | wasip1::ERRNO_NOTCAPABLE,
+            ) => Ok(()),
             done => Ok(done?),
         }
     }

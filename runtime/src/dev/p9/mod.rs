@@ -34,7 +34,7 @@ pub use fs_wasi::{Preopen, WasiFs as HostFs, preopens};
 
 pub use server::{MAX_MSIZE, Server};
 
-#[cfg(test)]
+#[cfg(all(test, not(target_family = "wasm")))]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -19,7 +19,13 @@ impl<B: Backend> Server<B> {
         Ok(Reply::Mkdir { qid: self.made(&path, fid, mode, gid)? })
     }
 
-    pub(super) fn symlink(&mut self, fid: u32, name: &[u8], target: &[u8], gid: u32) -> Result<Reply<'static>> {
+    pub(super) fn symlink(
+        &mut self,
+        fid: u32,
+        name: &[u8],
+        target: &[u8],
+        gid: u32,
+    ) -> Result<Reply<'static>> {
         let (_, path) = self.entry(fid, name)?;
         self.writable()?;
         if target.is_empty() {
@@ -92,11 +98,7 @@ impl<B: Backend> Server<B> {
         Ok(Reply::Rename {})
     }
 
-    fn rename(
-        &mut self,
-        old: (tree::NodeId, &[u8], &[u8]),
-        new: (tree::NodeId, &[u8], &[u8]),
-    ) -> Result<()> {
+    fn rename(&mut self, old: (tree::NodeId, &[u8], &[u8]), new: (tree::NodeId, &[u8], &[u8])) -> Result<()> {
         self.writable()?;
         let source = self.backend.stat(Target::Path(old.2))?;
         // Two names of one file: rename(2) then does nothing, and both stay.

@@ -191,7 +191,7 @@ impl<D: VirtioDevice + ?Sized> Mmio<D> {
             self.device.config_read((offset - CONFIG) as usize, out);
             return Some(u64::from_le_bytes(word));
         }
-        if size != 4 || offset % 4 != 0 {
+        if size != 4 || !offset.is_multiple_of(4) {
             return None;
         }
         let word = |value: u64, select: u32| match select {
@@ -224,7 +224,7 @@ impl<D: VirtioDevice + ?Sized> Mmio<D> {
             self.device.config_write((offset - CONFIG) as usize, bytes.get(..usize::from(size))?);
             return Some(());
         }
-        if size != 4 || offset % 4 != 0 {
+        if size != 4 || !offset.is_multiple_of(4) {
             return None;
         }
         let value = value as u32;

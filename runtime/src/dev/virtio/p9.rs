@@ -117,6 +117,7 @@ where
     }
 }
 
-#[cfg(test)]
+// Guest memory of the tests is a native mapping.
+#[cfg(all(test, not(target_family = "wasm")))]
 #[path = "p9_tests.rs"]
 mod tests;

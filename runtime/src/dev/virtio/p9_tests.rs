@@ -134,7 +134,10 @@ fn writes_from_scattered_pages() {
     assert!(d.mem.write(FREE, &read));
     assert_eq!(d.send(&[(FREE, read.len(), false), (whole, 60_011, true)]), 60_011);
     let got = d.mem.slice(whole + 11, 60_000).unwrap();
-    assert_eq!((&got[..7], &got[7..50_007], &got[50_007..]), (&content(0, 7)[..], &data[..], &content(50_007, 9993)[..]));
+    assert_eq!(
+        (&got[..7], &got[7..50_007], &got[50_007..]),
+        (&content(0, 7)[..], &data[..], &content(50_007, 9993)[..])
+    );
 }
 
 #[test]

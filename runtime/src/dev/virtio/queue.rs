@@ -8,6 +8,8 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::chain::Desc;
+pub use super::chain::{Chain, Span, parts};
 use crate::memory::GuestMemory;
 
 /// Most descriptors in one chain, direct or in an indirect table.
@@ -15,9 +17,6 @@ pub const MAX_CHAIN: usize = 1024;
 /// Largest queue size that a transport may configure (section 2.7: at most 32768; ours are smaller).
 pub const MAX_SIZE: u16 = 1024;
 
-const DESC_F_NEXT: u16 = 1;
-const DESC_F_WRITE: u16 = 2;
-const DESC_F_INDIRECT: u16 = 4;
 const AVAIL_F_NO_INTERRUPT: u16 = 1;
 
 /// How a driver broke a virtqueue.
@@ -79,100 +78,6 @@ pub enum QueueError {
     /// The request inside a well-formed chain makes no sense and cannot be answered.
     #[error("virtqueue: request refused: {0}")]
     Request(&'static str),
-}
-
-/// A piece of guest memory, known to be there when the chain was popped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// Guest physical address.
-    pub addr: u64,
-    /// Length in bytes, at least one.
-    pub len: u32,
-}
-
-/// A descriptor chain that the driver made available: first what the device reads, then what it writes.
-///
-/// All spans are checked: readable ones lie in RAM or the root file system window, writable ones in RAM. Give it back
-/// with [`Queue::complete`] or [`Queue::undo_pop`]; dropping it leaks the driver's buffer.
-#[derive(Debug, Default)]
-#[must_use]
-pub struct Chain {
-    head: u16,
-    spans: Vec<Span>,
-    /// Number of readable spans.
-    readable: usize,
-    readable_len: u32,
-    writable_len: u32,
-}
-
-impl Chain {
-    /// What the device reads, in order.
-    pub fn readable(&self) -> &[Span] {
-        &self.spans[..self.readable]
-    }
-
-    /// What the device writes, in order.
-    pub fn writable(&self) -> &[Span] {
-        &self.spans[self.readable..]
-    }
-
-    /// Bytes in the readable part.
-    pub fn readable_len(&self) -> u32 {
-        self.readable_len
-    }
-
-    /// Bytes in the writable part.
-    pub fn writable_len(&self) -> u32 {
-        self.writable_len
-    }
-
-    /// Copies from the readable part, starting at its byte `offset`; returns how many bytes there were.
-    pub fn read_at(&self, mem: &GuestMemory, offset: u32, out: &mut [u8]) -> usize {
-        let mut done = 0;
-        for (addr, len) in parts(self.readable(), offset) {
-            if done == out.len() {
-                break;
-            }
-            let n = len.min(out.len() - done);
-            let Some(from) = mem.slice(addr, n) else { break };
-            out[done..done + n].copy_from_slice(from);
-            done += n;
-        }
-        done
-    }
-
-    /// All of the readable part, but no more than `limit` bytes.
-    pub fn read_all(&self, mem: &GuestMemory, limit: usize) -> Vec<u8> {
-        let mut out = vec![0; (self.readable_len as usize).min(limit)];
-        let n = self.read_at(mem, 0, &mut out);
-        out.truncate(n);
-        out
-    }
-
-    /// Copies into the writable part, starting at its byte `offset`; returns how many bytes had room.
-    pub fn write_at(&self, mem: &mut GuestMemory, offset: u32, data: &[u8]) -> usize {
-        let mut done = 0;
-        for (addr, len) in parts(self.writable(), offset) {
-            if done == data.len() {
-                break;
-            }
-            let n = len.min(data.len() - done);
-            let Some(to) = mem.slice_mut(addr, n) else { break };
-            to.copy_from_slice(&data[done..done + n]);
-            done += n;
-        }
-        done
-    }
-}
-
-/// The spans from byte `offset` on, as (address, length).
-pub fn parts(spans: &[Span], offset: u32) -> impl Iterator<Item = (u64, usize)> + '_ {
-    let mut skip = offset;
-    spans.iter().filter_map(move |s| {
-        let cut = skip.min(s.len);
-        skip -= cut;
-        (cut < s.len).then(|| (s.addr + u64::from(cut), (s.len - cut) as usize))
-    })
 }
 
 /// A queue's state in a snapshot.
@@ -258,7 +163,7 @@ impl Queue {
         if !s.size.is_power_of_two() || s.size > self.max {
             return Err(QueueError::Setup("the size is no power of two or too large"));
         }
-        if s.desc % 16 != 0 || s.avail % 2 != 0 || s.used % 4 != 0 {
+        if !s.desc.is_multiple_of(16) || !s.avail.is_multiple_of(2) || !s.used.is_multiple_of(4) {
             return Err(QueueError::Setup("a ring is misaligned"));
         }
         let n = usize::from(s.size);
@@ -342,7 +247,7 @@ impl Queue {
         let mut sum = 0usize;
         for ahead in 0..self.available(mem)?.min(chains) {
             let chain = self.walk(mem, ahead)?;
-            sum = sum.saturating_add(chain.writable_len as usize);
+            sum = sum.saturating_add(chain.writable_len() as usize);
             self.recycle(chain);
         }
         Ok(sum)
@@ -363,8 +268,8 @@ impl Queue {
         let lost = QueueError::Address { what: "used ring", addr: s.used };
         let slot = u64::from(s.next_used % s.size.max(1));
         let mut entry = [0u8; 8];
-        entry[..4].copy_from_slice(&u32::from(chain.head).to_le_bytes());
-        entry[4..].copy_from_slice(&written.min(chain.writable_len).to_le_bytes());
+        entry[..4].copy_from_slice(&u32::from(chain.head()).to_le_bytes());
+        entry[4..].copy_from_slice(&written.min(chain.writable_len()).to_le_bytes());
         let index = s.next_used.wrapping_add(1);
         let ok = mem.write(s.used.wrapping_add(4 + 8 * slot), &entry)
             && mem.write(s.used.wrapping_add(2), &index.to_le_bytes());
@@ -410,7 +315,7 @@ impl Queue {
     }
 
     fn recycle(&mut self, chain: Chain) {
-        self.spare = chain.spans;
+        self.spare = chain.into_spans();
     }
 
     /// Reads the chain `ahead` entries beyond the next one.
@@ -418,9 +323,7 @@ impl Queue {
         let s = self.state;
         let slot = u64::from(s.next_avail.wrapping_add(ahead) % s.size.max(1));
         let head = Self::half(mem, s.avail.wrapping_add(4 + 2 * slot), "available ring")?;
-        let mut spans = core::mem::take(&mut self.spare);
-        spans.clear();
-        let mut chain = Chain { head, spans, ..Chain::default() };
+        let mut chain = Chain::begin(head, core::mem::take(&mut self.spare));
         let mut table = Table { addr: s.desc, size: u32::from(s.size), indirect: false };
         let mut index = head;
         let mut steps = 0u32;
@@ -430,13 +333,13 @@ impl Queue {
             }
             steps += 1;
             let desc = table.get(mem, index)?;
-            if desc.flags & DESC_F_INDIRECT != 0 {
+            if desc.is_indirect() {
                 table = self.enter_indirect(&table, &desc, head)?;
                 (index, steps) = (0, 0);
                 continue;
             }
             chain.add(mem, &desc)?;
-            if desc.flags & DESC_F_NEXT == 0 {
+            if !desc.has_next() {
                 return Ok(chain);
             }
             index = desc.next;
@@ -452,21 +355,14 @@ impl Queue {
         if from.indirect {
             return bad("a table inside a table");
         }
-        if desc.flags & DESC_F_NEXT != 0 {
+        if desc.has_next() {
             return bad("a table and a next descriptor");
         }
-        if desc.len == 0 || desc.len % 16 != 0 || desc.len / 16 > MAX_CHAIN as u32 {
+        if desc.len == 0 || !desc.len.is_multiple_of(16) || desc.len / 16 > MAX_CHAIN as u32 {
             return bad("the table's length");
         }
         Ok(Table { addr: desc.addr, size: desc.len / 16, indirect: true })
     }
-}
-
-struct Desc {
-    addr: u64,
-    len: u32,
-    flags: u16,
-    next: u16,
 }
 
 struct Table {
@@ -490,36 +386,6 @@ impl Table {
             flags: (raw >> 96) as u16,
             next: (raw >> 112) as u16,
         })
-    }
-}
-
-impl Chain {
-    fn add(&mut self, mem: &GuestMemory, desc: &Desc) -> Result<(), QueueError> {
-        let head = self.head;
-        let len = desc.len as usize;
-        let write = desc.flags & DESC_F_WRITE != 0;
-        let found = match write {
-            true => mem.write_ptr(desc.addr, len).is_some(),
-            false => mem.read_ptr(desc.addr, len).is_some(),
-        };
-        if !write && self.spans.len() > self.readable {
-            return Err(QueueError::Order { head });
-        }
-        // An empty buffer is pointless and allowed; its address says nothing.
-        if len == 0 {
-            return Ok(());
-        }
-        if !found {
-            return Err(QueueError::Address { what: "buffer", addr: desc.addr });
-        }
-        let total = if write { &mut self.writable_len } else { &mut self.readable_len };
-        *total = total.checked_add(desc.len).ok_or(QueueError::TooLong { head })?;
-        if self.readable_len.checked_add(self.writable_len).is_none() {
-            return Err(QueueError::TooLong { head });
-        }
-        self.spans.push(Span { addr: desc.addr, len: desc.len });
-        self.readable += usize::from(!write);
-        Ok(())
     }
 }
 

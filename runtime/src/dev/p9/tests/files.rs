@@ -65,7 +65,8 @@ fn create_minds_what_is_there() {
     assert_eq!(c.create("l", O_RDWR, 0o644), Err(Errno::LOOP), "a link is not followed");
     // The fid is still the directory's after a failure, and the file's after success.
     let fid = c.walk("").unwrap();
-    let make = |name: &'static [u8]| Request::Lcreate { fid, name, flags: O_RDWR | O_EXCL, mode: 0o600, gid: 0 };
+    let make =
+        |name: &'static [u8]| Request::Lcreate { fid, name, flags: O_RDWR | O_EXCL, mode: 0o600, gid: 0 };
     assert_eq!(c.done(&make(b"f")), Err(Errno::EXIST));
     assert_eq!(c.done(&make(b"g")), Ok(()));
     assert_eq!(c.write(fid, 0, b"in g"), Ok(4));

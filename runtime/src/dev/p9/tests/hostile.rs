@@ -28,7 +28,11 @@ fn names_are_single_components() {
     for name in bad {
         let expected = Err(Errno::INVAL);
         if name != b".." {
-            assert_eq!(c.done(&Request::Walk { fid: ROOT, newfid: 50, names: vec![name] }), expected, "{name:?}");
+            assert_eq!(
+                c.done(&Request::Walk { fid: ROOT, newfid: 50, names: vec![name] }),
+                expected,
+                "{name:?}"
+            );
         }
         let requests = [
             Request::Lcreate { fid: ROOT, name, flags: O_RDWR, mode: 0o644, gid: 0 },
@@ -84,7 +88,11 @@ fn links_are_never_followed() {
     symlink(outside.path().join("new"), c.at("dangling")).unwrap();
     symlink("inside", c.at("in")).unwrap();
     for through in ["dir/secret", "dir/x", "in/x", "in/.."] {
-        assert_eq!(c.stat(through).map(|a| a.size), Err(Errno::NOENT), "{through}: the walk stops at the link");
+        assert_eq!(
+            c.stat(through).map(|a| a.size),
+            Err(Errno::NOENT),
+            "{through}: the walk stops at the link"
+        );
     }
     for link in ["dir", "file", "dangling", "in"] {
         let l = c.walk(link).unwrap();
@@ -201,7 +209,8 @@ fn wrong_fids_and_unknown_messages() {
         Request::Remove { fid: 9 },
     ];
     for request in requests {
-        let expected = if matches!(request, Request::Rename { fid: ROOT, .. }) { Errno::BUSY } else { Errno::BADF };
+        let expected =
+            if matches!(request, Request::Rename { fid: ROOT, .. }) { Errno::BUSY } else { Errno::BADF };
         assert_eq!(c.done(&request), Err(expected), "{request:?}");
     }
     let refused = [
@@ -244,7 +253,10 @@ fn sizes_and_versions() {
     let mut c = Client::new();
     let ask = |msize, version: &'static [u8]| Request::Version { msize, version };
     assert_eq!(c.done(&ask(4095, b"9P2000.L")), Err(Errno::MSGSIZE));
-    assert_eq!(c.rpc(&ask(u32::MAX, b"9P2000.L")), Ok(Reply::Version { msize: 512 << 10, version: b"9P2000.L" }));
+    assert_eq!(
+        c.rpc(&ask(u32::MAX, b"9P2000.L")),
+        Ok(Reply::Version { msize: 512 << 10, version: b"9P2000.L" })
+    );
     assert_eq!(c.rpc(&ask(8192, b"9P2000.u")), Ok(Reply::Version { msize: 8192, version: b"unknown" }));
     let mut reply = [0xaa; 64];
     let mut send = |message: &[u8], room: usize| {

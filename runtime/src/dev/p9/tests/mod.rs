@@ -48,7 +48,8 @@ impl HostDir {
     pub(super) fn new() -> Self {
         use std::sync::atomic::{AtomicU32, Ordering};
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let preopen = super::preopens().into_iter().next().expect("run the tests with one preopened directory");
+        let preopen =
+            super::preopens().into_iter().next().expect("run the tests with one preopened directory");
         assert!(!preopen.read_only, "run the tests with a writable preopened directory");
         let path = Path::new(&preopen.path).join(format!("p9-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
         let _ = std::fs::remove_dir_all(&path);
@@ -200,7 +201,18 @@ impl Client {
     pub(super) fn attr(&mut self, fid: u32) -> Result<Attr> {
         match self.rpc(&Request::Getattr { fid, mask: 0x7ff })? {
             Reply::Getattr {
-                valid, qid, mode, uid, gid, nlink, size, atime_sec, atime_nsec, mtime_sec, mtime_nsec, ..
+                valid,
+                qid,
+                mode,
+                uid,
+                gid,
+                nlink,
+                size,
+                atime_sec,
+                atime_nsec,
+                mtime_sec,
+                mtime_nsec,
+                ..
             } => {
                 assert_eq!(valid, 0x7ff);
                 let owner = (uid, gid);
@@ -244,7 +256,12 @@ impl Client {
     }
 
     /// Entries from `offset` on in one reply of `count` bytes: (qid, offset of the next, type, name).
-    pub(super) fn readdir(&mut self, fid: u32, offset: u64, count: u32) -> Result<Vec<(Qid, u64, u8, String)>> {
+    pub(super) fn readdir(
+        &mut self,
+        fid: u32,
+        offset: u64,
+        count: u32,
+    ) -> Result<Vec<(Qid, u64, u8, String)>> {
         let data = match self.rpc(&Request::Readdir { fid, offset, count })? {
             Reply::Readdir { data } => data.0.to_vec(),
             other => panic!("{other:?}"),

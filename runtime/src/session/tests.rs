@@ -257,3 +257,21 @@ fn the_kernels_console_can_be_streamed() {
     run.pump();
     assert_eq!(run.host.output[1], b"boot\n");
 }
+
+#[test]
+fn a_guest_that_is_off_still_gets_its_output_written() {
+    for (exited, code) in [(true, 3), (false, 125)] {
+        let mut run = Run::started();
+        run.host.room = [Some(4), Some(usize::MAX)];
+        run.host.room_per_wait = 4;
+        run.c.write_port(Port::Stdout, b"0123456789");
+        run.c.write_port(Port::Stderr, b"e");
+        if exited {
+            run.c.tell(&ToHost::Exited { code: 3 });
+        }
+        let g = &mut run.c.guest;
+        let outcome = run.session.finish(&mut g.devices, &mut g.mem, &mut run.host, "it is off");
+        assert_eq!((outcome.code, outcome.message.is_some()), (code, !exited));
+        assert_eq!((run.out(), &run.host.output[1][..]), (&b"0123456789"[..], &b"e"[..]));
+    }
+}

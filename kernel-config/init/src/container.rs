@@ -1,0 +1,161 @@
+//! The container as docker builds it: namespaces, mounts, devices, limits, capabilities.
+//!
+//! All of it happens before the snapshot, in the process that becomes the command. The lists are docker's (moby,
+//! `oci/defaults_linux.go` and `oci/caps/defaults.go`). Not here: seccomp and the filter of devices, as the machine has nothing
+//! but this container to protect, and a network namespace.
+
+use crate::{etc, failure::*, ioctl, log, rootfs, sys};
+use libc::{
+    MS_BIND, MS_MOVE, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT,
+    MS_STRICTATIME,
+};
+use std::{fs, io, os::unix::fs::symlink, path::Path};
+
+/// Where a container may neither read nor write.
+const MASKED: [&str; 12] = [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+];
+
+/// Where a container may only read.
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// Character devices: name, major, minor.
+const DEVICES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+const LINKS: [(&str, &str); 5] = [
+    ("pts/ptmx", "/dev/ptmx"),
+    ("/proc/self/fd", "/dev/fd"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+];
+
+/// The capabilities a container keeps: CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP,
+/// NET_BIND_SERVICE, NET_RAW, SYS_CHROOT, MKNOD, AUDIT_WRITE, SETFCAP (linux/capability.h).
+const CAPABILITIES: [u32; 14] = [0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31];
+
+/// Open files, soft and hard.
+const OPEN_FILES: u64 = 1 << 20;
+
+/// Moves this process into namespaces of its own. The pid namespace is new already: the supervisor made it before fork.
+/// The network is the machine's.
+pub(crate) fn enter_namespaces() -> Result<(), Failure> {
+    fs::write(format!("{}/cgroup.procs", rootfs::CGROUP), "0")
+        .context("cannot enter the container's cgroup")?;
+    // After the move: the cgroup namespace takes this process's group as its root.
+    sys::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWCGROUP)
+        .context("cannot make the container's namespaces")?;
+    sys::mount("", "/", "", MS_REC | MS_PRIVATE, "").context("cannot make the mounts private")
+}
+
+/// Mounts everything and leaves the supervisor's root behind.
+pub(crate) fn mount_all() -> Result<(), Failure> {
+    let shm = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+    let mounts = [
+        ("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, ""),
+        ("tmpfs", "/dev", "tmpfs", MS_NOSUID | MS_STRICTATIME, "mode=755,size=65536k"),
+        ("sysfs", "/sys", "sysfs", rootfs::KERNEL_FS | MS_RDONLY, ""),
+        ("cgroup", "/sys/fs/cgroup", "cgroup2", rootfs::KERNEL_FS | MS_RDONLY, ""),
+        ("mqueue", "/dev/mqueue", "mqueue", shm, ""),
+        ("shm", "/dev/shm", "tmpfs", shm, "mode=1777,size=65536k"),
+    ];
+    for (source, at, fstype, flags, options) in mounts {
+        let target = format!("{}{at}", rootfs::ROOT);
+        make_directory(Path::new(&target)).with_context(|| format!("cannot create {at}"))?;
+        sys::mount(source, &target, fstype, flags, options).with_context(|| format!("cannot mount {at}"))?;
+    }
+    let pts = format!("{}/dev/pts", rootfs::ROOT);
+    fs::create_dir(&pts).context("cannot create /dev/pts")?;
+    sys::mount(rootfs::PTS, &pts, "", MS_MOVE, "").context("cannot mount /dev/pts")?;
+
+    let files = etc::take_files()?;
+    // pivot_root(2), section *pivot_root(".", ".")*: the old root ends up mounted over the new one.
+    std::env::set_current_dir(rootfs::ROOT).context("cannot enter the container's root")?;
+    sys::pivot_root(".", ".").context("cannot pivot to the container's root")?;
+    sys::detach(".").context("cannot leave the old root")?;
+    std::env::set_current_dir("/").context("cannot enter the container's root")?;
+    make_devices()?;
+    restrict_kernel_files()?;
+    etc::mount(files)
+}
+
+/// Creates a mount point; the image may have it as a symbolic link to a directory.
+fn make_directory(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(_) if path.is_dir() => Ok(()),
+        other => other,
+    }
+}
+
+fn make_devices() -> Result<(), Failure> {
+    sys::umask(0);
+    for (name, major, minor) in DEVICES {
+        sys::mknod(format!("/dev/{name}"), libc::S_IFCHR | 0o666, sys::device(major, minor))
+            .with_context(|| format!("cannot make /dev/{name}"))?;
+    }
+    sys::umask(0o022);
+    for (to, link) in LINKS {
+        symlink(to, link).with_context(|| format!("cannot make {link}"))?;
+    }
+    Ok(())
+}
+
+fn restrict_kernel_files() -> Result<(), Failure> {
+    for path in READ_ONLY.into_iter().filter(|p| Path::new(p).exists()) {
+        sys::mount(path, path, "", MS_BIND | MS_REC, "").with_context(|| format!("cannot protect {path}"))?;
+        let flags = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
+        sys::mount("", path, "", flags, "").with_context(|| format!("cannot protect {path}"))?;
+    }
+    for path in MASKED {
+        let Ok(found) = fs::metadata(path) else { continue };
+        if found.is_dir() {
+            sys::mount("tmpfs", path, "tmpfs", MS_RDONLY, "size=0k")
+        } else {
+            sys::mount("/dev/null", path, "", MS_BIND, "")
+        }
+        .with_context(|| format!("cannot mask {path}"))?;
+    }
+    Ok(())
+}
+
+/// Sets resource limits and takes from the bounding set every capability that docker does not grant. This process keeps
+/// the rest until it executes the command: for root the kernel then grants the bounding set, for others nothing.
+pub(crate) fn restrict_process() -> Result<(), Failure> {
+    sys::set_limit(sys::Limit::Files, OPEN_FILES, OPEN_FILES)
+        .context("cannot set the limit of open files")?;
+    sys::set_limit(sys::Limit::Processes, sys::UNLIMITED, sys::UNLIMITED)
+        .context("cannot set the limit of processes")?;
+    // Docker's is unlimited. Here a core would be written to the machine's memory, where nobody would look for it: it
+    // must be asked for (`ulimit -c`).
+    sys::set_limit(sys::Limit::Core, 0, sys::UNLIMITED).context("cannot set the limit of core files")?;
+    for capability in (0..64).filter(|c| !CAPABILITIES.contains(c)) {
+        if !sys::drop_from_bounding_set(capability) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What docker sets in a container's network namespace: ports below 1024 and ping need no privilege.
+pub(crate) fn set_network_defaults() {
+    if let Err(e) = ioctl::loopback_up() {
+        log::warn(&format!("cannot bring lo up: {}", sys::describe(&e)));
+    }
+    for (name, value) in [("ip_unprivileged_port_start", "0"), ("ping_group_range", "0 2147483647")] {
+        if let Err(e) = fs::write(format!("/proc/sys/net/ipv4/{name}"), value) {
+            log::warn(&format!("net.ipv4.{name}: {}", sys::describe(&e)));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The root file system: a read-only EROFS image under an overlay whose writes live in guest memory.
+//!
+//! The initial root (the initramfs) cannot be the old root of pivot_root(2), so the supervisor first moves to a tmpfs of
+//! its own, as switch_root does. That one tmpfs holds the overlay's upper and work directories, the mount points and the
+//! files that are mounted over the container's `/etc`.
+
+use crate::{etc, failure::*, log, sys};
+use libc::{MS_MOVE, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_RELATIME, c_ulong};
+use std::{fs, path::Path};
+
+/// Where the container's root is mounted in the supervisor's namespace.
+pub(crate) const ROOT: &str = "/root";
+/// Where the container's devpts is mounted in the supervisor's namespace.
+pub(crate) const PTS: &str = "/pts";
+/// The container's cgroup.
+pub(crate) const CGROUP: &str = "/sys/fs/cgroup/container";
+/// Directory of the files mounted over the container's `/etc`.
+pub(crate) const FILES: &str = "/files";
+
+/// Flags of the kernel's own file systems, as docker has them.
+pub(crate) const KERNEL_FS: c_ulong = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RELATIME;
+
+const BASE: &str = "/base";
+const DIRECTORIES: [&str; 9] = ["dev", "proc", "sys", "lower", "upper", "work", "root", "pts", "files"];
+
+/// Devices that may hold the image, and the options to try. `dax=always` maps the image's pages where they lie instead of
+/// copying them to the page cache.
+const DEVICES: [(&str, &str); 3] = [("/dev/pmem0", "dax=always"), ("/dev/pmem0", ""), ("/dev/vda", "")];
+
+/// Mounts the kernel's file systems and moves to a root of the supervisor's own.
+pub(crate) fn enter_base() -> Result<(), Failure> {
+    fs::create_dir_all(BASE).context("cannot create /base")?;
+    // Half of memory, the default, is too little for a machine whose disk this is; all of it would leave the
+    // out-of-memory killer nothing to free. The inodes are bounded by memory alone.
+    sys::mount("forelift", BASE, "tmpfs", MS_RELATIME, "mode=0755,size=80%,nr_inodes=0")
+        .context("cannot mount the supervisor's tmpfs")?;
+    for name in DIRECTORIES {
+        fs::create_dir(format!("{BASE}/{name}")).with_context(|| format!("cannot create {BASE}/{name}"))?;
+    }
+    sys::mount("dev", format!("{BASE}/dev"), "devtmpfs", MS_NOSUID, "mode=0755")
+        .context("cannot mount devtmpfs")?;
+    sys::mount("proc", format!("{BASE}/proc"), "proc", KERNEL_FS, "").context("cannot mount proc")?;
+    sys::mount("sysfs", format!("{BASE}/sys"), "sysfs", KERNEL_FS, "").context("cannot mount sysfs")?;
+    std::env::set_current_dir(BASE).context("cannot enter the supervisor's root")?;
+    sys::mount(".", "/", "", MS_MOVE, "").context("cannot move the supervisor's root")?;
+    std::os::unix::fs::chroot(".").context("cannot change to the supervisor's root")?;
+    std::env::set_current_dir("/").context("cannot enter the supervisor's root")
+}
+
+/// Mounts the image and its overlay on [`ROOT`].
+pub(crate) fn mount() -> Result<(), Failure> {
+    mount_lower()?;
+    for name in etc::FILES {
+        fs::write(format!("{FILES}/{name}"), "").with_context(|| format!("cannot create {FILES}/{name}"))?;
+    }
+    // The upper layer never outlives the machine, so nothing of it need be synced (volatile), and directories may be
+    // renamed (redirect_dir) and inodes changed without copying their data (metacopy).
+    let options =
+        "lowerdir=/lower,upperdir=/upper,workdir=/work,redirect_dir=on,metacopy=on,index=off,volatile";
+    sys::mount("overlay", ROOT, "overlay", MS_RELATIME, options).context("cannot mount the overlay")
+}
+
+fn mount_lower() -> Result<(), Failure> {
+    let mut reasons = Vec::new();
+    for (device, options) in DEVICES {
+        if !Path::new(device).exists() {
+            continue;
+        }
+        match sys::mount(device, "/lower", "erofs", MS_RDONLY | MS_RELATIME, options) {
+            Ok(()) => {
+                for reason in &reasons {
+                    log::warn(&format!("root file system: {reason}; using {device} {options}"));
+                }
+                return Ok(());
+            }
+            Err(e) => {
+                reasons.push(format!("{}: {}", [device, options].join(" ").trim_end(), sys::describe(&e)))
+            }
+        }
+    }
+    Err(Failure::own(match reasons.as_slice() {
+        [] => "no root file system: there is neither /dev/pmem0 nor /dev/vda".to_owned(),
+        _ => format!("cannot mount the root file system: {}", reasons.join("; ")),
+    }))
+}
+
+/// Mounts the cgroup tree and makes the container's group.
+pub(crate) fn make_cgroup() -> Result<(), Failure> {
+    sys::mount("cgroup", "/sys/fs/cgroup", "cgroup2", KERNEL_FS, "").context("cannot mount cgroup2")?;
+    let root = Path::new("/sys/fs/cgroup");
+    let offered = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+    for controller in offered.split_whitespace() {
+        if let Err(e) = fs::write(root.join("cgroup.subtree_control"), format!("+{controller}")) {
+            log::warn(&format!("cgroup controller {controller}: {}", sys::describe(&e)));
+        }
+    }
+    fs::create_dir(CGROUP).with_context(|| format!("cannot create {CGROUP}"))
+}

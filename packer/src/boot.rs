@@ -1,0 +1,115 @@
+//! Boots the machine natively up to *ready to exec*, during conversion.
+
+use forelift_abi::config::Arch;
+use forelift_runtime::{
+    host::{Host, HostEvent, Interest, Read, Stream, Terminal, Written},
+    machine::{BootSource, Machine, MachineError},
+    memory::GuestMemory,
+    session::ConsoleLog,
+};
+use memmap2::Mmap;
+use thiserror::Error;
+
+/// Told how the boot proceeds.
+pub trait BootProgress {
+    /// The guest has executed this many instructions in all.
+    fn instructions(&mut self, count: u64);
+}
+
+impl BootProgress for () {
+    fn instructions(&mut self, _count: u64) {}
+}
+
+/// A machine that waits for its orders.
+pub struct Snapshot {
+    /// Guest memory.
+    pub ram: GuestMemory,
+    /// Encoded machine state.
+    pub state: Vec<u8>,
+}
+
+/// Why the guest did not get ready.
+#[derive(Debug, Error)]
+pub enum BootError {
+    /// The host lacks memory.
+    #[error("no memory of {mib} MiB for the guest: {source}")]
+    Memory {
+        /// Guest RAM.
+        mib: usize,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The guest died or hung.
+    #[error(transparent)]
+    Guest(#[from] MachineError),
+}
+
+/// What the kernel's random number generator starts from in every snapshot: equal inputs give equal outputs. Init credits
+/// fresh entropy at each start, before any program of the container runs.
+const RNG_SEED: [u8; 64] = *b"forelift: the same for all, replaced at every start of an image.";
+
+/// No outside world: a boot for a snapshot must not depend on one.
+struct NoHost;
+
+impl Host for NoHost {
+    fn monotonic_ns(&mut self) -> u64 {
+        0
+    }
+
+    fn realtime_ns(&mut self) -> u64 {
+        0
+    }
+
+    fn random(&mut self, buf: &mut [u8]) {
+        for (byte, seed) in buf.iter_mut().zip(RNG_SEED.iter().cycle()) {
+            *byte = *seed;
+        }
+    }
+
+    fn read_stdin(&mut self, _buf: &mut [u8]) -> Read {
+        Read::WouldBlock
+    }
+
+    fn write(&mut self, _stream: Stream, buf: &[u8]) -> Written {
+        Written::Bytes(buf.len())
+    }
+
+    fn event(&mut self) -> Option<HostEvent> {
+        None
+    }
+
+    fn terminal(&mut self) -> Terminal {
+        Terminal::default()
+    }
+
+    fn wait(&mut self, _timeout_ns: Option<u64>, _interest: Interest) {}
+}
+
+/// Kernel command line of an image, before the user's additions.
+pub fn default_cmdline(arch: Arch) -> &'static str {
+    match arch {
+        Arch::Riscv64 | Arch::X86_64 => "quiet",
+    }
+}
+
+/// Boots `kernel` with `initrd`, and the root file system `root` attached, in `ram_len` bytes of RAM until the guest's
+/// init says that it is ready to exec.
+///
+/// # Errors
+/// See [`BootError`].
+pub fn boot_to_ready(
+    kernel: &[u8],
+    initrd: &[u8],
+    cmdline: &str,
+    ram_len: usize,
+    root: Option<Mmap>,
+    progress: &mut dyn BootProgress,
+) -> Result<Snapshot, BootError> {
+    let memory = GuestMemory::new(ram_len, root)
+        .map_err(|source| BootError::Memory { mib: ram_len >> 20, source })?;
+    let source = BootSource { kernel, initrd, cmdline, rng_seed: &RNG_SEED };
+    let mut machine = Machine::boot(memory, source, ConsoleLog::Keep)?;
+    machine.boot_to_ready(&mut NoHost, &mut |count| progress.instructions(count))?;
+    let state = machine.save(&mut NoHost);
+    Ok(Snapshot { ram: machine.into_memory(), state })
+}

@@ -1,0 +1,52 @@
+//! `forelift compile`.
+
+use std::{io::Write, path::PathBuf};
+
+use clap::Parser;
+
+use super::{at, print};
+use crate::{
+    embed::{code, engine},
+    pack::{compiled, output::Output, reader},
+    progress::Stages,
+    units::format_size,
+};
+
+/// Compile an image for this host, so that it starts at once
+///
+/// The result holds native code, which `run` executes as it is: treat such a file as a program, and run only those
+/// that you or somebody you trust made.
+#[derive(Debug, Parser)]
+pub(super) struct Args {
+    /// The image
+    image: PathBuf,
+    /// The file to write [default: the image's name with .cwasm]
+    output: Option<PathBuf>,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let mut stages = Stages::new(args.quiet);
+    let path = args.output.clone().unwrap_or_else(|| args.image.with_extension("cwasm"));
+    let image = reader::open(&args.image)?;
+    if path.extension().is_some_and(|e| e == "wasm") {
+        anyhow::bail!("{}: a precompiled image is no .wasm: name it .cwasm", path.display());
+    }
+    let mut output = Output::create(&path).map_err(at(&path))?;
+    let engine = engine::new()?;
+    stages.begin("compiling", None);
+    let native = code::compile(&engine, &image)?;
+    stages.begin("writing", None);
+    {
+        let mut out = output.writer();
+        compiled::write(&native, image.wasm(), &mut out).and_then(|()| out.flush()).map_err(at(&path))?;
+    }
+    output.finish().map_err(at(&path))?;
+    stages.end();
+    if !args.quiet {
+        print(&format!("{}: {} of native code", path.display(), format_size(native.len() as u64)))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,342 @@
+//! `forelift convert`.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use clap::{Parser, ValueEnum};
+use forelift_abi::{
+    config::{Arch, ImageConfig},
+    header,
+    layout::PMEM_ALIGN,
+};
+use memmap2::Mmap;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::{
+    at, print,
+    rootfs::{Advance, load},
+};
+use crate::{
+    assets::{self, Kernel},
+    boot,
+    image::{LoadOptions, LoadedImage},
+    erofs,
+    pack::{
+        self, Manifest, Parts, Summary, initrd,
+        manifest,
+        output::{Output, directory},
+        plan,
+        writer::{self, V8_LIMIT},
+    },
+    progress::Stages,
+    units::{format_size, parse_size},
+};
+
+/// What the image starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Snapshot {
+    /// A running kernel that waits for its command
+    Ready,
+    /// Nothing: it boots at every start
+    None,
+}
+
+/// Convert a container image into a .wasm
+///
+/// IMAGE is oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR or tar:FILE (a plain root file system),
+/// docker://REF; an existing path is recognised by what it holds, anything else is taken for a registry reference.
+#[derive(Debug, Parser)]
+pub(super) struct Args {
+    /// The image
+    image: String,
+    /// The file to write [default: made from the image's name, in the current directory]
+    output: Option<PathBuf>,
+    /// Architecture of the image
+    #[arg(long, default_value = "riscv64", value_parser = parse_arch)]
+    arch: Arch,
+    /// Guest RAM, for example 512M or 1G
+    #[arg(long, default_value = "128M", value_parser = parse_size, value_name = "SIZE")]
+    memory: u64,
+    /// Use this kernel (an uncompressed `Image`) instead of the built-in one
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+    /// Append this to the kernel's command line
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
+    append: Option<String>,
+    /// What the image starts from
+    #[arg(long, value_enum, default_value_t = Snapshot::Ready)]
+    snapshot: Snapshot,
+    /// Keep the emulator's function names, for profilers
+    #[arg(long)]
+    keep_names: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+fn parse_arch(text: &str) -> Result<Arch, String> {
+    match text {
+        "riscv64" => Ok(Arch::Riscv64),
+        "amd64" | "x86_64" => Err(format!("`{text}` is not supported yet: convert a riscv64 image")),
+        _ => Err(format!("`{text}` is no architecture known here: use riscv64")),
+    }
+}
+
+/// A file name for the image: the last part of its name, without what a file system may dislike.
+fn default_output(reference: &str) -> PathBuf {
+    let (transport, rest) = match reference.split_once(':') {
+        Some((t @ ("oci" | "oci-archive" | "docker-archive" | "dir" | "tar" | "docker"), rest)) => (t, rest),
+        _ => ("", reference),
+    };
+    let rest = rest.trim_start_matches("//").trim_end_matches('/');
+    let last = rest.rsplit('/').next().unwrap_or(rest);
+    let mut name = last.split('@').next().unwrap_or(last).to_string();
+    if !matches!(transport, "oci" | "docker") {
+        for suffix in [".zst", ".gz", ".xz", ".tgz", ".tar"] {
+            if let Some(stem) = name.strip_suffix(suffix).filter(|s| !s.is_empty()) {
+                name = stem.to_string();
+            }
+        }
+    }
+    let clean = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+    let name: String = name.chars().map(clean).collect();
+    let name = name.trim_matches(['.', '-']);
+    PathBuf::from(format!("{}.wasm", if name.is_empty() { "image" } else { name }))
+}
+
+/// A host name from the image's digest, as short as docker's.
+fn hostname(digest: &str) -> String {
+    let hex: String = digest.rsplit(':').next().unwrap_or("").chars().take(12).collect();
+    if hex.is_empty() { "forelift".into() } else { hex }
+}
+
+fn check_arch(args: &Args, loaded: &LoadedImage) -> anyhow::Result<()> {
+    match &loaded.arch {
+        Some(arch) if arch != args.arch.oci_name() => bail!(
+            "{}: the image is for {arch}, not for {}: choose another image",
+            loaded.source,
+            args.arch.oci_name()
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Guest RAM in bytes: what was asked for, in whole units of the kernel's memory map.
+fn ram_len(args: &Args, kernel: &Kernel, initrd: &[u8]) -> anyhow::Result<u64> {
+    let least = assets::least_ram(kernel.memory, initrd.len() as u64);
+    if args.memory < least {
+        bail!(
+            "--memory {}: too little, this kernel needs at least {}M",
+            format_size(args.memory),
+            least >> 20
+        );
+    }
+    if args.memory >= 4 << 30 {
+        bail!("--memory {}: a WebAssembly memory holds 4 GiB in all", format_size(args.memory));
+    }
+    Ok(args.memory.next_multiple_of(PMEM_ALIGN))
+}
+
+/// Writes the root file system image to an unlinked file beside the output, and maps it.
+fn root_image(
+    loaded: &LoadedImage,
+    ram: u64,
+    output: &Path,
+    stages: &mut Stages,
+) -> anyhow::Result<(File, Mmap)> {
+    let fs = erofs::Plan::new(&loaded.tree, &erofs::Options { seed: loaded.digest.clone() })?;
+    plan::check_sum(ram, fs.size(), 0, plan::MEMORY_LIMIT)?;
+    stages.begin("building the root file system", Some(fs.size()));
+    let dir = directory(output);
+    let file = tempfile::tempfile_in(dir).map_err(at(dir))?;
+    let mut out = BufWriter::with_capacity(256 << 10, &file);
+    fs.write_to(&mut out, &mut Advance(stages))
+        .with_context(|| format!("temporary file in {}", dir.display()))?;
+    out.flush().map_err(at(dir))?;
+    drop(out);
+    // SAFETY: an unlinked file of our own.
+    let map = unsafe { Mmap::map(&file) }.map_err(at(dir))?;
+    stages.end();
+    Ok((file, map))
+}
+
+struct Booted {
+    snapshot: Option<boot::Snapshot>,
+    initrd: Vec<u8>,
+}
+
+fn boot_guest(
+    args: &Args,
+    kernel: &Kernel,
+    initrd: Vec<u8>,
+    config: &ImageConfig,
+    ram: u64,
+    root: &File,
+    stages: &mut Stages,
+) -> anyhow::Result<Booted> {
+    if args.snapshot == Snapshot::None {
+        return Ok(Booted { snapshot: None, initrd });
+    }
+    stages.begin("booting the guest", None);
+    // SAFETY: an unlinked file of our own; this second mapping goes to the machine.
+    let root = unsafe { Mmap::map(root) }.context("mapping the root file system")?;
+    let snapshot =
+        boot::boot_to_ready(&kernel.bytes, &initrd, &config.cmdline, ram as usize, Some(root), stages)?;
+    stages.end();
+    Ok(Booted { snapshot: Some(snapshot), initrd })
+}
+
+fn manifest(config: &ImageConfig, loaded: &LoadedImage, kernel: &Kernel) -> Manifest {
+    Manifest {
+        forelift: env!("CARGO_PKG_VERSION").into(),
+        header_version: header::VERSION,
+        name: config.name.clone(),
+        digest: loaded.digest.clone(),
+        arch: config.arch.oci_name().into(),
+        kernel: manifest::Kernel {
+            origin: kernel.origin.clone(),
+            source: kernel.source.clone(),
+            bytes: kernel.bytes.len() as u64,
+            sha256: format!("{:x}", Sha256::digest(&kernel.bytes)),
+        },
+        ..Manifest::default()
+    }
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let mut stages = Stages::new(args.quiet);
+    let path = args.output.clone().unwrap_or_else(|| default_output(&args.image));
+    // What can fail at once shall fail before the long work.
+    let runtime = assets::runtime()?;
+    let kernel = assets::kernel(args.arch, args.kernel.as_deref())?;
+    let initrd = initrd::build(&assets::init(args.arch)?);
+    let ram = ram_len(args, &kernel, &initrd)?;
+    let mut output = Output::create(&path).map_err(at(&path))?;
+
+    let options = LoadOptions {
+        arch: Some(args.arch.oci_name().into()),
+        spool_dir: Some(directory(&path).to_path_buf()),
+        ..LoadOptions::default()
+    };
+    let loaded = load(&args.image, &options, &mut stages)?;
+    check_arch(args, &loaded)?;
+    let mut cmdline = boot::default_cmdline(args.arch).to_string();
+    if let Some(more) = &args.append {
+        cmdline = format!("{cmdline} {more}").trim().to_string();
+    }
+    let config = ImageConfig {
+        arch: args.arch,
+        name: args.image.clone(),
+        container: loaded.config.clone(),
+        hostname: hostname(&loaded.digest),
+        cmdline,
+    };
+    let (root_file, root) = root_image(&loaded, ram, &path, &mut stages)?;
+    let booted = boot_guest(args, &kernel, initrd, &config, ram, &root_file, &mut stages)?;
+
+    let encoded = postcard::to_allocvec(&config).context("encoding the image's configuration")?;
+    let mut parts = Parts { config: &encoded, ram_len: ram, root: &root, ..Parts::default() };
+    match &booted.snapshot {
+        Some(snapshot) => {
+            parts.state = &snapshot.state;
+            parts.ram = snapshot.ram.ram();
+        }
+        None => {
+            parts.kernel = &kernel.bytes;
+            parts.initrd = &booted.initrd;
+        }
+    }
+    let manifest = manifest(&config, &loaded, &kernel);
+    let pack_options = writer::Options { keep_names: args.keep_names };
+    stages.begin("writing the module", None);
+    let summary = {
+        let mut out = output.writer();
+        let summary = pack::pack(&runtime, &parts, manifest, pack_options, &mut out, |_, _| {})
+            .and_then(|summary| Ok(out.flush().map(|()| summary)?))
+            .with_context(|| path.display().to_string())?;
+        summary
+    };
+    output.finish().map_err(at(&path))?;
+    stages.end();
+    if summary.size > V8_LIMIT {
+        stages.warn(&format!(
+            "{}: {} exceed the 1 GiB that browsers and Node accept; wasmtime runs it",
+            path.display(),
+            format_size(summary.size)
+        ));
+    }
+    report(args, &path, &loaded, &config, &summary, &stages)
+}
+
+fn report(
+    args: &Args,
+    path: &Path,
+    loaded: &LoadedImage,
+    config: &ImageConfig,
+    summary: &Summary,
+    stages: &Stages,
+) -> anyhow::Result<()> {
+    if args.json {
+        return print(&serde_json::to_string_pretty(&json!({
+            "out": path.display().to_string(),
+            "size": summary.size,
+            "memory": summary.memory,
+            "segments": summary.segments,
+            "arch": config.arch.oci_name(),
+            "image": loaded.source,
+            "digest": loaded.digest,
+            "snapshot": summary.header.state.len > 0,
+            "snapshot_pages": if summary.header.state.len > 0 { summary.ram_pages } else { 0 },
+            "stored": summary.stored,
+            "stages": stages.times(),
+        }))?);
+    }
+    if args.quiet {
+        return Ok(());
+    }
+    print(&format!(
+        "{}: {} ({} root file system, {} guest memory, {} emulator and kernel); run it with `forelift run {}`",
+        path.display(),
+        format_size(summary.size),
+        format_size(summary.stored.root),
+        format_size(summary.stored.ram),
+        format_size(summary.size - summary.stored.root - summary.stored.ram),
+        path.display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_outputs() {
+        for (image, file) in [
+            ("docker://docker.io/library/debian:trixie", "debian-trixie.wasm"),
+            ("busybox", "busybox.wasm"),
+            ("ghcr.io/a/b@sha256:0123", "b.wasm"),
+            ("oci:/x/layout.d:v1", "layout.d-v1.wasm"),
+            ("tar:/tmp/root.tar.gz", "root.wasm"),
+            ("dir:/srv/root/", "root.wasm"),
+            ("./x/app.tar", "app.wasm"),
+            ("dir:/", "image.wasm"),
+            ("dir:..", "image.wasm"),
+        ] {
+            assert_eq!(default_output(image), Path::new(file), "{image}");
+        }
+    }
+
+    #[test]
+    fn host_names() {
+        assert_eq!(hostname("sha256:0123456789abcdef"), "0123456789ab");
+        assert_eq!(hostname(""), "forelift");
+    }
+}

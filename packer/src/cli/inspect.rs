@@ -1,0 +1,125 @@
+//! `forelift inspect`.
+
+use std::{fmt::Write, path::PathBuf};
+
+use clap::Parser;
+use forelift_abi::config::ImageConfig;
+use serde_json::{Value, json};
+
+use super::print;
+use crate::{
+    pack::{
+        PackedImage,
+        plan::PAGE,
+        reader::{self},
+    },
+    units::format_size,
+};
+
+/// Show what is inside an image
+#[derive(Debug, Parser)]
+pub(super) struct Args {
+    /// The image: what `convert` or `compile` made
+    image: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A part's name, its size in memory and what the file stores of it.
+fn parts(image: &PackedImage) -> Vec<(&'static str, u64, u64)> {
+    let h = &image.header;
+    let parts =
+        [("state", h.state), ("config", h.config), ("kernel", h.kernel), ("initrd", h.initrd), ("ram", h.ram), ("root", h.root)];
+    let mut out: Vec<_> = parts.iter().map(|(name, span)| (*name, span.len, image.stored(*span))).collect();
+    let stored: u64 = out.iter().map(|p| p.2).sum();
+    let runtime = (image.wasm().len() as u64).saturating_sub(stored);
+    out.insert(0, ("runtime", runtime, runtime));
+    out
+}
+
+fn to_json(image: &PackedImage) -> anyhow::Result<Value> {
+    let native = image.code()?.map(<[u8]>::len);
+    let parts: Value = parts(image)
+        .into_iter()
+        .map(|(name, size, stored)| (name.to_string(), json!({ "size": size, "stored": stored })))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    let c = &image.config;
+    Ok(json!({
+        "file": image.path().display().to_string(),
+        "size": image.file_len(),
+        "native_code": native,
+        "name": c.name,
+        "arch": c.arch.oci_name(),
+        "hostname": c.hostname,
+        "cmdline": c.cmdline,
+        "config": c.container,
+        "memory": image.module.memory_size(),
+        "ram": image.header.ram.len,
+        "root": image.header.root.len,
+        "snapshot": image.header.state.len > 0,
+        "snapshot_pages": image.stored(image.header.ram) / PAGE as u64,
+        "segments": image.module.segments.len(),
+        "parts": parts,
+        "manifest": image.manifest,
+    }))
+}
+
+fn words(words: &[String]) -> String {
+    if words.is_empty() { "-".into() } else { format!("{words:?}") }
+}
+
+fn text(image: &PackedImage) -> anyhow::Result<String> {
+    let mut out = String::new();
+    let ImageConfig { arch, name, container: c, hostname, cmdline } = &image.config;
+    let or_dash = |s: &str| if s.is_empty() { "-".to_string() } else { s.to_string() };
+    let mut line = |label: &str, value: String| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{label:<14} {value}");
+    };
+    line("image", or_dash(name));
+    if let Some(m) = &image.manifest {
+        line("digest", or_dash(&m.digest));
+        line("made by", format!("forelift {}", m.forelift));
+        line("kernel", format!("{} ({}, sha256 {})", m.kernel.origin, format_size(m.kernel.bytes), m.kernel.sha256));
+        line("kernel source", or_dash(&m.kernel.source));
+    }
+    line("architecture", arch.oci_name().into());
+    line("command line", or_dash(cmdline));
+    line("guest RAM", format_size(image.header.ram.len));
+    line("root", format_size(image.header.root.len));
+    line(
+        "snapshot",
+        match image.header.state.len {
+            0 => "none: it boots at every start".into(),
+            _ => format!("{} pages of {PAGE} bytes", image.stored(image.header.ram) / PAGE as u64),
+        },
+    );
+    line("entrypoint", words(&c.entrypoint));
+    line("cmd", words(&c.cmd));
+    line("env", words(&c.env));
+    line("workdir", or_dash(&c.working_dir));
+    line("user", or_dash(&c.user));
+    line("stop signal", or_dash(&c.stop_signal));
+    line("volumes", words(&c.volumes));
+    line("ports", words(&c.exposed_ports));
+    line("hostname", or_dash(hostname));
+    line("file", format!("{} bytes, {} data segments", image.file_len(), image.module.segments.len()));
+    if let Some(code) = image.code()? {
+        line("native code", format_size(code.len() as u64));
+    }
+    for (name, size, stored) in parts(image).into_iter().filter(|p| p.1 > 0) {
+        line(&format!("  {name}"), format!("{} stored of {}", format_size(stored), format_size(size)));
+    }
+    Ok(out.trim_end().to_string())
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let image = reader::open(&args.image)?;
+    if args.json {
+        print(&serde_json::to_string_pretty(&to_json(&image)?)?)
+    } else {
+        print(&text(&image)?)
+    }
+}

@@ -1,0 +1,71 @@
+//! `forelift rootfs`.
+
+use std::{io::Write, path::PathBuf};
+
+use clap::Parser;
+
+use super::at;
+use crate::{
+    erofs,
+    image::{self, LoadOptions, LoadedImage},
+    pack::output::{Output, directory},
+    progress::Stages,
+};
+
+/// Write only the root file system of an image, as an EROFS file
+#[derive(Debug, Parser)]
+pub(super) struct Args {
+    /// The image, named as for `convert`
+    image: String,
+    /// The file to write
+    output: PathBuf,
+    /// Architecture to choose, as OCI names it
+    #[arg(long)]
+    arch: Option<String>,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Loads an image and prints its warnings.
+pub(super) fn load(name: &str, options: &LoadOptions, stages: &mut Stages) -> anyhow::Result<LoadedImage> {
+    let loaded = image::load(name, options, stages)?;
+    stages.end();
+    for warning in &loaded.warnings {
+        stages.warn(warning);
+    }
+    Ok(loaded)
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let mut stages = Stages::new(args.quiet);
+    let mut output = Output::create(&args.output).map_err(at(&args.output))?;
+    let options = LoadOptions {
+        arch: args.arch.clone(),
+        spool_dir: Some(directory(&args.output).to_path_buf()),
+        ..LoadOptions::default()
+    };
+    let loaded = load(&args.image, &options, &mut stages)?;
+    let plan = erofs::Plan::new(&loaded.tree, &erofs::Options { seed: loaded.digest.clone() })?;
+    stages.begin("writing the root file system", Some(plan.size()));
+    {
+        let mut out = output.writer();
+        plan.write_to(&mut out, &mut Advance(&stages))
+            .map_err(|e| anyhow::anyhow!("{}: {e}", args.output.display()))?;
+        out.flush().map_err(at(&args.output))?;
+    }
+    output.finish().map_err(at(&args.output))?;
+    stages.end();
+    Ok(())
+}
+
+/// Reports bytes without opening further stages.
+pub(super) struct Advance<'a>(pub(super) &'a Stages);
+
+impl image::Progress for Advance<'_> {
+    fn stage(&mut self, _: &str, _: Option<u64>) {}
+
+    fn advance(&mut self, bytes: u64) {
+        self.0.add(bytes);
+    }
+}

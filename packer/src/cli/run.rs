@@ -1,0 +1,178 @@
+//! `forelift run`.
+
+use std::{
+    env, fs,
+    io::{IsTerminal, stdin},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use clap::Parser;
+
+use crate::{
+    embed::{self, RunOptions, Share},
+    native,
+    pack::reader,
+};
+
+/// Run an image
+///
+/// Standard input is connected when -i is given or when it is no terminal (a pipe, a file). The container gets a
+/// terminal of its own with -t. An interactive shell wants both: `forelift run -it IMAGE sh`.
+///
+/// SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on to the container's command.
+///
+/// The exit status is that of the command, 128+n when signal n ended it, 125 when Forelift failed, 126 when the command
+/// cannot be executed, 127 when it is not found.
+#[derive(Debug, Parser)]
+#[command(args_override_self = false)]
+pub(super) struct Args {
+    /// Keep standard input connected, even if it is a terminal
+    #[arg(short = 'i', long)]
+    interactive: bool,
+    /// Give the container a terminal
+    #[arg(short = 't', long)]
+    tty: bool,
+    /// Mount a host directory, read and write; GUEST is an absolute path, by default that of HOST
+    #[arg(long = "dir", value_name = "HOST[::GUEST]")]
+    dirs: Vec<String>,
+    /// Set an environment variable, or pass on the one of that name
+    #[arg(short = 'e', long = "env", value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// Read environment variables from a file, one NAME[=VALUE] a line, # for comments
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// Use this instead of the image's entry point (empty: none)
+    #[arg(long, value_name = "COMMAND")]
+    entrypoint: Option<String>,
+    /// Run as this user: USER[:GROUP], names or numbers
+    #[arg(short = 'u', long)]
+    user: Option<String>,
+    /// Start in this directory of the container
+    #[arg(short = 'w', long)]
+    workdir: Option<String>,
+    /// Compile the image even if its code is cached, and do not cache it
+    #[arg(long)]
+    no_cache: bool,
+    /// Run the emulator natively instead of in WebAssembly (for tests and comparison)
+    #[arg(long)]
+    native: bool,
+    /// The image: what `convert` or `compile` made
+    image: PathBuf,
+    /// The image's own arguments: a command and its arguments, instead of the image's default
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
+    let options = options(args)?;
+    let image = reader::open(&args.image)?;
+    if image.is_compiled() && args.image.extension().is_some_and(|e| e == "wasm") {
+        bail!(
+            "{}: native code under the name of a .wasm: name it .cwasm if you trust it",
+            args.image.display()
+        );
+    }
+    if args.native { Ok(native::run(&image, &options)?) } else { Ok(embed::run(&image, &options)?) }
+}
+
+fn options(args: &Args) -> anyhow::Result<RunOptions> {
+    let terminal = stdin().is_terminal();
+    if args.tty && args.interactive && !terminal {
+        bail!("the input device is not a TTY");
+    }
+    let mut words = vec![args.image.display().to_string()];
+    for (option, value) in
+        [("--entrypoint", &args.entrypoint), ("--user", &args.user), ("--workdir", &args.workdir)]
+    {
+        if let Some(value) = value {
+            words.extend([option.to_string(), value.clone()]);
+        }
+    }
+    words.extend(args.args.iter().cloned());
+    Ok(RunOptions {
+        args: words,
+        env: environment(&args.env_file, &args.env)?,
+        shares: args.dirs.iter().map(|d| share(d)).collect::<anyhow::Result<_>>()?,
+        stdin: args.interactive || !terminal,
+        tty: args.tty,
+        cache: if args.no_cache { None } else { embed::default_cache() },
+    })
+}
+
+/// The variables of the files and of the command line; the last one of a name counts.
+fn environment(files: &[PathBuf], words: &[String]) -> anyhow::Result<Vec<(String, String)>> {
+    let mut out: Vec<(String, String)> = Vec::new();
+    let mut add = |word: &str| {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_string())),
+            None => (word, env::var(word).ok()),
+        };
+        if name.is_empty() || word.contains('\0') {
+            bail!("`{word}` is no environment variable: use NAME=VALUE");
+        }
+        // As docker: a name that is not set here is not passed on.
+        if let Some(value) = value {
+            out.retain(|(n, _)| n != name);
+            out.push((name.to_string(), value));
+        }
+        Ok(())
+    };
+    for path in files {
+        let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        for line in text.lines().map(str::trim_start).filter(|l| !l.is_empty() && !l.starts_with('#')) {
+            add(line).with_context(|| path.display().to_string())?;
+        }
+    }
+    for word in words {
+        add(word)?;
+    }
+    Ok(out)
+}
+
+fn share(text: &str) -> anyhow::Result<Share> {
+    let (host, guest) = match text.split_once("::") {
+        Some((host, guest)) => (host, Some(guest)),
+        None => (text, None),
+    };
+    let host = fs::canonicalize(host).with_context(|| format!("--dir {host}"))?;
+    if !host.is_dir() {
+        bail!("--dir {}: it is not a directory", host.display());
+    }
+    let guest = match guest {
+        Some(guest) => guest,
+        None => host.to_str().with_context(|| format!("--dir {}: its name is not UTF-8", host.display()))?,
+    };
+    if !Path::new(guest).is_absolute() {
+        bail!("--dir {text}: the container's path `{guest}` is not absolute");
+    }
+    let guest = guest.to_string();
+    Ok(Share { host, guest })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_and_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("env");
+        fs::write(&file, "# comment\nA=1\n\n  B=x y\nFORELIFT_TEST_UNSET\n").unwrap();
+        let words = ["A=2".to_string(), "C=".to_string(), "D=a=b".to_string()];
+        let pair = |n: &str, v: &str| (n.to_string(), v.to_string());
+        assert_eq!(
+            environment(&[file], &words).unwrap(),
+            [pair("B", "x y"), pair("A", "2"), pair("C", ""), pair("D", "a=b")]
+        );
+        assert!(environment(&[], &["=x".into()]).is_err());
+        assert!(environment(&["/no/such".into()], &[]).is_err());
+
+        let name = dir.path().to_str().unwrap();
+        assert_eq!(share(&format!("{name}::/mnt")).unwrap().guest, "/mnt");
+        assert!(share(name).unwrap().guest.starts_with('/'));
+        assert!(share(&format!("{name}::mnt")).is_err());
+        assert!(share("/no/such").is_err());
+        assert!(share("/etc/passwd").is_err());
+    }
+}

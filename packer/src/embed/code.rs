@@ -1,0 +1,171 @@
+//! Native code: a module compiled without its data, and the cache of that.
+//!
+//! The cache is a directory of files, each named for the SHA-256 of what was compiled and of the settings, written
+//! under another name and renamed. Its contents are executed, so files that another user owns or may write are not used.
+
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    io::Write,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    process,
+    time::SystemTime,
+};
+
+use sha2::{Digest, Sha256};
+use wasm_encoder::{ConstExpr, DataSection, Encode, MemorySection, MemoryType};
+use wasmtime::{Engine, Module};
+
+use super::{RunError, one_line};
+use crate::pack::{PackedImage, compiled::fold, module};
+
+/// Most files that stay in the cache. One build of Forelift needs one.
+const KEEP: usize = 16;
+/// Directory below the cache's.
+const SUBDIR: &str = "code";
+
+/// The module without custom sections and data, and with an empty memory.
+pub fn strip(bytes: &[u8], parsed: &module::Module) -> Vec<u8> {
+    let mut out = b"\0asm\x01\0\0\0".to_vec();
+    for section in &parsed.sections {
+        match section.id {
+            0 => {}
+            5 => {
+                let mut memory = MemorySection::new();
+                memory.memory(MemoryType {
+                    minimum: 0,
+                    maximum: parsed.max_pages,
+                    memory64: false,
+                    shared: false,
+                    page_size_log2: None,
+                });
+                out.push(5);
+                memory.encode(&mut out);
+            }
+            // Code may name segments by number when there is a count of them: as many empty ones take their place. (They
+            // count as dropped after instantiation, like any active segment.)
+            11 if parsed.has_data_count => {
+                let mut data = DataSection::new();
+                for _ in &parsed.segments {
+                    data.active(0, &ConstExpr::i32_const(0), []);
+                }
+                out.push(11);
+                data.encode(&mut out);
+            }
+            11 => {}
+            _ => out.extend_from_slice(&bytes[section.whole.clone()]),
+        }
+    }
+    out
+}
+
+/// Compiles `image` for `engine`.
+///
+/// # Errors
+/// When the module is invalid.
+pub fn compile(engine: &Engine, image: &PackedImage) -> Result<Vec<u8>, RunError> {
+    compile_stripped(engine, image, &strip(image.wasm(), &image.module))
+}
+
+fn compile_stripped(engine: &Engine, image: &PackedImage, stripped: &[u8]) -> Result<Vec<u8>, RunError> {
+    engine
+        .precompile_module(stripped)
+        .map_err(|e| RunError::Compile { path: image.path().into(), message: one_line(&e) })
+}
+
+/// The module of `image`, ready to be instantiated: from the image itself when it is precompiled, else from the cache,
+/// else compiled.
+///
+/// # Errors
+/// When the module is invalid, or precompiled for something else.
+pub fn load(engine: &Engine, image: &PackedImage, cache: Option<&Path>) -> Result<Module, RunError> {
+    if let Some(code) = image.code()? {
+        // SAFETY: a precompiled image is trusted, as its documentation says; accidents were found by its checksum, and
+        // wasmtime checks that version, settings and CPU features agree.
+        return unsafe { Module::deserialize(engine, code) }
+            .map_err(|e| RunError::Incompatible { path: image.path().into(), message: one_line(&e) });
+    }
+    let stripped = strip(image.wasm(), &image.module);
+    let entry = cache.map(|dir| Entry::new(dir, engine, &stripped));
+    if let Some(module) = entry.as_ref().and_then(|e| e.load(engine)) {
+        return Ok(module);
+    }
+    let code = compile_stripped(engine, image, &stripped)?;
+    if let Some(entry) = entry {
+        // A cache that cannot be written (read-only home, full disk) is none.
+        let _ = entry.store(&code);
+    }
+    // SAFETY: the bytes were made by this engine just now.
+    unsafe { Module::deserialize(engine, &code) }
+        .map_err(|e| RunError::Compile { path: image.path().into(), message: one_line(&e) })
+}
+
+struct Entry {
+    dir: PathBuf,
+    path: PathBuf,
+}
+
+impl Entry {
+    fn new(cache: &Path, engine: &Engine, stripped: &[u8]) -> Self {
+        let mut settings = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut settings);
+        let mut hash = Sha256::new();
+        hash.update(env!("CARGO_PKG_VERSION"));
+        hash.update(settings.finish().to_le_bytes());
+        hash.update(stripped);
+        let dir = cache.join(SUBDIR);
+        let path = dir.join(format!("{:x}", hash.finalize()));
+        Entry { dir, path }
+    }
+
+    /// The cached module, when it is there, intact, and nobody else could have written it.
+    fn load(&self, engine: &Engine) -> Option<Module> {
+        let file = fs::File::open(&self.path).ok()?;
+        let meta = file.metadata().ok()?;
+        // SAFETY: a system call without side effects.
+        let user = unsafe { libc::geteuid() };
+        if meta.uid() != user || meta.mode() & 0o022 != 0 || !meta.is_file() {
+            return None;
+        }
+        // SAFETY: files of the cache are replaced, never written in place.
+        let bytes = unsafe { memmap2::Mmap::map(&file) }.ok()?;
+        let (sum, code) = bytes.split_first_chunk::<8>()?;
+        if fold(code) != u64::from_le_bytes(*sum) {
+            return None;
+        }
+        // SAFETY: written by `store`, by this user, intact.
+        unsafe { Module::deserialize(engine, code) }.ok()
+    }
+
+    fn store(&self, code: &[u8]) -> std::io::Result<()> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
+        let temp = self.path.with_extension(format!("{}.tmp", process::id()));
+        let written = (|| {
+            let mut file =
+                fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temp)?;
+            file.write_all(&fold(code).to_le_bytes())?;
+            file.write_all(code)?;
+            fs::rename(&temp, &self.path)
+        })();
+        if written.is_err() {
+            let _ = fs::remove_file(&temp);
+        }
+        self.evict();
+        written
+    }
+
+    /// Removes the oldest files beyond [`KEEP`].
+    fn evict(&self) {
+        let Ok(entries) = fs::read_dir(&self.dir) else { return };
+        let mut files: Vec<(SystemTime, PathBuf)> = entries
+            .flatten()
+            .filter_map(|e| Some((e.metadata().ok()?.modified().ok()?, e.path())))
+            .collect();
+        files.sort();
+        let surplus = files.len().saturating_sub(KEEP);
+        for (_, path) in files.into_iter().take(surplus) {
+            let _ = fs::remove_file(path);
+        }
+    }
+}

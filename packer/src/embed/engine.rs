@@ -1,0 +1,27 @@
+//! wasmtime's settings, one set for compiling and running.
+
+use wasmtime::{Config, Engine, OptLevel};
+
+use super::{RunError, one_line};
+
+/// An engine for images.
+///
+/// # Errors
+/// When wasmtime does not support this host.
+pub fn new() -> Result<Engine, RunError> {
+    let mut config = Config::new();
+    config.cranelift_opt_level(OptLevel::Speed);
+    // 4 GiB reserved and as much guarded: no address that the module can form needs a check.
+    config.memory_reservation(4 << 30);
+    config.memory_guard_size(4 << 30);
+    config.memory_may_move(false);
+    // A trap is the end: its place in the module helps nobody without names, and the map costs start-up time.
+    config.generate_address_map(false);
+    config.native_unwind_info(false);
+    // SAFETY: this flag only leaves out the masking of table indices against speculation. Nothing secret of another
+    // tenant is in this process: it runs one image for its own user. The interpreter's dispatch gains by it.
+    unsafe { config.cranelift_flag_set("enable_table_access_spectre_mitigation", "false") };
+    // SAFETY: as above, for loads and stores (which have no bounds check to bypass anyway).
+    unsafe { config.cranelift_flag_set("enable_heap_access_spectre_mitigation", "false") };
+    Engine::new(&config).map_err(|e| RunError::Engine(one_line(&e)))
+}

@@ -1,0 +1,198 @@
+//! Runs an image on wasmtime.
+//!
+//! * [`engine`]: wasmtime's settings;
+//! * [`code`]: native code of a module without its data, and its cache;
+//! * [`wasi`]: the imports: wasmtime's WASI preview 1, with what it cannot do replaced by [`stdio`] and [`poll`];
+//! * [`control`]: signals and the terminal, as events for the runtime ([`forelift_abi::embed`]);
+//! * [`terminal`]: the host's terminal.
+//!
+//! The module is compiled without its data and with an empty memory. Memory is then grown to its size, and the data is
+//! mapped from the image's file ([`crate::pack::mapping`]). So the compiled code is the same for every image that one
+//! build of Forelift makes, and the cache holds it once; and a start does not depend on the image's size. This
+//! changes nothing that the module can see: it has no start function (checked when it is opened).
+
+pub mod code;
+pub mod control;
+pub mod engine;
+pub mod poll;
+pub mod stdio;
+pub mod terminal;
+pub mod wasi;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+use wasmtime::{Instance, Linker, Memory, Module, Store};
+
+use crate::pack::{PackedImage, mapping, module::WASM_PAGE, reader::OpenError};
+use control::Control;
+use wasi::{Exit, Host};
+
+/// A host directory for the guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The directory on the host.
+    pub host: PathBuf,
+    /// Where it is mounted in the container.
+    pub guest: String,
+}
+
+/// How to run an image.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// The image's arguments, with the name of the program first.
+    pub args: Vec<String>,
+    /// Environment, name and value.
+    pub env: Vec<(String, String)>,
+    /// Host directories.
+    pub shares: Vec<Share>,
+    /// Whether standard input is connected; otherwise it is at its end.
+    pub stdin: bool,
+    /// Whether the container gets a terminal. With `stdin`, the host's is made raw meanwhile.
+    pub tty: bool,
+    /// Where native code is kept between runs; `None`: nowhere.
+    pub cache: Option<PathBuf>,
+}
+
+/// Why an image did not run, or not to its end.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The image is unusable.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// wasmtime refuses the settings, or this host.
+    #[error("wasmtime: {0}")]
+    Engine(String),
+    /// The module does not compile.
+    #[error("{path}: compiling: {message}")]
+    Compile {
+        /// The image.
+        path: PathBuf,
+        /// What wasmtime says.
+        message: String,
+    },
+    /// Precompiled code of another build or for another CPU.
+    #[error(
+        "{path}: its native code does not suit this build of forelift or this host: make it again with \
+         `forelift compile` ({message})"
+    )]
+    Incompatible {
+        /// The image.
+        path: PathBuf,
+        /// What wasmtime says.
+        message: String,
+    },
+    /// A directory that cannot be shared.
+    #[error("--dir {path}: {message}")]
+    Share {
+        /// The host directory.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
+    /// The host lacks memory or terminals.
+    #[error("{what}: {source}")]
+    Host {
+        /// What was attempted.
+        what: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The module cannot be started.
+    #[error("{path}: {message}")]
+    Instantiate {
+        /// The image.
+        path: PathBuf,
+        /// What wasmtime says.
+        message: String,
+    },
+    /// The emulator stopped in a way that it must not.
+    #[error("the emulator failed: {0}")]
+    Trap(String),
+}
+
+/// Runs `image` to its end and gives its exit status.
+///
+/// # Errors
+/// See [`RunError`]. The terminal is as it was before in any case.
+pub fn run(image: &PackedImage, options: &RunOptions) -> Result<u8, RunError> {
+    let engine = engine::new()?;
+    let module = code::load(&engine, image, options.cache.as_deref())?;
+    let linker = wasi::linker(&engine)?;
+    let mut store = Store::new(&engine, Host::new(options)?);
+    let (instance, memory) = instantiate(image, &module, &linker, &mut store)?;
+    fill(image, memory, &mut store)?;
+    store.data_mut().memory = Some(memory);
+    let start = instance
+        .get_typed_func::<(), ()>(&mut store, "_start")
+        .map_err(|e| RunError::Instantiate { path: image.path().into(), message: one_line(&e) })?;
+
+    let host = |what| move |source| RunError::Host { what, source };
+    let raw = if options.tty && options.stdin {
+        terminal::RawMode::enter().map_err(host("setting the terminal to raw mode"))?
+    } else {
+        None
+    };
+    let control =
+        Control::new(options.tty, raw.is_some()).map_err(host("catching signals"))?;
+    store.data_mut().control = Some(control);
+    let result = start.call(&mut store, ());
+    // The signals' default actions come back before the terminal is left alone.
+    store.data_mut().control = None;
+    drop(raw);
+    status(result)
+}
+
+fn instantiate(
+    image: &PackedImage,
+    module: &Module,
+    linker: &Linker<Host>,
+    store: &mut Store<Host>,
+) -> Result<(Instance, Memory), RunError> {
+    let refuse = |message| RunError::Instantiate { path: image.path().into(), message };
+    let instance = linker.instantiate(&mut *store, module).map_err(|e| refuse(one_line(&e)))?;
+    let memory = instance
+        .get_memory(&mut *store, "memory")
+        .ok_or_else(|| refuse("it does not export its memory".into()))?;
+    let missing = image.module.min_pages.saturating_sub(memory.size(&*store));
+    memory.grow(&mut *store, missing).map_err(|e| {
+        refuse(format!("no memory of {} MiB: {}", image.module.memory_size() >> 20, one_line(&e)))
+    })?;
+    debug_assert!(memory.size(&*store) * WASM_PAGE >= image.module.memory_size());
+    Ok((instance, memory))
+}
+
+fn fill(image: &PackedImage, memory: Memory, store: &mut Store<Host>) -> Result<(), RunError> {
+    let base = memory.data_ptr(&*store);
+    let len = memory.data_size(&*store);
+    // SAFETY: linear memory is private to the store, which is not running; wasmtime allocated it as a mapping of its own
+    // (no pooling, no image: the module has no data) and unmaps the whole range at the end.
+    unsafe { mapping::populate(base, len, image.source(), &image.module.segments) }
+        .map_err(|source| RunError::Host { what: "mapping the image", source })
+}
+
+fn status(result: wasmtime::Result<()>) -> Result<u8, RunError> {
+    match result {
+        Ok(()) => Ok(0),
+        Err(e) => match e.downcast_ref::<Exit>() {
+            Some(&Exit(code)) => Ok(code as u8),
+            None => Err(RunError::Trap(one_line(&e))),
+        },
+    }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn one_line(e: &wasmtime::Error) -> String {
+    let text = format!("{e:#}");
+    text.split('\n').map(str::trim).filter(|s| !s.is_empty()).collect::<Vec<_>>().join(": ")
+}
+
+/// The directory that native code is cached in by default: `forelift` in the user's cache directory.
+pub fn default_cache() -> Option<PathBuf> {
+    let dir = |name| std::env::var_os(name).filter(|v| Path::new(v).is_absolute()).map(PathBuf::from);
+    let base = dir("XDG_CACHE_HOME").or_else(|| Some(dir("HOME")?.join(".cache")))?;
+    Some(base.join("forelift"))
+}

@@ -1,0 +1,225 @@
+//! The module's imports: WASI preview 1.
+//!
+//! wasmtime-wasi serves them but for these, which shadow its own:
+//! * `fd_read`, `fd_write`, `fd_fdstat_get` and `fd_fdstat_set_flags` on the standard streams and the control descriptor:
+//!   wasmtime-wasi buffers them, cannot say "try again", and forgets why a write failed;
+//! * `poll_oneoff`, which has to wait for all of them at once;
+//! * `clock_time_get`, so that it and `poll_oneoff` mean the same clock;
+//! * `proc_exit`, which there refuses the codes from 126 on.
+
+use forelift_abi::embed::{CONTROL_FD, RECORD_SIZE};
+use wasmtime::{AsContextMut, Caller, Engine, Linker, Memory};
+use wasmtime_wasi::{
+    FsPerms, WasiCtxBuilder,
+    p1::{
+        self, WasiP1Ctx,
+        wasi_snapshot_preview1::{self as original, WasiSnapshotPreview1},
+    },
+    runtime::in_tokio,
+};
+use wiggle::GuestMemory;
+
+use super::{
+    RunError, RunOptions,
+    control::Control,
+    one_line,
+    poll::{self, Streams},
+    stdio::{self, errno, put},
+    terminal,
+};
+
+const MODULE: &str = "wasi_snapshot_preview1";
+/// `$filetype`: unknown, character device, regular file.
+const FILETYPE_UNKNOWN: u8 = 0;
+const FILETYPE_CHARACTER_DEVICE: u8 = 2;
+/// `$rights`: fd_read, fd_write, poll_fd_readwrite.
+const RIGHT_READ: u64 = 1 << 1;
+const RIGHT_WRITE: u64 = 1 << 6;
+const RIGHT_POLL: u64 = 1 << 27;
+/// `$fdflags`: non-blocking.
+const FLAG_NONBLOCK: u16 = 1 << 2;
+
+/// The module ended itself with this code.
+#[derive(Debug)]
+pub struct Exit(pub u32);
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "exit with code {}", self.0)
+    }
+}
+
+impl std::error::Error for Exit {}
+
+/// What the imports work on.
+pub struct Host {
+    wasi: WasiP1Ctx,
+    stdin: bool,
+    /// Set once the module is about to start.
+    pub control: Option<Control>,
+    /// The module's memory, likewise.
+    pub memory: Option<Memory>,
+}
+
+impl Host {
+    /// Arguments, environment and directories of a run.
+    ///
+    /// # Errors
+    /// When a directory cannot be opened.
+    pub fn new(options: &RunOptions) -> Result<Self, RunError> {
+        let mut builder = WasiCtxBuilder::new();
+        builder.args(&options.args).envs(&options.env).allow_blocking_current_thread(true);
+        for share in &options.shares {
+            builder.preopened_dir(&share.host, &share.guest, FsPerms::ReadWrite).map_err(|e| {
+                RunError::Share { path: share.host.clone(), message: one_line(&e) }
+            })?;
+        }
+        Ok(Host { wasi: builder.build_p1(), stdin: options.stdin, control: None, memory: None })
+    }
+}
+
+type Call<'a> = Caller<'a, Host>;
+
+/// The module's memory and our state; fails only for a module that calls before it is started.
+fn parts<'a>(caller: &'a mut Call<'_>) -> wasmtime::Result<(&'a mut [u8], &'a mut Host)> {
+    let memory = caller.data().memory.ok_or_else(|| wasmtime::Error::msg("system call before the start"))?;
+    Ok(memory.data_and_store_mut(caller))
+}
+
+/// A call's result as its error number, with `n` stored at `at` when it succeeded.
+fn finish(memory: &mut [u8], at: u32, result: Result<u32, i32>) -> i32 {
+    match result.and_then(|n| put(memory, at, &n.to_le_bytes())) {
+        Ok(()) => errno::SUCCESS,
+        Err(e) => e,
+    }
+}
+
+fn fd_read(mut caller: Call<'_>, fd: i32, list: i32, count: i32, out: i32) -> wasmtime::Result<i32> {
+    let (memory, host) = parts(&mut caller)?;
+    let buffers = |memory: &[u8]| stdio::buffers(memory, list as u32, count as u32);
+    let result = match fd as u32 {
+        0 if host.stdin => buffers(memory).and_then(|b| stdio::read(memory, &b, 0)),
+        0 => Ok(0),
+        1 | 2 => Err(errno::BADF),
+        CONTROL_FD => match &mut host.control {
+            Some(control) => buffers(memory).and_then(|b| read_records(memory, &b, control)),
+            None => Err(errno::BADF),
+        },
+        _ => return pass(caller, async |w, m| original::fd_read(w, m, fd, list, count, out).await),
+    };
+    Ok(finish(memory, out as u32, result))
+}
+
+fn read_records(memory: &mut [u8], buffers: &[(usize, usize)], control: &mut Control) -> Result<u32, i32> {
+    let room: usize = buffers.iter().map(|b| b.1).sum::<usize>() / RECORD_SIZE;
+    if room == 0 {
+        return Err(errno::INVAL);
+    }
+    let mut bytes = Vec::new();
+    while bytes.len() < room * RECORD_SIZE
+        && let Some(record) = control.next()
+    {
+        bytes.extend_from_slice(&record.encode());
+    }
+    if bytes.is_empty() {
+        return Err(errno::AGAIN);
+    }
+    let mut rest = &bytes[..];
+    for &(start, len) in buffers {
+        let (now, later) = rest.split_at(len.min(rest.len()));
+        put(memory, start as u32, now)?;
+        rest = later;
+    }
+    Ok(bytes.len() as u32)
+}
+
+fn fd_write(mut caller: Call<'_>, fd: i32, list: i32, count: i32, out: i32) -> wasmtime::Result<i32> {
+    let (memory, _) = parts(&mut caller)?;
+    let result = match fd as u32 {
+        1 | 2 => stdio::buffers(memory, list as u32, count as u32).and_then(|b| stdio::write(memory, &b, fd)),
+        0 | CONTROL_FD => Err(errno::BADF),
+        _ => return pass(caller, async |w, m| original::fd_write(w, m, fd, list, count, out).await),
+    };
+    Ok(finish(memory, out as u32, result))
+}
+
+fn fd_fdstat_get(mut caller: Call<'_>, fd: i32, out: i32) -> wasmtime::Result<i32> {
+    let (memory, host) = parts(&mut caller)?;
+    let rights = match fd as u32 {
+        0 | CONTROL_FD => RIGHT_READ | RIGHT_POLL,
+        1 | 2 => RIGHT_WRITE | RIGHT_POLL,
+        _ => return pass(caller, async |w, m| original::fd_fdstat_get(w, m, fd, out).await),
+    };
+    if fd as u32 == CONTROL_FD && host.control.is_none() {
+        return Ok(errno::BADF);
+    }
+    let tty = fd <= 2 && (fd != 0 || host.stdin) && terminal::is_tty(fd);
+    let mut stat = [0u8; 24];
+    stat[0] = if tty { FILETYPE_CHARACTER_DEVICE } else { FILETYPE_UNKNOWN };
+    stat[2..4].copy_from_slice(&FLAG_NONBLOCK.to_le_bytes());
+    stat[8..16].copy_from_slice(&rights.to_le_bytes());
+    Ok(put(memory, out as u32, &stat).err().unwrap_or(errno::SUCCESS))
+}
+
+fn fd_fdstat_set_flags(caller: Call<'_>, fd: i32, flags: i32) -> wasmtime::Result<i32> {
+    match fd as u32 {
+        // They never block, whatever is asked for.
+        0..=2 | CONTROL_FD => Ok(errno::SUCCESS),
+        _ => pass(caller, async |w, m| original::fd_fdstat_set_flags(w, m, fd, flags)),
+    }
+}
+
+fn poll_oneoff(
+    mut caller: Call<'_>,
+    list: i32,
+    events: i32,
+    count: i32,
+    out: i32,
+) -> wasmtime::Result<i32> {
+    let (memory, host) = parts(&mut caller)?;
+    let streams = Streams { stdin: host.stdin, control: host.control.as_ref() };
+    let result = poll::poll_oneoff(memory, &streams, list as u32, events as u32, count as u32);
+    Ok(finish(memory, out as u32, result))
+}
+
+fn clock_time_get(mut caller: Call<'_>, id: i32, _precision: i64, out: i32) -> wasmtime::Result<i32> {
+    let (memory, _) = parts(&mut caller)?;
+    Ok(match poll::clock_ns(id as u32) {
+        Some(ns) => put(memory, out as u32, &ns.to_le_bytes()).err().unwrap_or(errno::SUCCESS),
+        None => errno::INVAL,
+    })
+}
+
+/// Hands a call on to wasmtime-wasi.
+fn pass(
+    mut caller: Call<'_>,
+    call: impl AsyncFnOnce(&mut WasiP1Ctx, &mut GuestMemory<'_>) -> wasmtime::Result<i32>,
+) -> wasmtime::Result<i32> {
+    let fuel = caller.as_context_mut().hostcall_fuel();
+    let (memory, host) = parts(&mut caller)?;
+    host.wasi.set_hostcall_fuel(fuel);
+    in_tokio(call(&mut host.wasi, &mut GuestMemory::Unshared(memory)))
+}
+
+/// All imports.
+///
+/// # Errors
+/// Only those of wasmtime.
+pub fn linker(engine: &Engine) -> Result<Linker<Host>, RunError> {
+    let build = || -> wasmtime::Result<Linker<Host>> {
+        let mut linker = Linker::new(engine);
+        p1::add_to_linker_sync(&mut linker, |host: &mut Host| &mut host.wasi)?;
+        linker.allow_shadowing(true);
+        linker.func_wrap(MODULE, "fd_read", fd_read)?;
+        linker.func_wrap(MODULE, "fd_write", fd_write)?;
+        linker.func_wrap(MODULE, "fd_fdstat_get", fd_fdstat_get)?;
+        linker.func_wrap(MODULE, "fd_fdstat_set_flags", fd_fdstat_set_flags)?;
+        linker.func_wrap(MODULE, "poll_oneoff", poll_oneoff)?;
+        linker.func_wrap(MODULE, "clock_time_get", clock_time_get)?;
+        linker.func_wrap(MODULE, "proc_exit", |code: i32| -> wasmtime::Result<()> {
+            Err(wasmtime::Error::from(Exit(code as u32)))
+        })?;
+        Ok(linker)
+    };
+    build().map_err(|e| RunError::Engine(one_line(&e)))
+}

@@ -1,0 +1,66 @@
+//! Writes a read-only EROFS image of a tree (Linux, *Documentation/filesystems/erofs.rst* and *fs/erofs/erofs_fs.h*).
+//!
+//! Method: [`Plan`] settles where everything goes and how long the image is; then [`Plan::write_to`] gives the bytes
+//! strictly in order, with bounded memory, so that they can go straight into a module's data section:
+//!
+//! | blocks | content |
+//! |---|---|
+//! | 0 | 1024 zeros, the superblock, the first inodes |
+//! | to `data` | the other inodes, each with its attributes and, if short, its link target or directory |
+//! | to `files` | directories that do not fit behind their inode, long link targets |
+//! | to the end | file data, each file on a block boundary, uncompressed and contiguous |
+//! | padding | zeros up to a multiple of 2 MiB |
+//!
+//! Regular files are `FLAT_PLAIN` without exception: only so does the kernel map them directly (`erofs_read_inode` sets
+//! S_DAX for regular files only, and for no inline layout); links and directories are read through the page cache and may
+//! be `FLAT_INLINE`. Inodes have the extended form, as the compact one has no time of its own. Same tree, same bytes.
+//!
+//! Limits: 4 KiB blocks; 2^32 of them; extended attributes inline only (equal ones are not shared).
+
+mod dir;
+mod inode;
+mod plan;
+#[cfg(test)]
+mod tests;
+mod write;
+mod xattr;
+
+pub use plan::Plan;
+
+use std::io;
+use thiserror::Error;
+
+/// Block size in bytes.
+const BLOCK: u64 = 4096;
+
+/// How to make an image.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// What the volume's UUID is derived from: the container image's digest.
+    pub seed: String,
+}
+
+/// Why an image could not be made.
+#[derive(Debug, Error)]
+pub enum ErofsError {
+    /// The tree holds something the format has no room for.
+    #[error("root file system: `{path}`: {problem}")]
+    Entry {
+        /// Path in the image.
+        path: String,
+        /// What does not fit.
+        problem: String,
+    },
+    /// More than 2^32 blocks.
+    #[error("root file system: {bytes} bytes are more than the 16 TiB an EROFS image can have")]
+    TooLarge {
+        /// What it would take, at least.
+        bytes: u64,
+    },
+    /// The spool cannot be read.
+    #[error("root file system: reading back the files' data: {0}")]
+    Spool(#[source] io::Error),
+    /// The output cannot be written.
+    #[error("root file system: writing it: {0}")]
+    Output(#[source] io::Error),
+}

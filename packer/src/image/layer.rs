@@ -1,0 +1,353 @@
+//! Layers laid over each other (OCI image-spec, *layer.md*), without touching the host's file system.
+//!
+//! Every name is resolved inside the tree, as a process with the image as its root would: `..` stops at the root, symbolic
+//! links are followed within the image, at most 40 of them. A name that climbs above the root is refused, as docker does.
+//! A whiteout hides what lower layers brought, never what its own layer brings, wherever in the archive it stands.
+
+use super::{
+    ImageError, Limits, Xattr,
+    error::show,
+    tar::{Archive, Entry, EntryKind, Fault},
+    tree::{Extent, InodeId, Kind, Meta, Tree, components},
+};
+use std::{collections::BTreeMap, io::Read};
+
+/// Longest name of a file, in bytes (Linux `NAME_MAX`).
+const NAME_MAX: usize = 255;
+/// Longest path, and longest symbolic link (Linux `PATH_MAX`, its NUL included).
+const PATH_MAX: usize = 4096;
+/// Symbolic links followed in one path (Linux `MAXSYMLINKS`).
+const MAX_LINKS: usize = 40;
+/// Prefix of a whiteout (OCI image-spec, *layer.md*, Whiteouts).
+const WHITEOUT: &[u8] = b".wh.";
+/// Hides all that lower layers have in its directory.
+const OPAQUE: &[u8] = b".wh..wh..opq";
+
+/// A tree that layers are being laid into.
+pub(crate) struct Builder {
+    pub(crate) tree: Tree,
+    limits: Limits,
+    /// Number of the layer being read; the lowest is 0.
+    layer: u32,
+    entries: usize,
+    metadata: u64,
+    buffer: Vec<u8>,
+    /// Extended attributes left out: how many, and the first.
+    pub(crate) dropped: Option<(usize, String)>,
+}
+
+/// Whether the root file system can hold an attribute, and the guest should see it.
+fn keep_xattr(name: &[u8]) -> bool {
+    let namespaces: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
+    let known = namespaces.iter().any(|n| name.starts_with(n) && name.len() > n.len());
+    let acl = matches!(name, b"system.posix_acl_access" | b"system.posix_acl_default");
+    // Marks of the host's own overlay would be obeyed by the guest's.
+    (known || acl) && !name.starts_with(b"trusted.overlay.")
+}
+
+impl Builder {
+    pub(crate) fn new(tree: Tree, limits: Limits) -> Self {
+        Builder { tree, limits, layer: 0, entries: 0, metadata: 0, buffer: vec![0; 1 << 17], dropped: None }
+    }
+
+    /// Reads a layer to its archive's end mark. `whiteouts` is false for a plain root file system, where `.wh.` has no
+    /// meaning.
+    pub(crate) fn apply<R: Read>(
+        &mut self,
+        archive: &mut Archive<R>,
+        place: &str,
+        whiteouts: bool,
+    ) -> Result<(), ImageError> {
+        while let Some(entry) = archive.next_entry().map_err(|fault| fault.at(place))? {
+            let name = entry.name.clone();
+            self.entry(archive, entry, whiteouts).map_err(|refusal| match refusal {
+                Refusal::Entry(problem) => {
+                    ImageError::Entry { place: place.to_owned(), entry: show(&name), problem }
+                }
+                Refusal::Fault(fault) => match fault.at(place) {
+                    ImageError::Archive { place, offset, problem } => {
+                        let problem = format!("entry `{}`: {problem}", show(&name));
+                        ImageError::Archive { place, offset, problem }
+                    }
+                    other => other,
+                },
+                Refusal::TooLarge(bytes) => ImageError::TooLarge {
+                    place: place.to_owned(),
+                    entry: show(&name),
+                    bytes,
+                    limit: self.limits.total_bytes,
+                },
+                Refusal::TooMany => {
+                    ImageError::TooMany { place: place.to_owned(), limit: self.limits.entries }
+                }
+                Refusal::Image(error) => error,
+            })?;
+        }
+        self.layer += 1;
+        self.tree.spool().flush()
+    }
+
+    fn entry<R: Read>(
+        &mut self,
+        archive: &mut Archive<R>,
+        entry: Entry,
+        whiteouts: bool,
+    ) -> Result<(), Refusal> {
+        self.count(&entry)?;
+        let path = clean(&entry.name)?;
+        let Some((&name, parents)) = path.split_last() else {
+            return self.root(entry);
+        };
+        if whiteouts && name.starts_with(WHITEOUT) {
+            return self.whiteout(parents, name);
+        }
+        let parent = self.directory(parents, true)?.ok_or_else(Refusal::lost)?;
+        let xattrs = self.xattrs(entry.xattrs, &entry.name);
+        let kind = match entry.kind {
+            EntryKind::Dir => {
+                if let Some(old) = self.tree.touch(parent, name, self.layer)
+                    && self.tree.entries(old).is_some()
+                {
+                    let node = self.tree.inode_mut(old);
+                    (node.meta, node.xattrs) = (entry.meta, xattrs);
+                    return Ok(());
+                }
+                Kind::Dir(BTreeMap::new())
+            }
+            EntryKind::Hardlink(target) => return self.hardlink(parent, name, &target),
+            EntryKind::File { size, sparse } => self.file(archive, size, sparse)?,
+            EntryKind::Symlink(target) => {
+                if target.is_empty() || target.len() >= PATH_MAX || target.contains(&0) {
+                    return Err(Refusal::entry("its target is empty, or longer than 4095 bytes"));
+                }
+                Kind::Symlink(target.into())
+            }
+            EntryKind::Char(major, minor) => Kind::Char(major, minor),
+            EntryKind::Block(major, minor) => Kind::Block(major, minor),
+            EntryKind::Fifo => Kind::Fifo,
+        };
+        let id = self.tree.add(entry.meta, xattrs, kind);
+        self.tree.link(parent, name, id, self.layer);
+        Ok(())
+    }
+
+    /// Keeps the tree's own size in bounds: an archive of nothing but names would pass the limit on file data.
+    fn count(&mut self, entry: &Entry) -> Result<(), Refusal> {
+        self.entries += 1;
+        if self.entries > self.limits.entries {
+            return Err(Refusal::TooMany);
+        }
+        let xattrs: usize = entry.xattrs.iter().map(|x| x.name.len() + x.value.len()).sum();
+        self.metadata += (entry.name.len() + xattrs) as u64;
+        if self.metadata > self.limits.metadata_bytes {
+            return Err(Refusal::entry(format!(
+                "names and extended attributes reach {} bytes, at most {} are taken",
+                self.metadata, self.limits.metadata_bytes
+            )));
+        }
+        Ok(())
+    }
+
+    fn root(&mut self, entry: Entry) -> Result<(), Refusal> {
+        if entry.kind != EntryKind::Dir {
+            return Err(Refusal::entry("the root can only be a directory"));
+        }
+        let xattrs = self.xattrs(entry.xattrs, b"/");
+        let root = self.tree.root();
+        let node = self.tree.inode_mut(root);
+        (node.meta, node.xattrs) = (entry.meta, xattrs);
+        Ok(())
+    }
+
+    pub(crate) fn xattrs(&mut self, mut xattrs: Vec<Xattr>, path: &[u8]) -> Box<[Xattr]> {
+        xattrs.retain(|x| {
+            let keep = keep_xattr(&x.name) && x.name.len() <= NAME_MAX && x.value.len() <= 0xffff;
+            if !keep {
+                let first = || (0, format!("{} of {}", show(&x.name), show(path)));
+                self.dropped.get_or_insert_with(first).0 += 1;
+            }
+            keep
+        });
+        xattrs.into()
+    }
+
+    /// Removes what lower layers have under a name, or in a directory.
+    fn whiteout(&mut self, parents: &[&[u8]], name: &[u8]) -> Result<(), Refusal> {
+        let hidden = &name[WHITEOUT.len()..];
+        let opaque = name == OPAQUE;
+        if !opaque && hidden.starts_with(WHITEOUT) {
+            // AUFS's own book-keeping, which docker ignores too.
+            return Ok(());
+        }
+        if hidden.is_empty() || hidden == b"." || hidden == b".." {
+            return Err(Refusal::entry("this whiteout names no file"));
+        }
+        // An opaque directory may be mentioned by its mark only.
+        let Some(parent) = self.directory(parents, opaque)? else { return Ok(()) };
+        if opaque {
+            self.tree.prune(parent, self.layer);
+            return Ok(());
+        }
+        let Some(dirent) = self.tree.entries(parent).and_then(|e| e.get(hidden)).copied() else {
+            return Ok(());
+        };
+        if dirent.layer < self.layer {
+            self.tree.unlink(parent, hidden);
+        } else {
+            self.tree.prune(dirent.inode, self.layer);
+        }
+        Ok(())
+    }
+
+    fn hardlink(&mut self, parent: InodeId, name: &[u8], target: &[u8]) -> Result<(), Refusal> {
+        let missing =
+            || Refusal::entry(format!("hard link to `{}`, which the image does not have", show(target)));
+        let path = clean(target)?;
+        let (&last, parents) = path.split_last().ok_or_else(missing)?;
+        let dir = self.directory(parents, false)?.ok_or_else(missing)?;
+        let inode = self.tree.child(dir, last).ok_or_else(missing)?;
+        if self.tree.entries(inode).is_some() {
+            return Err(Refusal::entry(format!("hard link to the directory `{}`", show(target))));
+        }
+        if self.tree.child(parent, name) != Some(inode) {
+            self.tree.link(parent, name, inode, self.layer);
+        } else {
+            self.tree.touch(parent, name, self.layer);
+        }
+        Ok(())
+    }
+
+    fn file<R: Read>(
+        &mut self,
+        archive: &mut Archive<R>,
+        size: u64,
+        sparse: Option<Vec<(u64, u64)>>,
+    ) -> Result<Kind, Refusal> {
+        self.room(size)?;
+        let mut spool = self.tree.spool().len();
+        let limit = self.limits.spool_bytes();
+        let stored = archive.remaining();
+        if spool.saturating_add(stored) > limit {
+            return Err(Refusal::TooLarge(spool.saturating_add(stored)));
+        }
+        loop {
+            let n = archive.read_data(&mut self.buffer).map_err(Refusal::Fault)?;
+            if n == 0 {
+                break;
+            }
+            self.tree.spool().append(&self.buffer[..n]).map_err(Refusal::Image)?;
+        }
+        let runs = sparse.unwrap_or_else(|| vec![(0, stored)]);
+        let extents = runs.into_iter().filter(|&(_, len)| len > 0).map(|(at, len)| {
+            let extent = Extent { at, spool, len };
+            spool += len;
+            extent
+        });
+        Ok(Kind::File { size, extents: extents.collect() })
+    }
+
+    /// Refuses a file that would make the image too large, before any of it is read.
+    pub(crate) fn room(&self, size: u64) -> Result<(), Refusal> {
+        let rounded = size.div_ceil(4096).saturating_mul(4096);
+        let sum = self.tree.file_bytes().saturating_add(rounded);
+        if sum > self.limits.total_bytes { Err(Refusal::TooLarge(sum)) } else { Ok(()) }
+    }
+
+    /// Resolves the path of a directory inside the image; missing directories are made if `create`, else `None`.
+    fn directory(&mut self, path: &[&[u8]], create: bool) -> Result<Option<InodeId>, Refusal> {
+        let mut todo: Vec<Vec<u8>> = path.iter().rev().map(|c| c.to_vec()).collect();
+        let mut stack = vec![self.tree.root()];
+        let mut followed = 0;
+        while let Some(name) = todo.pop() {
+            let Some(&here) = stack.last() else { return Ok(None) };
+            if name == b".." {
+                stack.truncate((stack.len() - 1).max(1));
+                continue;
+            }
+            let child =
+                if create { self.tree.touch(here, &name, self.layer) } else { self.tree.child(here, &name) };
+            let Some(child) = child else {
+                if !create {
+                    return Ok(None);
+                }
+                if name.len() > NAME_MAX {
+                    return Err(Refusal::entry("a name in it is longer than 255 bytes"));
+                }
+                if self.tree.capacity() > self.limits.entries.saturating_mul(2) {
+                    return Err(Refusal::TooMany);
+                }
+                let id = self.tree.add(Meta::IMPLICIT_DIR, Box::default(), Kind::Dir(BTreeMap::new()));
+                self.tree.link(here, &name, id, self.layer);
+                stack.push(id);
+                continue;
+            };
+            match &self.tree.inode(child).kind {
+                Kind::Dir(_) => stack.push(child),
+                Kind::Symlink(target) => {
+                    followed += 1;
+                    if followed > MAX_LINKS {
+                        return Err(Refusal::entry(
+                            "more than 40 symbolic links on the way to it (a cycle of links?)",
+                        ));
+                    }
+                    if target.first() == Some(&b'/') {
+                        stack.truncate(1);
+                    }
+                    todo.extend(components(target).rev().map(<[u8]>::to_vec));
+                }
+                _ if create => {
+                    return Err(Refusal::entry(format!(
+                        "it lies below `{}`, which is no directory",
+                        show(&name)
+                    )));
+                }
+                _ => return Ok(None),
+            }
+        }
+        Ok(stack.last().copied())
+    }
+}
+
+/// The components of an entry's name, with `..` taken out; absolute names are relative to the image's root.
+fn clean(name: &[u8]) -> Result<Vec<&[u8]>, Refusal> {
+    if name.len() >= PATH_MAX {
+        return Err(Refusal::entry("its path is longer than 4095 bytes"));
+    }
+    if name.is_empty() || name.contains(&0) {
+        return Err(Refusal::entry("its name is empty, or contains a NUL"));
+    }
+    let mut path: Vec<&[u8]> = Vec::new();
+    for component in components(name) {
+        if component == b".." {
+            if path.pop().is_none() {
+                return Err(Refusal::entry(
+                    "its path climbs out of the image (`..`): the archive is hostile or broken; it was refused",
+                ));
+            }
+        } else if component.len() > NAME_MAX {
+            return Err(Refusal::entry("a name in it is longer than 255 bytes"));
+        } else {
+            path.push(component);
+        }
+    }
+    Ok(path)
+}
+
+/// Why an entry was not taken; [`Builder::apply`] adds where.
+pub(crate) enum Refusal {
+    Entry(String),
+    Fault(Fault),
+    TooLarge(u64),
+    TooMany,
+    Image(ImageError),
+}
+
+impl Refusal {
+    fn entry(problem: impl Into<String>) -> Self {
+        Refusal::Entry(problem.into())
+    }
+
+    fn lost() -> Self {
+        Refusal::entry("its directory cannot be made")
+    }
+}

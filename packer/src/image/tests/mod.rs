@@ -1,0 +1,6 @@
+//! Tests of loading: layers, image formats, hostile input, special archives.
+
+mod formats;
+mod hostile;
+mod layering;
+mod special;

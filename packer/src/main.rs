@@ -1,0 +1,5 @@
+//! The command `forelift`.
+
+fn main() -> std::process::ExitCode {
+    forelift::cli::main()
+}

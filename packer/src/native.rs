@@ -1,0 +1,150 @@
+//! Runs an image without WebAssembly: the machine that this build contains, on the same memory. For tests and comparison.
+
+use std::{io, thread};
+
+use forelift_abi::{
+    control::WindowSize,
+    embed::Record,
+};
+use forelift_runtime::{
+    dev::p9::HostFs,
+    host::{Host, HostEvent, Interest, Read, Stream, Terminal, Written},
+    image::{self, Image, Origin},
+    sys::{EventSender, SystemHost},
+};
+use thiserror::Error;
+
+use crate::{
+    embed::{RunOptions, control::Control, terminal},
+    pack::{PackedImage, reader::OpenError},
+};
+
+/// Why an image did not run natively.
+#[derive(Debug, Error)]
+pub enum NativeError {
+    /// The image is unusable.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A directory cannot be shared.
+    #[error("--dir {path}: {source}")]
+    Share {
+        /// The host directory.
+        path: std::path::PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The host lacks something.
+    #[error("{what}: {source}")]
+    Host {
+        /// What was attempted.
+        what: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+/// The process's own streams, with the terminal and the input that the options ask for.
+struct OptionsHost {
+    system: SystemHost,
+    terminal: Terminal,
+    stdin: bool,
+}
+
+impl Host for OptionsHost {
+    fn monotonic_ns(&mut self) -> u64 {
+        self.system.monotonic_ns()
+    }
+
+    fn realtime_ns(&mut self) -> u64 {
+        self.system.realtime_ns()
+    }
+
+    fn random(&mut self, buf: &mut [u8]) {
+        self.system.random(buf);
+    }
+
+    fn read_stdin(&mut self, buf: &mut [u8]) -> Read {
+        if self.stdin { self.system.read_stdin(buf) } else { Read::Eof }
+    }
+
+    fn write(&mut self, stream: Stream, buf: &[u8]) -> Written {
+        self.system.write(stream, buf)
+    }
+
+    fn event(&mut self) -> Option<HostEvent> {
+        self.system.event()
+    }
+
+    fn terminal(&mut self) -> Terminal {
+        self.terminal
+    }
+
+    fn wait(&mut self, timeout_ns: Option<u64>, interest: Interest) {
+        self.system.wait(timeout_ns, Interest { stdin: interest.stdin && self.stdin, ..interest });
+    }
+}
+
+/// Passes the process's signals on, until the process ends.
+fn forward(mut control: Control, to: EventSender) {
+    loop {
+        while let Some(record) = control.next() {
+            to.push_event(match record {
+                Record::Signal(number) => HostEvent::Signal(number),
+                Record::Stop => HostEvent::Stop,
+                Record::WindowSize { rows, cols } => HostEvent::WindowSize(WindowSize { rows, cols }),
+                Record::Terminal { .. } => continue,
+            });
+        }
+        let mut poll = libc::pollfd { fd: control.fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one valid structure; the descriptor is open as long as `control` lives.
+        unsafe { libc::poll(&mut poll, 1, -1) };
+    }
+}
+
+/// Runs `image` to its end and gives its exit status.
+///
+/// # Errors
+/// See [`NativeError`].
+pub fn run(packed: &PackedImage, options: &RunOptions) -> Result<u8, NativeError> {
+    let host = |what| move |source| NativeError::Host { what, source };
+    let parts = packed.native_memory()?;
+    let system = SystemHost::new().map_err(host("making a socket"))?;
+    let shares = options.shares.iter().map(|share| {
+        let directory = HostFs::open(&share.host)
+            .map_err(|source| NativeError::Share { path: share.host.clone(), source })?;
+        Ok(image::Share { path: share.guest.clone(), directory, read_only: false })
+    });
+    let shares = shares.collect::<Result<Vec<_>, NativeError>>()?;
+    let raw = if options.tty && options.stdin {
+        terminal::RawMode::enter().map_err(host("setting the terminal to raw mode"))?
+    } else {
+        None
+    };
+    let size = if options.tty { terminal::size() } else { None };
+    let mut outside = OptionsHost {
+        terminal: Terminal {
+            is_tty: options.tty,
+            size: size.map(|(rows, cols)| WindowSize { rows, cols }),
+            raw: raw.is_some(),
+        },
+        stdin: options.stdin,
+        system,
+    };
+    let control = Control::new(options.tty, raw.is_some()).map_err(host("catching signals"))?;
+    let events = outside.system.events();
+    thread::spawn(move || forward(control, events));
+
+    let origin = match &parts.state {
+        Some(state) => Origin::Snapshot(state),
+        None => Origin::Boot { kernel: &parts.kernel, initrd: &parts.initrd },
+    };
+    let image = Image { memory: parts.memory, config: packed.config.clone(), origin };
+    let args: Vec<Vec<u8>> = options.args.iter().skip(1).map(|a| a.clone().into_bytes()).collect();
+    let env: Vec<Vec<u8>> = options.env.iter().map(|(k, v)| format!("{k}={v}").into_bytes()).collect();
+    let outcome = image::run(image, &args, &env, shares, &mut outside, |text| print!("{text}"));
+    drop(raw);
+    if let Some(message) = outcome.message {
+        eprintln!("forelift: {message}");
+    }
+    Ok(outcome.code)
+}

@@ -1,0 +1,181 @@
+//! Where everything goes in the image's linear memory, and which bytes are stored.
+//!
+//! The parts follow the runtime's own memory: configuration, machine state, kernel and initrd, guest RAM, root file
+//! system. A gap of at least one page follows each, so that a data segment can be lengthened with zeros (see
+//! [`data`](super::data)). Pages of zeros are not stored. Memory behind the last part is left to the runtime's heap,
+//! which grows there.
+
+use forelift_abi::{
+    header::{self, ImageHeader, Span},
+    layout::PMEM_ALIGN,
+};
+
+use super::{
+    PackError,
+    module::{Module, WASM_PAGE},
+};
+
+/// Bytes of address space that the runtime's heap must find behind the parts.
+pub const HEAP_RESERVE: u64 = 64 << 20;
+/// What the parts and the runtime may take of a 32-bit memory, in bytes.
+pub const MEMORY_LIMIT: u64 = (4 << 30) - HEAP_RESERVE;
+/// Granularity of what is stored.
+pub const PAGE: usize = 4096;
+/// Most data segments that the packer makes; engines refuse more than 100 000.
+const MAX_SEGMENTS: usize = 40_000;
+/// Stretches of zeros of up to so many pages are stored: a further segment costs a page of filler.
+const MERGE_PAGES: usize = 2;
+
+/// The contents of an image, all borrowed: nothing of it is copied before it is written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Parts<'a> {
+    /// Encoded [`ImageConfig`](forelift_abi::config::ImageConfig).
+    pub config: &'a [u8],
+    /// Machine state of the snapshot; empty for none.
+    pub state: &'a [u8],
+    /// Kernel `Image`; empty with a snapshot.
+    pub kernel: &'a [u8],
+    /// Initial RAM file system; empty with a snapshot.
+    pub initrd: &'a [u8],
+    /// Size of guest RAM in bytes.
+    pub ram_len: u64,
+    /// Contents of guest RAM: `ram_len` bytes, or empty for zeros.
+    pub ram: &'a [u8],
+    /// Root file system image; empty for none.
+    pub root: &'a [u8],
+}
+
+/// Bytes to store at an address.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<'a> {
+    /// Address in linear memory.
+    pub addr: u64,
+    /// What is there.
+    pub bytes: &'a [u8],
+    /// Whether the bytes shall be placed in the file so that they can be mapped: file offset and address agree
+    /// modulo the page size.
+    pub mappable: bool,
+}
+
+/// Places the parts behind `template`'s memory; gives the header and the new size of memory in bytes.
+///
+/// # Errors
+/// [`PackError::TooLarge`] when they do not fit into 32 bits of address, with the sum.
+pub fn place(template: &Module, parts: &Parts<'_>) -> Result<(ImageHeader, u64), PackError> {
+    let mut end = template.memory_size();
+    let mut next = |len: u64, align: u64| {
+        if len == 0 {
+            return Span::default();
+        }
+        let addr = (end + PAGE as u64).next_multiple_of(align);
+        end = addr + len;
+        Span { addr, len }
+    };
+    let root_len = (parts.root.len() as u64).next_multiple_of(PMEM_ALIGN);
+    let image = ImageHeader {
+        config: next(parts.config.len() as u64, 16),
+        state: next(parts.state.len() as u64, 16),
+        kernel: next(parts.kernel.len() as u64, PAGE as u64),
+        initrd: next(parts.initrd.len() as u64, PAGE as u64),
+        ram: next(parts.ram_len, WASM_PAGE),
+        root: next(root_len, WASM_PAGE),
+    };
+    let size = (end + PAGE as u64).next_multiple_of(WASM_PAGE);
+    let limit = (template.max_pages.unwrap_or(0x1_0000) * WASM_PAGE).saturating_sub(HEAP_RESERVE).min(MEMORY_LIMIT);
+    check_sum(parts.ram_len, root_len, size - parts.ram_len - root_len, limit)?;
+    Ok((image, size))
+}
+
+/// Checks that guest RAM, root file system and the rest, in bytes, fit into `limit`.
+///
+/// # Errors
+/// [`PackError::TooLarge`].
+pub fn check_sum(ram: u64, root: u64, other: u64, limit: u64) -> Result<(), PackError> {
+    let sum = ram.saturating_add(root).saturating_add(other);
+    if sum > limit { Err(PackError::TooLarge { ram, root, other, sum, limit }) } else { Ok(()) }
+}
+
+fn is_zero(page: &[u8]) -> bool {
+    static ZERO: [u8; PAGE] = [0; PAGE];
+    page == &ZERO[..page.len()]
+}
+
+/// Stretches of `bytes` that are not zero, as ranges of page numbers; up to `merge` pages of zeros between two are
+/// swallowed.
+fn runs(bytes: &[u8]) -> Vec<(usize, usize)> {
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for (n, page) in bytes.chunks(PAGE).enumerate() {
+        if is_zero(page) {
+            continue;
+        }
+        match runs.last_mut() {
+            Some((_, end)) if n - *end <= MERGE_PAGES => *end = n + 1,
+            _ => runs.push((n, n + 1)),
+        }
+    }
+    let mut merge = MERGE_PAGES;
+    while runs.len() > MAX_SEGMENTS / 2 {
+        merge *= 2;
+        let mut kept: Vec<(usize, usize)> = Vec::new();
+        for (start, end) in runs {
+            match kept.last_mut() {
+                Some((_, last)) if start - *last <= merge => *last = end,
+                _ => kept.push((start, end)),
+            }
+        }
+        runs = kept;
+    }
+    runs
+}
+
+/// Everything that is stored, in ascending order of address (the header block apart, which comes first).
+pub fn pieces<'a>(header_addr: u64, block: &'a [u8; header::SIZE], at: &ImageHeader, parts: &Parts<'a>) -> Vec<Piece<'a>> {
+    let mut out = vec![Piece { addr: header_addr, bytes: block, mappable: false }];
+    for (span, bytes) in [(at.config, parts.config), (at.state, parts.state)] {
+        if !bytes.is_empty() {
+            out.push(Piece { addr: span.addr, bytes, mappable: false });
+        }
+    }
+    let large = [(at.kernel, parts.kernel), (at.initrd, parts.initrd), (at.ram, parts.ram), (at.root, parts.root)];
+    for (span, bytes) in large {
+        for (from, to) in runs(bytes) {
+            let (from, to) = (from * PAGE, (to * PAGE).min(bytes.len()));
+            out.push(Piece { addr: span.addr + from as u64, bytes: &bytes[from..to], mappable: true });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pages_with_contents_are_stored() {
+        let mut bytes = vec![0u8; 40 * PAGE + 7];
+        for at in [3, 4, 7, 11] {
+            bytes[at * PAGE + 100] = 1;
+        }
+        bytes[40 * PAGE + 6] = 9;
+        assert_eq!(runs(&bytes), [(3, 8), (11, 12), (40, 41)]);
+        assert_eq!(runs(&bytes[..2 * PAGE]), []);
+    }
+
+    #[test]
+    fn many_islands_stay_below_the_engines_limit() {
+        let mut bytes = vec![0u8; 100_000 * 4 * PAGE];
+        for n in 0..100_000 {
+            bytes[n * 4 * PAGE] = 1;
+        }
+        assert!(runs(&bytes).len() <= MAX_SEGMENTS / 2);
+    }
+
+    #[test]
+    fn the_sum_is_named_when_it_does_not_fit() {
+        let wasm = wat::parse_str("(module (memory 17))").unwrap();
+        let template = Module::parse(&wasm).unwrap();
+        let parts = Parts { config: b"x", ram_len: 4 << 30, ..Parts::default() };
+        let text = place(&template, &parts).unwrap_err().to_string();
+        assert!(text.contains("4098 MiB") && text.contains("--memory"), "{text}");
+    }
+}

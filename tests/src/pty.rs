@@ -1,0 +1,158 @@
+//! A pseudo-terminal with a program at it, and a user who types.
+
+use crate::run::{Done, Stream, contains, pid_of, show, wait};
+use rustix::{
+    fd::{AsFd, OwnedFd},
+    fs::{Mode, OFlags},
+    process::{Signal, kill_process},
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{Termios, Winsize, tcgetattr, tcsetwinsize},
+};
+use std::{
+    fs::File,
+    io::Write,
+    os::unix::process::CommandExt,
+    process::{Child, Command},
+    time::{Duration, Instant},
+};
+
+/// How long an answer may take.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A program at a terminal.
+#[derive(Debug)]
+pub struct Terminal {
+    child: Child,
+    /// The user's side.
+    keyboard: File,
+    /// The program's side, held open so that its settings can be read after the program's end.
+    line: OwnedFd,
+    screen: Stream,
+    /// Bytes on the screen that earlier waits have seen.
+    seen: usize,
+}
+
+fn size(rows: u16, cols: u16) -> Winsize {
+    Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 }
+}
+
+impl Terminal {
+    /// Starts a program with a terminal of that size as its controlling terminal and its three streams.
+    pub fn spawn(mut command: Command, rows: u16, cols: u16) -> Self {
+        let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("openpt");
+        grantpt(&user).expect("grantpt");
+        unlockpt(&user).expect("unlockpt");
+        let name = ptsname(&user, Vec::new()).expect("ptsname");
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let line = rustix::fs::open(name, flags, Mode::empty()).expect("opening the terminal");
+        tcsetwinsize(&user, size(rows, cols)).expect("setting the window size");
+        let copy = || line.try_clone().expect("duplicating a descriptor");
+        command.stdin(copy()).stdout(copy()).stderr(copy());
+        // SAFETY: both are system calls that are async-signal-safe and touch nothing of this process's memory.
+        unsafe {
+            command.pre_exec(|| {
+                rustix::process::setsid()?;
+                rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+                Ok(())
+            });
+        }
+        let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        let keyboard = File::from(user);
+        let screen = Stream::collect(Some(keyboard.try_clone().expect("duplicating a descriptor")));
+        Terminal { child, keyboard, line, screen, seen: 0 }
+    }
+
+    /// Types.
+    pub fn send(&mut self, text: &str) {
+        self.keyboard.write_all(text.as_bytes()).expect("typing");
+    }
+
+    /// Waits until a text is on the screen, behind what was waited for before.
+    #[track_caller]
+    pub fn expect(&mut self, text: &str) {
+        let from = self.seen;
+        let mut end = 0;
+        let found = self.screen.wait(Instant::now() + DEADLINE, |bytes| {
+            let at = bytes[from..].windows(text.len()).position(|w| w == text.as_bytes());
+            end = at.map_or(0, |at| from + at + text.len());
+            at.is_some()
+        });
+        assert!(found, "waited for {text:?} on the terminal; it shows:\n{}", show(&self.screen.so_far()));
+        self.seen = end;
+    }
+
+    /// Everything that was ever on the screen.
+    pub fn screen(&self) -> String {
+        String::from_utf8_lossy(&self.screen.so_far()).into_owned()
+    }
+
+    /// Whether a text was ever on the screen.
+    pub fn shows(&self, text: &str) -> bool {
+        contains(&self.screen.so_far(), text.as_bytes())
+    }
+
+    /// Changes the window's size; the kernel tells the program.
+    pub fn resize(&self, rows: u16, cols: u16) {
+        tcsetwinsize(self.keyboard.as_fd(), size(rows, cols)).expect("setting the window size");
+    }
+
+    /// The terminal's settings.
+    pub fn settings(&self) -> Termios {
+        tcgetattr(&self.line).expect("reading the terminal's settings")
+    }
+
+    /// Sends a signal to the program.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(pid_of(&self.child), signal).expect("kill");
+    }
+
+    /// Waits for the program's end and gives its exit status (128+n for a signal).
+    #[track_caller]
+    pub fn finish(&mut self) -> i32 {
+        use std::os::unix::process::ExitStatusExt;
+        match wait(&mut self.child, Instant::now() + DEADLINE) {
+            Some(status) => status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
+            None => panic!("the program at the terminal does not end; it shows:\n{}", self.screen()),
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a program to its end with a terminal on standard input only.
+pub fn with_terminal_stdin(program: &str, configure: impl FnOnce(&mut Command)) -> Done {
+    let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("openpt");
+    grantpt(&user).expect("grantpt");
+    unlockpt(&user).expect("unlockpt");
+    let name = ptsname(&user, Vec::new()).expect("ptsname");
+    let line = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())
+        .expect("opening the terminal");
+    let done = crate::run::program(program, |command| {
+        configure(command);
+        command.stdin(line);
+    });
+    drop(user);
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_at_the_terminal() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "stty size; read line; echo got $line; exit 5"]);
+        let mut terminal = Terminal::spawn(command, 33, 99);
+        terminal.expect("33 99");
+        terminal.send("words\n");
+        terminal.expect("got words");
+        assert_eq!(terminal.finish(), 5);
+        assert!(!terminal.shows("other"));
+    }
+}

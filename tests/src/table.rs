@@ -1,0 +1,74 @@
+//! The table of cases: what is checked, on which hosts.
+//!
+//! A case on several hosts is several tests, `host::group::case`. The list itself is checked: how many tests there are on
+//! each host is written down, so that none gets lost. What was run is written to the file `$FORELIFT_TEST_LEDGER`, a
+//! line each, for `scripts/test` to compare with the list.
+
+use crate::hosts::Host;
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::{collections::BTreeMap, env, fs::OpenOptions, io::Write, process::ExitCode};
+
+/// One thing to check.
+#[derive(Clone, Copy)]
+pub enum Check {
+    /// On each of these hosts.
+    On(&'static [Host], fn(Host)),
+    /// Once: of the command itself.
+    Once(fn()),
+}
+
+/// Cases by name.
+pub type Group = &'static [(&'static str, Check)];
+
+/// Name and body of each test.
+fn expand(groups: &[(&'static str, Group)]) -> Vec<(&'static str, String, Box<dyn FnOnce() + Send>)> {
+    let mut tests: Vec<(&'static str, String, Box<dyn FnOnce() + Send>)> = Vec::new();
+    for (group, cases) in groups {
+        for (case, check) in *cases {
+            match *check {
+                Check::Once(body) => tests.push(("command", format!("command::{group}::{case}"), Box::new(body))),
+                Check::On(hosts, body) => tests.extend(hosts.iter().map(|&host| {
+                    let test: Box<dyn FnOnce() + Send> = Box::new(move || body(host));
+                    (host.name(), format!("{}::{group}::{case}", host.name()), test)
+                })),
+            }
+        }
+    }
+    tests
+}
+
+/// Writes down that a test was run to its end.
+fn record(name: &str) -> Result<(), Failed> {
+    let Some(path) = env::var_os("FORELIFT_TEST_LEDGER") else { return Ok(()) };
+    // One write of a short line with O_APPEND: lines of several processes do not mix.
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    file.write_all(format!("{name}\n").as_bytes())?;
+    Ok(())
+}
+
+/// Runs the tests as the test harness's command line wants them; `expected` is the number of tests on each host.
+pub fn main(groups: &[(&'static str, Group)], expected: &[(&'static str, usize)]) -> ExitCode {
+    let tests = expand(groups);
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for (place, ..) in &tests {
+        *counts.entry(place).or_default() += 1;
+    }
+    let expected: BTreeMap<&str, usize> = expected.iter().copied().collect();
+    let mut trials: Vec<Trial> = tests
+        .into_iter()
+        .map(|(_, name, body)| {
+            Trial::test(name.clone(), move || {
+                body();
+                record(&name)
+            })
+        })
+        .collect();
+    trials.push(Trial::test("table::number_of_cases", move || {
+        if counts != expected {
+            let why = format!("the table holds {counts:?}, written down are {expected:?}: a case got lost, or a new one was not written down");
+            return Err(why.into());
+        }
+        record("table::number_of_cases")
+    }));
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}

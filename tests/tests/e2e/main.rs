@@ -1,0 +1,39 @@
+//! The end-to-end tests: images converted by the command under test and run on each host. See `forelift_tests::table`.
+//!
+//!     cargo nextest run -p forelift-tests --test e2e            all
+//!     cargo nextest run -p forelift-tests --test e2e wasm::     on one host
+//!     cargo nextest run -p forelift-tests --test e2e streams    one group
+
+mod basic;
+mod bad_images;
+mod bad_input;
+mod container;
+mod convert;
+mod directories;
+mod signals;
+mod start;
+mod status;
+mod streams;
+mod terminal;
+
+use forelift_tests::table;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    table::main(
+        &[
+            ("bad_images", bad_images::CASES),
+            ("bad_input", bad_input::CASES),
+            ("basic", basic::CASES),
+            ("container", container::CASES),
+            ("convert", convert::CASES),
+            ("directories", directories::CASES),
+            ("signals", signals::CASES),
+            ("start", start::CASES),
+            ("status", status::CASES),
+            ("streams", streams::CASES),
+            ("terminal", terminal::CASES),
+        ],
+        &[("command", 0), ("wasm", 0), ("native", 0), ("pywasmtime", 0), ("node", 0)],
+    )
+}
