@@ -303,7 +303,12 @@ impl Machine {
                 return outcome.clone();
             }
             if matches!(exit, Exit::Shutdown { .. }) {
-                return self.session.abort("the guest switched itself off");
+                return self.session.finish(
+                    &mut self.devices,
+                    &mut self.mem,
+                    host,
+                    "the guest switched itself off",
+                );
             }
             if exit == Exit::Wfi && !moved {
                 self.idle(host);

@@ -75,10 +75,9 @@ fn obey(pipes: &mut Pipes) -> Result<Infallible, Failure> {
     }
     sys::set_hostname(&start.hostname).with_context(|| format!("invalid host name `{}`", start.hostname))?;
     etc::write(&start.hostname)?;
-    mounts::mount_all(&start.mounts, &start.volumes)?;
-
     let file = |path| fs::read(path).unwrap_or_default();
     let identity = user::resolve(&start.user, &file("/etc/passwd"), &file("/etc/group"))?;
+    mounts::mount_all(&start.mounts, &start.volumes, identity.uid, identity.gid)?;
     let environment = env::complete(start.env, &start.hostname, start.tty.is_some(), &identity.home);
     connect(start.tty.is_some(), start.stdin, pipes, identity.uid)?;
 

@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn mapped_and_copied_bytes_agree() {
         let mut file = tempfile::tempfile().unwrap();
-        let bytes: Vec<u8> = (0..0x8_0000u32).map(|i| (i * 2_654_435_761 >> 24) as u8).collect();
+        let bytes: Vec<u8> = (0..0x8_0000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         file.write_all(&bytes).unwrap();
         let segments = [
             Segment { addr: 0x1_0010, offset: 0x10, len: 0x4_0001 },   // agrees modulo a page: mapped

@@ -78,6 +78,8 @@ pub(crate) struct Translation {
     readable: bool,
     writable: bool,
     global: bool,
+    /// Log2 of the page's size.
+    shift: u8,
 }
 
 impl Context<'_> {
@@ -87,7 +89,7 @@ impl Context<'_> {
         let levels = match satp >> 60 {
             8 => 3,
             9 => 4,
-            _ => return Ok(Translation { pa: va, readable: true, writable: true, global: true }),
+            _ => return Ok(Translation { pa: va, readable: true, writable: true, global: true, shift: 12 }),
         };
         let fault = access.page_fault(va);
         let unused = 64 - (12 + 9 * levels);
@@ -125,6 +127,7 @@ impl Context<'_> {
                 readable: pte & R != 0 || self.hart.mxr && pte & X != 0,
                 writable: wanted & (W | D) == W | D,
                 global,
+                shift: shift as u8,
             });
         }
         Err(fault)
@@ -152,6 +155,7 @@ impl Context<'_> {
             let fast_write = t.writable
                 && self.mem.write_ptr(page_pa, PAGE_SIZE as usize).is_some()
                 && !self.mem.is_code(page_pa);
+            self.hart.note_page_size(va, t.shift);
             let set = self.hart.tlb_index();
             if set == TLB_KERNEL && !t.global {
                 self.hart.kernel_tlb_local = true;
@@ -210,7 +214,10 @@ impl Context<'_> {
             if !pa.is_multiple_of(size as u64) {
                 return Err(Access::Store.misaligned(va));
             }
-            return self.bus.write(self.mem, pa, size as u8, value).ok_or(Access::Store.access_fault(va));
+            let written = self.bus.write(self.mem, pa, size as u8, value).ok_or(Access::Store.access_fault(va));
+            // The device may have written code, by DMA.
+            self.drop_dirty_code();
+            return written;
         }
         let low_pa = self.translate_data(va, Access::Store)?;
         let high_va = va.wrapping_add(in_page as u64);
@@ -249,6 +256,7 @@ impl Context<'_> {
         if self.hart.privilege == Privilege::Supervisor && !t.global {
             self.hart.kernel_tlb_local = true;
         }
+        self.hart.note_page_size(va, t.shift);
         let page = match self.cache.find_page(self.mem, page_pa) {
             Some(page) => page,
             None => {

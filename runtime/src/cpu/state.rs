@@ -127,6 +127,9 @@ pub struct Hart {
     pub external_pending: bool,
     /// The kernel TLB holds a translation that is not global.
     pub(crate) kernel_tlb_local: bool,
+    /// Log2 of the largest page above 4 KiB that a TLB holds a part of, 0 for none: of the lower half of the address
+    /// space, and of the upper one.
+    pub(crate) large_pages: [u8; 2],
     /// Result of the last slow load.
     pub(crate) slow_value: u64,
     /// Code and value of the exception that the last slow path met.
@@ -203,6 +206,7 @@ impl Hart {
         timer_pending: false,
         external_pending: false,
         kernel_tlb_local: false,
+        large_pages: [0; 2],
         slow_value: 0,
         slow_exception: (0, 0),
         page_va: 0,
@@ -226,6 +230,7 @@ impl Hart {
         self.tlb = [[EMPTY; TLB_ENTRIES]; 3];
         self.itlb = [[EMPTY_I; ITLB_ENTRIES]; 2];
         self.kernel_tlb_local = false;
+        self.large_pages = [0; 2];
     }
 
     /// Forgets the translations that are not global: another address space comes into force.
@@ -239,8 +244,20 @@ impl Hart {
         self.itlb[Privilege::User as usize] = [EMPTY_I; ITLB_ENTRIES];
     }
 
-    /// Forgets the translations of the page of `va`.
+    /// Forgets the translations of the page of `va`, of any size: a large page is cached in parts of 4 KiB, and the fence
+    /// for one address concerns the leaf entry, hence all of them (Privileged 4.2.1).
     pub(crate) fn flush_tlb_page(&mut self, va: u64) {
+        let shift = self.large_pages[(va >> 63) as usize];
+        if shift != 0 {
+            let inside = |tag: u64| (tag ^ va) >> shift == 0;
+            for entry in self.tlb.iter_mut().flatten().filter(|e| inside(e.read_tag) || inside(e.write_tag)) {
+                *entry = EMPTY;
+            }
+            for entry in self.itlb.iter_mut().flatten().filter(|e| inside(e.tag)) {
+                *entry = EMPTY_I;
+            }
+            return;
+        }
         let page = va & !0xfff;
         for tlb in &mut self.tlb {
             let entry = &mut tlb[(va >> 12) as usize % TLB_ENTRIES];
@@ -253,6 +270,14 @@ impl Hart {
             if entry.tag == page {
                 *entry = EMPTY_I;
             }
+        }
+    }
+
+    /// Notes that a TLB is about to hold a part of a page of `1 << shift` bytes at `va`.
+    pub(crate) fn note_page_size(&mut self, va: u64, shift: u8) {
+        let largest = &mut self.large_pages[(va >> 63) as usize];
+        if shift > 12 {
+            *largest = shift.max(*largest);
         }
     }
 

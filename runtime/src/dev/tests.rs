@@ -50,7 +50,9 @@ fn features_must_be_ours_and_modern() {
     assert!(g.negotiate(0, ALL));
     g.write(0, reg::DRIVER_FEATURES, 0xffff_ffff);
     g.write(0, reg::STATUS, 15);
-    assert_eq!(g.read(0, reg::STATUS), 15, "a late change of features counts for nothing");
+    assert_eq!(g.read(0, reg::STATUS), 15);
+    let agreed = g.devices.save().slots[0].as_ref().unwrap().driver_features;
+    assert_eq!(agreed, ALL, "a late change of features counts for nothing");
     g.write(0, reg::STATUS, 1);
     assert_eq!(g.read(0, reg::STATUS), 15, "bits cannot be taken back one by one");
     g.write(0, reg::STATUS, 0);
@@ -83,6 +85,7 @@ fn entropy_comes_from_the_host_at_service() {
         assert!(!g.devices.external_interrupt());
         g.devices.service(&mut g.mem, &mut host);
         assert_eq!(host.randoms, 1, "nothing more to do");
+        assert!(!g.devices.rng.device().wants_service());
     }
 }
 
@@ -258,6 +261,32 @@ fn interrupts_are_suppressed_as_asked() {
 }
 
 #[test]
+fn a_broken_driver_is_told_and_can_start_again() {
+    let mut g = Guest::new();
+    g.enable_interrupts();
+    let q = g.probe(SLOT_PMEM, ALL, 1, 8).remove(0);
+    g.put_half(q.avail + 2, 9);
+    g.kick(&q);
+    assert_eq!(g.read(SLOT_PMEM, reg::STATUS), 15 | status::NEEDS_RESET);
+    assert_eq!(g.devices.failure(), Some((SLOT_PMEM, QueueError::AvailIndex { index: 9, expected: 0 })));
+    // A configuration interrupt, which only its own bit acknowledges.
+    g.write(SLOT_PMEM, reg::INTERRUPT_ACK, 1);
+    assert_eq!(g.read(SLOT_PMEM, reg::INTERRUPT_STATUS), 2);
+    assert_eq!(g.claim(), 2);
+    g.write(SLOT_PMEM, reg::INTERRUPT_ACK, 2);
+    assert_eq!(g.read(SLOT_PMEM, reg::INTERRUPT_STATUS), 0);
+    // Dead until the reset, which the driver cannot do by taking the bit away.
+    g.write(SLOT_PMEM, reg::STATUS, 15);
+    assert_ne!(g.read(SLOT_PMEM, reg::STATUS) & status::NEEDS_RESET, 0);
+    let mut q = g.probe(SLOT_PMEM, ALL, 1, 8).remove(0);
+    assert_eq!(g.devices.failure(), None);
+    let (ask, reply) = (g.put(&[0; 4]), g.put(&[0xff; 4]));
+    g.add(&mut q, &[(ask, 4, false), (reply, 4, true)]);
+    g.kick(&q);
+    assert_eq!(g.used(&mut q), [(0, 4)]);
+}
+
+#[test]
 fn a_saved_machine_comes_back_equal() {
     let mut c = ConsoleGuest::new();
     c.handshake();
@@ -322,6 +351,10 @@ fn hostile_state_is_refused_or_harmless() {
     refused(&|s| s.console.ports.truncate(4));
     refused(&|s| s.console.pending = vec![vec![0; 65]]);
     refused(&|s| s.plic.claimed = 1);
+    // Interrupt lines follow the devices, whatever is said of them.
+    let mut state = good.clone();
+    state.plic.level = !good.plic.level & 0x1fffe;
+    assert_eq!(Devices::restore(state, mem).unwrap().save().plic.level, good.plic.level);
     // What cannot be checked is bounded when it is used.
     let mut state = good.clone();
     for q in &mut console(&mut state).queues {
