@@ -213,7 +213,7 @@ mod tests {
         };
         assert_eq!(slots(&lines), 11);
         let bare = build(&CONFIG, &Devices::new(0)).unwrap();
-        assert_eq!(slots(&dump(&bare)), 10, "no pmem without a root");
+        assert_eq!(slots(&dump(&bare)), 10, "no disk without a root");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Guest physical memory: RAM, and the root file system as a read-only persistent-memory window.
+//! Guest physical memory: RAM, and the root file system as a read-only window that the block device serves from.
 //!
 //! Natively both are mappings; in WebAssembly they are ranges of the module's own linear memory, where the packer placed
 //! them. Either way a guest page is a host page, and the interpreter reaches it through a raw pointer from the TLB.
@@ -7,7 +7,7 @@
 //! must drop what was decoded from it: [`GuestMemory::write`] and [`GuestMemory::slice_mut`] note the page, and the
 //! CPU picks the notes up with [`GuestMemory::take_dirty_code`].
 
-use forelift_abi::layout::{PAGE_SIZE, PMEM_BASE, RAM_BASE};
+use forelift_abi::layout::{PAGE_SIZE, ROOT_BASE, RAM_BASE};
 
 /// Guest physical memory. See the module's documentation.
 pub struct GuestMemory {
@@ -90,7 +90,7 @@ impl GuestMemory {
             // SAFETY: inside the allocation, as just checked.
             return Some(unsafe { self.ram.add(off as usize) });
         }
-        let off = pa.wrapping_sub(PMEM_BASE);
+        let off = pa.wrapping_sub(ROOT_BASE);
         if off < self.root_len as u64 && self.root_len as u64 - off >= len as u64 {
             // SAFETY: inside the allocation, as just checked.
             return Some(unsafe { self.root.add(off as usize) });
@@ -132,6 +132,18 @@ impl GuestMemory {
             }
             None => false,
         }
+    }
+
+    /// Copies `len` bytes from `from` (RAM or root window) to `to` in RAM; false when either is not all there. The ranges may
+    /// overlap.
+    pub fn copy_within(&mut self, from: u64, to: u64, len: usize) -> bool {
+        let (Some(source), Some(target)) = (self.read_ptr(from, len), self.write_ptr(to, len)) else {
+            return false;
+        };
+        self.note_write(to, len);
+        // SAFETY: both ranges were checked; `copy` allows overlap.
+        unsafe { core::ptr::copy(source, target, len) };
+        true
     }
 
     /// Reads an integer of `N` little-endian bytes.

@@ -8,13 +8,16 @@ The compiled module is kept beside the image: IMAGE.wasm.<version>.pycwasm."""
 import fcntl
 import os
 import sys
+from importlib.metadata import version
 
 import wasmtime
+
+VERSION = version("wasmtime")
 
 
 def compiled(engine, path):
     """The module, from the cache beside it where there is one."""
-    kept = f"{path}.{wasmtime.__version__}.pycwasm"
+    kept = f"{path}.{VERSION}.pycwasm"
     with open(path + ".pylock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not os.path.exists(kept):

@@ -1,10 +1,12 @@
 //! What the end-to-end tests share: where things are ([`workspace`]), the images they run ([`images`]), the hosts that run
-//! them ([`hosts`]), one run of a container ([`run`]), terminals ([`pty`]), and the table of cases ([`table`]).
+//! them ([`hosts`]), one run of a container ([`run`]), terminals ([`pty`]), and the table of cases ([`table`]). And what the
+//! instruction tests share: [`hart`].
 //!
 //! Nothing is ever skipped: a program that is missing is a failure that names `scripts/setup test`.
 
 #[cfg(feature = "fuzz-regression")]
 pub mod fuzz;
+pub mod hart;
 pub mod hosts;
 pub mod images;
 pub mod pty;

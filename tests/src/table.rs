@@ -20,17 +20,23 @@ pub enum Check {
 /// Cases by name.
 pub type Group = &'static [(&'static str, Check)];
 
-/// Name and body of each test.
-fn expand(groups: &[(&'static str, Group)]) -> Vec<(&'static str, String, Box<dyn FnOnce() + Send>)> {
-    let mut tests: Vec<(&'static str, String, Box<dyn FnOnce() + Send>)> = Vec::new();
+/// A case on one host.
+struct Test {
+    place: &'static str,
+    name: String,
+    body: Box<dyn FnOnce() + Send>,
+}
+
+fn expand(groups: &[(&'static str, Group)]) -> Vec<Test> {
+    let mut tests = Vec::new();
     for (group, cases) in groups {
         for (case, check) in *cases {
+            let mut add = |place: &'static str, body: Box<dyn FnOnce() + Send>| {
+                tests.push(Test { place, name: format!("{place}::{group}::{case}"), body });
+            };
             match *check {
-                Check::Once(body) => tests.push(("command", format!("command::{group}::{case}"), Box::new(body))),
-                Check::On(hosts, body) => tests.extend(hosts.iter().map(|&host| {
-                    let test: Box<dyn FnOnce() + Send> = Box::new(move || body(host));
-                    (host.name(), format!("{}::{group}::{case}", host.name()), test)
-                })),
+                Check::Once(body) => add("command", Box::new(body)),
+                Check::On(hosts, body) => hosts.iter().for_each(|&host| add(host.name(), Box::new(move || body(host)))),
             }
         }
     }
@@ -50,13 +56,13 @@ fn record(name: &str) -> Result<(), Failed> {
 pub fn main(groups: &[(&'static str, Group)], expected: &[(&'static str, usize)]) -> ExitCode {
     let tests = expand(groups);
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for (place, ..) in &tests {
-        *counts.entry(place).or_default() += 1;
+    for test in &tests {
+        *counts.entry(test.place).or_default() += 1;
     }
     let expected: BTreeMap<&str, usize> = expected.iter().copied().collect();
     let mut trials: Vec<Trial> = tests
         .into_iter()
-        .map(|(_, name, body)| {
+        .map(|Test { name, body, .. }| {
             Trial::test(name.clone(), move || {
                 body();
                 record(&name)

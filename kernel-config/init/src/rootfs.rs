@@ -23,9 +23,8 @@ pub(crate) const KERNEL_FS: c_ulong = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RELA
 const BASE: &str = "/base";
 const DIRECTORIES: [&str; 9] = ["dev", "proc", "sys", "lower", "upper", "work", "root", "pts", "files"];
 
-/// Devices that may hold the image, and the options to try. `dax=always` maps the image's pages where they lie instead of
-/// copying them to the page cache.
-const DEVICES: [(&str, &str); 3] = [("/dev/pmem0", "dax=always"), ("/dev/pmem0", ""), ("/dev/vda", "")];
+/// The disk that holds the image.
+const DEVICE: &str = "/dev/vda";
 
 /// Mounts the kernel's file systems and moves to a root of the supervisor's own.
 pub(crate) fn enter_base() -> Result<(), Failure> {
@@ -61,27 +60,11 @@ pub(crate) fn mount() -> Result<(), Failure> {
 }
 
 fn mount_lower() -> Result<(), Failure> {
-    let mut reasons = Vec::new();
-    for (device, options) in DEVICES {
-        if !Path::new(device).exists() {
-            continue;
-        }
-        match sys::mount(device, "/lower", "erofs", MS_RDONLY | MS_RELATIME, options) {
-            Ok(()) => {
-                for reason in &reasons {
-                    log::warn(&format!("root file system: {reason}; using {device} {options}"));
-                }
-                return Ok(());
-            }
-            Err(e) => {
-                reasons.push(format!("{}: {}", [device, options].join(" ").trim_end(), sys::describe(&e)))
-            }
-        }
+    if !Path::new(DEVICE).exists() {
+        return Err(Failure::own(format!("no root file system: there is no {DEVICE}")));
     }
-    Err(Failure::own(match reasons.as_slice() {
-        [] => "no root file system: there is neither /dev/pmem0 nor /dev/vda".to_owned(),
-        _ => format!("cannot mount the root file system: {}", reasons.join("; ")),
-    }))
+    sys::mount(DEVICE, "/lower", "erofs", MS_RDONLY | MS_RELATIME, "")
+        .with_context(|| format!("cannot mount the root file system from {DEVICE}"))
 }
 
 /// Mounts the cgroup tree and makes the container's group.

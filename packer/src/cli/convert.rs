@@ -11,7 +11,7 @@ use clap::{Parser, ValueEnum};
 use forelift_abi::{
     config::{Arch, ImageConfig},
     header,
-    layout::PMEM_ALIGN,
+    layout::REGION_ALIGN,
 };
 use memmap2::Mmap;
 use serde_json::json;
@@ -142,7 +142,7 @@ fn ram_len(args: &Args, kernel: &Kernel, initrd: &[u8]) -> anyhow::Result<u64> {
     if args.memory >= 4 << 30 {
         bail!("--memory {}: a WebAssembly memory holds 4 GiB in all", format_size(args.memory));
     }
-    Ok(args.memory.next_multiple_of(PMEM_ALIGN))
+    Ok(args.memory.next_multiple_of(REGION_ALIGN))
 }
 
 /// Writes the root file system image to an unlinked file beside the output, and maps it.

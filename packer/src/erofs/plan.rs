@@ -6,7 +6,7 @@ use super::{
     xattr,
 };
 use crate::image::{InodeId, Kind, Tree};
-use forelift_abi::layout::PMEM_ALIGN;
+use forelift_abi::layout::REGION_ALIGN;
 
 /// Offset of the first inode: behind the superblock.
 const FIRST: u64 = 1024 + 128;
@@ -62,9 +62,9 @@ impl<'a> Plan<'a> {
         Ok(plan)
     }
 
-    /// Length of the image in bytes: a multiple of [`PMEM_ALIGN`].
+    /// Length of the image in bytes: a multiple of [`REGION_ALIGN`].
     pub fn size(&self) -> u64 {
-        (self.blocks * BLOCK).next_multiple_of(PMEM_ALIGN)
+        (self.blocks * BLOCK).next_multiple_of(REGION_ALIGN)
     }
 
     /// Number of inodes in the image.

@@ -7,7 +7,7 @@
 
 use forelift_abi::{
     header::{self, ImageHeader, Span},
-    layout::PMEM_ALIGN,
+    layout::REGION_ALIGN,
 };
 
 use super::{
@@ -71,7 +71,7 @@ pub fn place(template: &Module, parts: &Parts<'_>) -> Result<(ImageHeader, u64),
         end = addr + len;
         Span { addr, len }
     };
-    let root_len = (parts.root.len() as u64).next_multiple_of(PMEM_ALIGN);
+    let root_len = (parts.root.len() as u64).next_multiple_of(REGION_ALIGN);
     let image = ImageHeader {
         config: next(parts.config.len() as u64, 16),
         state: next(parts.state.len() as u64, 16),

@@ -36,7 +36,7 @@ impl Span {
 pub struct ImageHeader {
     /// Guest RAM; aligned to 64 KiB. Holds the snapshot's pages, or zeros.
     pub ram: Span,
-    /// Root file system image (EROFS), shown to the guest as virtio-pmem; aligned to 64 KiB, padded to 2 MiB.
+    /// Root file system image (EROFS), shown to the guest as a virtio block device; aligned to 64 KiB, padded to 2 MiB.
     pub root: Span,
     /// Encoded machine state of the snapshot (see `forelift_runtime::snapshot`); absent without one.
     pub state: Span,

@@ -16,10 +16,10 @@ pub const VIRTIO_STRIDE: u64 = 0x1000;
 pub const VIRTIO_SLOTS: usize = 16;
 /// PLIC source of virtio device 0.
 pub const VIRTIO_IRQ_BASE: u32 = 1;
-/// Where the root file system (virtio-pmem) is mapped: a 128 MiB section boundary beyond any possible RAM.
-pub const PMEM_BASE: u64 = 0x2_0000_0000;
-/// Alignment of the RAM and the pmem size in bytes (a sub-section of the kernel's memory map).
-pub const PMEM_ALIGN: u64 = 0x20_0000;
+/// Where the root file system's image is: beyond any possible RAM. The kernel is not told; the block device reads from it.
+pub const ROOT_BASE: u64 = 0x2_0000_0000;
+/// Alignment of the sizes of RAM and of the root file system's image, in bytes.
+pub const REGION_ALIGN: u64 = 0x20_0000;
 /// Guest page size in bytes.
 pub const PAGE_SIZE: u64 = 4096;
 /// Frequency of the `time` CSR in Hz: one tick is 100 ns.

@@ -10,7 +10,7 @@
 
 use super::entry::{Entry, MAX_BLOCK};
 use crate::memory::GuestMemory;
-use forelift_abi::layout::{PAGE_SIZE, PMEM_BASE, RAM_BASE};
+use forelift_abi::layout::{PAGE_SIZE, ROOT_BASE, RAM_BASE};
 
 /// Size of the arena in entries of 16 bytes.
 pub const ARENA_ENTRIES: usize = 1 << 20;
@@ -51,7 +51,7 @@ impl Cache {
         if ram < mem.ram_len() as u64 {
             (ram / PAGE_SIZE) as usize
         } else {
-            self.ram_pages + (pa.wrapping_sub(PMEM_BASE) / PAGE_SIZE) as usize
+            self.ram_pages + (pa.wrapping_sub(ROOT_BASE) / PAGE_SIZE) as usize
         }
     }
 

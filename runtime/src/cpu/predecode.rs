@@ -32,8 +32,13 @@ fn load(kind: Kind, size: u32, insn: &Insn) -> Entry {
     Entry { op, rd: reg(insn.rd), rs1: reg(insn.rs1), imm: insn.imm, target: size, ..Entry::UNLINKED }
 }
 
+/// `target` is the raw instruction, for the exception when the FPU is off.
 fn float_load(kind: Kind, insn: &Insn) -> Entry {
-    Entry { op: kind, rd: reg(insn.rd), rs1: reg(insn.rs1), imm: insn.imm, ..Entry::UNLINKED }
+    Entry { op: kind, rd: reg(insn.rd), rs1: reg(insn.rs1), imm: insn.imm, target: insn.raw, ..Entry::UNLINKED }
+}
+
+fn float_store(kind: Kind, insn: &Insn) -> Entry {
+    Entry { target: insn.raw, ..store(kind, insn) }
 }
 
 fn store(kind: Kind, insn: &Insn) -> Entry {
@@ -194,8 +199,8 @@ pub(crate) fn entry(insn: &Insn, offset: u16) -> Entry {
         | Op::AmomaxuD => atomic(Kind::AmoD, insn, insn.raw >> 27),
         Op::Flw => float_load(Kind::Flw, insn),
         Op::Fld => float_load(Kind::Fld, insn),
-        Op::Fsw => store(Kind::Fsw, insn),
-        Op::Fsd => store(Kind::Fsd, insn),
+        Op::Fsw => float_store(Kind::Fsw, insn),
+        Op::Fsd => float_store(Kind::Fsd, insn),
         Op::FaddD => float(Kind::FaddD, insn),
         Op::FsubD => float(Kind::FsubD, insn),
         Op::FmulD => float(Kind::FmulD, insn),

@@ -3,7 +3,7 @@
 //! | slot | device | interrupt source |
 //! |---|---|---|
 //! | 0 | console with ports ([`virtio::console`]) | 1 |
-//! | 1 | pmem, the root file system; empty when there is none ([`virtio::pmem`]) | 2 |
+//! | 1 | block device, the root file system; empty when there is none ([`virtio::blk`]) | 2 |
 //! | 2 | rng ([`virtio::rng`]) | 3 |
 //! | 3 | kept for a network device | 4 |
 //! | 4-11 | 9p, mount tags `forelift0` to `forelift7`, see [`nine_p`] | 5-12 |
@@ -18,7 +18,7 @@ pub mod plic;
 pub mod virtio;
 
 use forelift_abi::layout::{
-    PLIC_BASE, PLIC_SIZE, PMEM_BASE, VIRTIO_BASE, VIRTIO_IRQ_BASE, VIRTIO_SLOTS, VIRTIO_STRIDE,
+    PLIC_BASE, PLIC_SIZE, VIRTIO_BASE, VIRTIO_IRQ_BASE, VIRTIO_SLOTS, VIRTIO_STRIDE,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -27,16 +27,16 @@ use crate::host::Host;
 use crate::memory::GuestMemory;
 use nine_p::Detached;
 use plic::{Plic, PlicState};
+use virtio::blk::Blk;
 use virtio::console::{Console, ConsoleState, Port};
 use virtio::mmio::{Mmio, MmioState};
-use virtio::pmem::Pmem;
 use virtio::rng::Rng;
 use virtio::{Context, QueueError, VirtioDevice};
 
 /// Slot of the console.
 pub const SLOT_CONSOLE: usize = 0;
 /// Slot of the root file system.
-pub const SLOT_PMEM: usize = 1;
+pub const SLOT_ROOT: usize = 1;
 /// Slot of the entropy device.
 pub const SLOT_RNG: usize = 2;
 /// Slot kept for a network device.
@@ -52,7 +52,7 @@ pub struct Devices {
     /// The interrupt controller.
     pub plic: Plic,
     console: Mmio<Console>,
-    pmem: Option<Mmio<Pmem>>,
+    root: Option<Mmio<Blk>>,
     rng: Mmio<Rng>,
     nine_p: Vec<Mmio<Box<dyn VirtioDevice>>>,
     attention: bool,
@@ -109,7 +109,7 @@ impl Devices {
         Devices {
             plic: Plic::new(),
             console: Mmio::new(Console::new()),
-            pmem: (root_len > 0).then(|| Mmio::new(Pmem::new(PMEM_BASE, root_len))),
+            root: (root_len > 0).then(|| Mmio::new(Blk::new(root_len))),
             rng: Mmio::new(Rng::new()),
             nine_p: nine_p.collect(),
             attention: false,
@@ -124,7 +124,7 @@ impl Devices {
     fn slot(&self, slot: usize) -> Option<&Mmio<dyn VirtioDevice>> {
         match slot {
             SLOT_CONSOLE => Some(&self.console),
-            SLOT_PMEM => self.pmem.as_ref().map(|p| p as _),
+            SLOT_ROOT => self.root.as_ref().map(|p| p as _),
             SLOT_RNG => Some(&self.rng),
             _ => self.nine_p.get(slot.checked_sub(SLOT_9P)?).map(|p| p as _),
         }
@@ -133,7 +133,7 @@ impl Devices {
     fn slot_mut(&mut self, slot: usize) -> Option<&mut Mmio<dyn VirtioDevice>> {
         match slot {
             SLOT_CONSOLE => Some(&mut self.console),
-            SLOT_PMEM => self.pmem.as_mut().map(|p| p as _),
+            SLOT_ROOT => self.root.as_mut().map(|p| p as _),
             SLOT_RNG => Some(&mut self.rng),
             _ => self.nine_p.get_mut(slot.checked_sub(SLOT_9P)?).map(|p| p as _),
         }

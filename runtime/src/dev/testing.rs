@@ -16,7 +16,11 @@ pub(crate) const ROOT: usize = 0x20_0000;
 pub(crate) const ALL: u64 = F_VERSION_1 | F_INDIRECT_DESC | F_EVENT_IDX;
 
 pub(crate) fn memory() -> GuestMemory {
-    let root = memmap2::MmapMut::map_anon(ROOT).unwrap().make_read_only().unwrap();
+    let mut root = memmap2::MmapMut::map_anon(ROOT).unwrap();
+    for (n, byte) in root.iter_mut().enumerate() {
+        *byte = (n / 512 * 31 + n * 7 + 1) as u8;
+    }
+    let root = root.make_read_only().unwrap();
     GuestMemory::new(4 << 20, Some(root)).unwrap()
 }
 

@@ -1,6 +1,6 @@
 //! The devices through their registers and rings.
 
-use forelift_abi::layout::{PMEM_BASE, RAM_BASE, VIRTIO_BASE, VIRTIO_STRIDE};
+use forelift_abi::layout::{RAM_BASE, ROOT_BASE, VIRTIO_BASE, VIRTIO_STRIDE};
 
 use super::testing::*;
 use super::virtio::console::{LOG_LIMIT, Port};
@@ -12,14 +12,15 @@ use super::*;
 fn slots_say_what_they_hold() {
     let mut g = Guest::new();
     let ids: Vec<u32> = [0, 1, 2, 4, 11].iter().map(|&s| g.read(s, reg::DEVICE_ID)).collect();
-    assert_eq!(ids, [3, 27, 4, 9, 9]);
+    assert_eq!(ids, [3, 2, 4, 9, 9]);
     assert_eq!(g.read(0, reg::MAGIC_VALUE), u32::from_le_bytes(*b"virt"));
     assert_eq!(g.read(0, reg::VERSION), 2);
     let pa = |slot: u64, offset| VIRTIO_BASE + slot * VIRTIO_STRIDE + offset;
     let mut config = |slot, offset, size| g.devices.read(&mut g.mem, pa(slot, offset), size);
-    assert_eq!(config(1, 0x100, 8), Some(PMEM_BASE));
-    assert_eq!(config(1, 0x108, 8), Some(ROOT as u64));
-    assert_eq!(config(1, 0x10c, 8), Some(0), "beyond its end reads as zero");
+    assert_eq!(config(1, 0x100, 8), Some(testing::ROOT as u64 / 512));
+    assert_eq!(config(1, 0x10c, 4), Some(126), "segments");
+    assert_eq!(config(1, 0x114, 4), Some(4096), "block size");
+    assert_eq!(config(1, 0x118, 8), Some(0), "beyond its end reads as zero");
     assert_eq!(config(6, 0x100, 2), Some(9));
     let tag: Vec<u8> = (2..11).map(|i| config(6, 0x100 + i, 1).unwrap() as u8).collect();
     assert_eq!(tag, b"forelift2");
@@ -89,21 +90,68 @@ fn entropy_comes_from_the_host_at_service() {
     }
 }
 
+/// Header of a block request.
+fn blk_header(kind: u32, sector: u64) -> Vec<u8> {
+    [&kind.to_le_bytes()[..], &[0; 4], &sector.to_le_bytes()].concat()
+}
+
 #[test]
-fn pmem_answers_flushes() {
+fn the_block_device_reads_the_root_window() {
     let mut g = Guest::new();
-    let mut q = g.probe(SLOT_PMEM, ALL, 1, 8).remove(0);
-    for (request, answer) in [(vec![0u8; 4], 0u32), (vec![9, 0, 0, 0], 1), (vec![0, 0], 1)] {
-        let (ask, reply) = (g.put(&request), g.put(&[0xff; 4]));
-        g.add(&mut q, &[(ask, request.len() as u32, false), (reply, 4, true)]);
+    let mut q = g.probe(SLOT_ROOT, ALL, 1, 128).remove(0);
+    // (type, sector, pieces of the data buffer, status); the sectors' contents are what memory() put there.
+    let last = (testing::ROOT / 512 - 1) as u64;
+    for (kind, sector, pieces, status) in [
+        (0u32, 0u64, &[512u32][..], 0u8),
+        (0, 3, &[512, 1024], 0),
+        (0, 9, &[100, 412], 0),
+        (0, last, &[512], 0),
+        (0, last, &[1024], 1),
+        (0, last + 1, &[512], 1),
+        (0, u64::MAX, &[512], 1),
+        (0, u64::MAX / 512, &[512], 1),
+        (0, 0, &[500], 1),
+        (1, 0, &[512], 2),
+        (4, 0, &[], 2),
+        (77, 0, &[], 2),
+    ] {
+        let ask = g.put(&blk_header(kind, sector));
+        let total: u32 = pieces.iter().sum();
+        let data = g.put(&vec![0xee; total as usize]);
+        let reply = g.put(&[0xff]);
+        let mut buffers = vec![(ask, 16, false)];
+        let mut at = data;
+        for &len in pieces {
+            buffers.push((at, len, true));
+            at += u64::from(len);
+        }
+        buffers.push((reply, 1, true));
+        g.add(&mut q, &buffers);
         g.kick(&q);
-        assert_eq!(g.used(&mut q).len(), 1);
-        assert_eq!(g.get(reply, 4), answer.to_le_bytes());
+        assert_eq!(g.used(&mut q).len(), 1, "{kind} {sector}");
+        assert_eq!(g.get(reply, 1), [status], "type {kind} sector {sector} {pieces:?}");
+        if status == 0 {
+            let expected = g.get(ROOT_BASE + sector * 512, total as usize);
+            assert!(expected.iter().any(|&b| b != 0), "the window is not blank");
+            assert_eq!(g.get(data, total as usize), expected, "sector {sector}");
+        }
     }
-    // A buffer in the window itself may be read and not written.
-    g.add(&mut q, &[(PMEM_BASE, 4, false), (PMEM_BASE, 4, true)]);
+    let (ask, id, reply) = (g.put(&blk_header(8, 0)), g.put(&[0; 20]), g.put(&[0xff]));
+    g.add(&mut q, &[(ask, 16, false), (id, 20, true), (reply, 1, true)]);
     g.kick(&q);
-    assert_ne!(g.read(SLOT_PMEM, reg::STATUS) & status::NEEDS_RESET, 0);
+    assert_eq!((g.used(&mut q).len(), g.get(reply, 1)), (1, vec![0]));
+    assert_eq!(g.get(id, 13), b"forelift-root");
+    // A request without room for its status is given back untouched, and a short header is an error.
+    let ask = g.put(&[0; 8]);
+    g.add(&mut q, &[(ask, 8, false)]);
+    g.add(&mut q, &[(ask, 8, false), (reply, 1, true)]);
+    g.kick(&q);
+    assert_eq!(g.used(&mut q).iter().map(|u| u.1).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(g.get(reply, 1), [1]);
+    // The window itself can be read from and not written to.
+    g.add(&mut q, &[(ROOT_BASE, 16, false), (ROOT_BASE, 512, true)]);
+    g.kick(&q);
+    assert_ne!(g.read(SLOT_ROOT, reg::STATUS) & status::NEEDS_RESET, 0);
 }
 
 #[test]
@@ -264,26 +312,26 @@ fn interrupts_are_suppressed_as_asked() {
 fn a_broken_driver_is_told_and_can_start_again() {
     let mut g = Guest::new();
     g.enable_interrupts();
-    let q = g.probe(SLOT_PMEM, ALL, 1, 8).remove(0);
+    let q = g.probe(SLOT_ROOT, ALL, 1, 8).remove(0);
     g.put_half(q.avail + 2, 9);
     g.kick(&q);
-    assert_eq!(g.read(SLOT_PMEM, reg::STATUS), 15 | status::NEEDS_RESET);
-    assert_eq!(g.devices.failure(), Some((SLOT_PMEM, QueueError::AvailIndex { index: 9, expected: 0 })));
+    assert_eq!(g.read(SLOT_ROOT, reg::STATUS), 15 | status::NEEDS_RESET);
+    assert_eq!(g.devices.failure(), Some((SLOT_ROOT, QueueError::AvailIndex { index: 9, expected: 0 })));
     // A configuration interrupt, which only its own bit acknowledges.
-    g.write(SLOT_PMEM, reg::INTERRUPT_ACK, 1);
-    assert_eq!(g.read(SLOT_PMEM, reg::INTERRUPT_STATUS), 2);
+    g.write(SLOT_ROOT, reg::INTERRUPT_ACK, 1);
+    assert_eq!(g.read(SLOT_ROOT, reg::INTERRUPT_STATUS), 2);
     assert_eq!(g.claim(), 2);
-    g.write(SLOT_PMEM, reg::INTERRUPT_ACK, 2);
-    assert_eq!(g.read(SLOT_PMEM, reg::INTERRUPT_STATUS), 0);
+    g.write(SLOT_ROOT, reg::INTERRUPT_ACK, 2);
+    assert_eq!(g.read(SLOT_ROOT, reg::INTERRUPT_STATUS), 0);
     // Dead until the reset, which the driver cannot do by taking the bit away.
-    g.write(SLOT_PMEM, reg::STATUS, 15);
-    assert_ne!(g.read(SLOT_PMEM, reg::STATUS) & status::NEEDS_RESET, 0);
-    let mut q = g.probe(SLOT_PMEM, ALL, 1, 8).remove(0);
+    g.write(SLOT_ROOT, reg::STATUS, 15);
+    assert_ne!(g.read(SLOT_ROOT, reg::STATUS) & status::NEEDS_RESET, 0);
+    let mut q = g.probe(SLOT_ROOT, ALL, 1, 8).remove(0);
     assert_eq!(g.devices.failure(), None);
-    let (ask, reply) = (g.put(&[0; 4]), g.put(&[0xff; 4]));
-    g.add(&mut q, &[(ask, 4, false), (reply, 4, true)]);
+    let (ask, reply) = (g.put(&blk_header(0, 0)), g.put(&[0xff; 513]));
+    g.add(&mut q, &[(ask, 16, false), (reply, 513, true)]);
     g.kick(&q);
-    assert_eq!(g.used(&mut q), [(0, 4)]);
+    assert_eq!(g.used(&mut q), [(0, 513)]);
 }
 
 #[test]
@@ -343,7 +391,7 @@ fn hostile_state_is_refused_or_harmless() {
     refused(&|s| console(s).queues[0].size = 512);
     refused(&|s| console(s).queues[5].desc = 16);
     refused(&|s| console(s).queues[5].avail = u64::MAX - 1);
-    refused(&|s| console(s).queues[5].used = PMEM_BASE);
+    refused(&|s| console(s).queues[5].used = ROOT_BASE);
     refused(&|s| console(s).driver_features |= 1);
     refused(&|s| console(s).status = 0x1ff);
     refused(&|s| console(s).status = 0x4f);

@@ -6,11 +6,13 @@
 //! | [`elf`] | programs from files |
 //! | [`pages`] | page tables |
 //! | [`programs`] | random programs on the hart, in several ways, and on QEMU |
+//! | [`walk`] | address translation as the manual tells it |
 
 pub mod asm;
 pub mod elf;
 pub mod pages;
 pub mod programs;
+pub mod walk;
 
 use forelift_runtime::cpu::{Bus, Cpu, Exit, state::Privilege};
 use forelift_runtime::memory::GuestMemory;

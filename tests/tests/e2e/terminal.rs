@@ -179,15 +179,15 @@ fn much_output(host: Host) {
 
 fn settings_come_back(host: Host) {
     let script = "stty raw -echo; echo ready.; sleep 1000";
-    let ways: [(&str, fn(&Terminal)); 2] =
-        [("echo ready.; exit 3", |_| {}), (script, |terminal| terminal.signal(Signal::HUP))];
-    for (script, end) in ways {
+    for (script, signal) in [("echo ready.; exit 3", None), (script, Some(Signal::HUP))] {
         let mut terminal = Terminal::spawn(std::process::Command::new("true"), 24, 80);
         terminal.finish();
         let before = terminal.settings();
         let mut terminal = start(host, Image::Busybox, "-it", &["sh", "-c", &format!("trap 'exit 3' HUP; {script} & wait")], 24, 80);
         terminal.expect("ready.");
-        end(&terminal);
+        if let Some(signal) = signal {
+            terminal.signal(signal);
+        }
         terminal.finish();
         let after = terminal.settings();
         assert_eq!((before.local_modes, before.input_modes, before.output_modes), (after.local_modes, after.input_modes, after.output_modes));

@@ -1,6 +1,6 @@
 //! Well-made and hostile rings, against a bare queue.
 
-use forelift_abi::layout::{PMEM_BASE, RAM_BASE};
+use forelift_abi::layout::{RAM_BASE, ROOT_BASE};
 
 use super::*;
 use crate::dev::testing::{Guest, INDIRECT, NEXT, WRITE};
@@ -139,7 +139,7 @@ fn wild_addresses_are_refused() {
         (end - 1, 2, 0),
         (end - 1, 2, WRITE),
         (RAM_BASE - 1, 2, 0),
-        (PMEM_BASE, 1, WRITE),
+        (ROOT_BASE, 1, WRITE),
         (RAM_BASE, u32::MAX, 0),
     ] {
         let mut b = Bench::new(0);
@@ -147,7 +147,7 @@ fn wild_addresses_are_refused() {
         assert_eq!(b.error(), QueueError::Address { what: "buffer", addr }, "{addr:#x}+{len:#x}");
     }
     let mut b = Bench::new(0);
-    b.desc(0, PMEM_BASE, 16, 0, 0).offer(0).desc(1, end - 2, 2, WRITE, 0).offer(1);
+    b.desc(0, ROOT_BASE, 16, 0, 0).offer(0).desc(1, end - 2, 2, WRITE, 0).offer(1);
     assert_eq!(b.pop().unwrap().unwrap().readable_len(), 16);
     assert_eq!(b.pop().unwrap().unwrap().writable_len(), 2);
 }
@@ -233,7 +233,7 @@ fn rings_are_checked_when_enabled() {
         QueueState { desc: end - 16, ..good },
         QueueState { avail: end - 20, ..good },
         QueueState { used: end - 64, ..good },
-        QueueState { used: PMEM_BASE, ..good },
+        QueueState { used: ROOT_BASE, ..good },
         QueueState { desc: u64::MAX - 15, ..good },
     ] {
         assert!(q.restore(bad, 0, &mem).is_err(), "{bad:x?}");
