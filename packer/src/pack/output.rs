@@ -34,8 +34,11 @@ extern "C" fn on_signal(signal: libc::c_int) {
     }
 }
 
-/// Makes SIGINT, SIGTERM and SIGHUP remove unfinished outputs before they end the process.
+/// Makes SIGINT, SIGTERM and SIGHUP remove unfinished outputs before they end the process, and a file size limit
+/// (SIGXFSZ) an error of the write.
 pub fn clean_up_on_signals() {
+    // SAFETY: no handler runs.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         // SAFETY: the handler uses only async-signal-safe functions. A signal that is ignored (nohup) stays so.
         unsafe {

@@ -1,0 +1,91 @@
+"""The images that are measured, and the command that makes them."""
+
+import os
+import shutil
+import tarfile
+
+from .tools import ROOT, CompareError, cached, check, fingerprint, script, tool
+
+GUEST = os.path.join(ROOT, "benches", "guest")
+# Compiled, statically, for the guest.
+PROGRAMS = ["mix", "nbody", "timed", "init"]
+# As they are; mix.c is what the guest's gcc compiles.
+FILES = ["workloads", "mix.c"]
+COMPILE = ["-O2", "-static", "-Wall", "-Wextra", "-Werror"]
+
+
+class Product:
+    """The command under test with its files."""
+
+    def __init__(self):
+        self.bin = os.environ.get("FORELIFT_BIN") or os.path.join(ROOT, "target", "dist", "bin", "forelift")
+        if not os.path.isfile(self.bin):
+            raise CompareError(f"{self.bin} does not exist: run scripts/build, or set FORELIFT_BIN")
+        beside = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(self.bin))), "share", "forelift")
+        self.assets = os.environ.get("FORELIFT_ASSETS") or beside
+        self.kernel = os.path.join(self.assets, "Image-riscv64")
+        self.files = [self.bin] + [os.path.join(self.assets, n) for n in ("runtime.wasm", "init-riscv64", "Image-riscv64")]
+        for path in self.files:
+            if not os.path.isfile(path):
+                raise CompareError(f"{path} does not exist: run scripts/build, or set FORELIFT_ASSETS")
+
+    def convert(self, reference, out, *options):
+        """Converts, and compiles to OUT with .cwasm."""
+        check([self.bin, "convert", "-q", *options, reference, out])
+        check([self.bin, "compile", "-q", out, os.path.splitext(out)[0] + ".cwasm"])
+
+
+def layer(out):
+    """The guest programs as a layer with /bench."""
+    work = os.path.join(os.path.dirname(out), "programs")
+    os.mkdir(work)
+    for name in PROGRAMS:
+        check([tool("riscv64-linux-gnu-gcc"), *COMPILE, "-o", os.path.join(work, name),
+               os.path.join(GUEST, name + ".c"), "-lm"])
+
+    def plain(info):
+        info.uid = info.gid = info.mtime = 0
+        info.uname = info.gname = ""
+        info.mode = 0o755
+        return info
+
+    with tarfile.open(out, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name in FILES:
+            shutil.copy(os.path.join(GUEST, name), work)
+        tar.add(work, arcname="bench", filter=plain)
+    shutil.rmtree(work)
+
+
+def bench(product, memory):
+    """The image with the measured programs: `bench.cwasm` for Forelift, `bench.erofs` for QEMU."""
+    rootfs = script("scripts/rootfs", "bench")
+    sources = [os.path.join(GUEST, n) for n in [p + ".c" for p in PROGRAMS] + FILES]
+
+    def make(out):
+        tar, archive = os.path.join(out, "layer.tar"), os.path.join(out, "image")
+        layer(tar)
+        script("scripts/mkimage", "--compression", "none", "--cmd", "/bench/workloads", f"{rootfs},{tar}", archive)
+        product.convert(f"oci:{archive}", os.path.join(out, "bench.wasm"), "--memory", f"{memory}M")
+        check([product.bin, "rootfs", "-q", f"oci:{archive}", os.path.join(out, "bench.erofs")])
+        shutil.rmtree(archive)
+        os.remove(os.path.join(out, "bench.wasm"))
+
+    key = fingerprint(rootfs, memory, *COMPILE, *sources, *product.files, __file__)
+    return cached("bench", key, make)
+
+
+def python3(product):
+    """A Debian image with python3 as registries have it (OCI, gzip): its reference, and a directory with
+    `python3.wasm` and `python3.cwasm`."""
+    rootfs = script("scripts/rootfs", "python3")
+
+    def archive(out):
+        script("scripts/mkimage", "--compression", "gzip", "--cmd", "python3", rootfs, os.path.join(out, "image"))
+
+    image = cached("python3image", fingerprint(rootfs), archive)
+    reference = "oci:" + os.path.join(image, "image")
+
+    def make(out):
+        product.convert(reference, os.path.join(out, "python3.wasm"))
+
+    return rootfs, reference, cached("python3wasm", fingerprint(reference, *product.files), make)
