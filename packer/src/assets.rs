@@ -118,8 +118,7 @@ pub fn kernel(arch: Arch, user: Option<&Path>) -> Result<Kernel, AssetError> {
         return Err(AssetError::Kernel { path, what });
     }
     let bytes = read(&path)?;
-    let memory =
-        check_riscv(&bytes).map_err(|what| AssetError::Kernel { path: path.clone(), what })?;
+    let memory = check_riscv(&bytes).map_err(|what| AssetError::Kernel { path: path.clone(), what })?;
     let (origin, source) = match user {
         Some(_) => (path.display().to_string(), "unknown: it was given with --kernel".to_string()),
         None => ("built-in".to_string(), source_line(&path, arch)),

@@ -87,7 +87,7 @@ impl Host for OptionsHost {
 /// Passes the process's signals on, until the process ends.
 fn forward(mut control: Control, to: EventSender) {
     loop {
-        while let Some(record) = control.next() {
+        while let Some(record) = control.take() {
             to.push_event(match record {
                 Record::Signal(number) => HostEvent::Signal(number),
                 Record::Stop => HostEvent::Stop,

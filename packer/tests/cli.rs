@@ -141,14 +141,18 @@ fn missing_assets_name_the_way_out() {
     std::fs::remove_file(bench.dir.path().join("assets/runtime.wasm")).unwrap();
     let (code, text) = failure(&bench.shell("\"$FORELIFT\" convert -q \"dir:$ROOT\" o.wasm"));
     assert_eq!(code, 1);
-    assert!(text.contains("runtime.wasm") && text.contains("scripts/build") && text.contains("assets"), "{text}");
+    assert!(
+        text.contains("runtime.wasm") && text.contains("scripts/build") && text.contains("assets"),
+        "{text}"
+    );
     assert!(names(&bench.out()).is_empty());
 }
 
 #[test]
 fn converts_inspects_and_runs_without_a_snapshot() {
     let bench = Bench::new(500_000);
-    let convert = "\"$FORELIFT\" convert -q --json --snapshot none --memory 64M --append 'a=b c' \"dir:$ROOT\"";
+    let convert =
+        "\"$FORELIFT\" convert -q --json --snapshot none --memory 64M --append 'a=b c' \"dir:$ROOT\"";
     let output = bench.shell(convert);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -205,7 +209,8 @@ fn what_cannot_be_converted_leaves_nothing() {
         assert!(code == 1 && text.contains(word), "{args}: {text}");
         assert!(names(&bench.out()).is_empty(), "{args}");
     }
-    let (_, text) = failure(&bench.shell("\"$FORELIFT\" convert -q --snapshot none dir:$ROOT /no/such/o.wasm"));
+    let (_, text) =
+        failure(&bench.shell("\"$FORELIFT\" convert -q --snapshot none dir:$ROOT /no/such/o.wasm"));
     assert!(text.contains("/no/such/o.wasm"), "{text}");
     let (_, text) = failure(&bench.shell("\"$FORELIFT\" convert -q --snapshot none dir:$ROOT /dev/null"));
     assert!(text.contains("not a regular file"), "{text}");
@@ -235,6 +240,11 @@ fn a_signal_leaves_nothing() {
         n=0; while [ -z \"$(ls -A)\" ] && [ $n -lt 100 ]; do sleep 0.1; n=$((n+1)); done
         ls -A | wc -l; kill -TERM $pid; wait $pid; echo $?; kill $feeder";
     let output = bench.shell(script);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "1\n143\n", "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "1\n143\n",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(names(&bench.out()).is_empty());
 }

@@ -37,7 +37,8 @@ fn what_went_in_comes_out() {
     assert_eq!(opened.part(opened.header.state), b"machine state");
     let manifest = opened.manifest.as_ref().unwrap();
     assert_eq!(manifest.snapshot_pages, summary.ram_pages);
-    assert_eq!(manifest.stored.ram, opened.stored(opened.header.ram));
+    assert_eq!(opened.ram_pages(), summary.ram_pages);
+    assert!(opened.stored(opened.header.ram) - manifest.stored.ram < 8 * 4096, "more than filler");
     assert_eq!(manifest.root_bytes, root().len() as u64);
     assert_eq!(opened.module.memory(opened.wasm(), 2048, 22), b"the runtime's own data");
 
@@ -58,7 +59,9 @@ fn zeros_are_left_out_and_pages_can_be_mapped() {
     let opened = open(&bytes).unwrap();
     let parts = [summary.header.ram, summary.header.root];
     let mut large = 0;
-    for s in opened.module.segments.iter().filter(|s| parts.iter().any(|p| s.addr >= p.addr && s.addr < p.end())) {
+    for s in
+        opened.module.segments.iter().filter(|s| parts.iter().any(|p| s.addr >= p.addr && s.addr < p.end()))
+    {
         assert_eq!(s.addr % 4096, s.offset as u64 % 4096, "segment at {:#x}", s.addr);
         large += 1;
     }
@@ -100,7 +103,8 @@ fn truncated_anywhere_is_an_error() {
     cuts.extend((data..bytes.len()).step_by(65_521));
     cuts.extend(bytes.len() - 20..bytes.len());
     for cut in cuts {
-        assert!(Module::parse(&bytes[..cut]).is_err(), "cut at {cut}");
+        // Between two sections it is a module, but no image.
+        assert!(Module::parse(&bytes[..cut]).is_err() || open(&bytes[..cut]).is_err(), "cut at {cut}");
     }
     let text = open(&bytes[..bytes.len() - 1]).err().unwrap().to_string();
     assert!(text.contains("image.wasm") && text.contains("offset"), "{text}");
@@ -113,17 +117,18 @@ fn damage_never_panics() {
     let (_dir, path) = written(&bytes);
     let end = module.segments[4].offset + 200;
     let mut refused = 0;
+    let mut bad = bytes;
     for at in 0..end {
-        let mut bad = bytes.clone();
         bad[at] ^= 0xff;
         std::fs::write(&path, &bad[..bad.len().min(end + 60_000)]).unwrap();
         assert!(reader::open(&path).is_err(), "short file, byte {at}");
-        if at % 7 == 0 {
+        if at % 23 == 0 {
             std::fs::write(&path, &bad).unwrap();
             refused += u32::from(reader::open(&path).is_err());
         }
+        bad[at] ^= 0xff;
     }
-    assert!(refused > 50, "{refused}");
+    assert!(refused > 15, "{refused}");
 }
 
 #[test]

@@ -81,8 +81,13 @@ const COPY: &str = "(local $e i32)
 fn pipes_are_binary_clean_and_end() {
     let dir = tempfile::tempdir().unwrap();
     let image = write_image(dir.path(), "image.wasm", COPY);
-    let mut child =
-        forelift(dir.path()).arg("run").arg(image).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = forelift(dir.path())
+        .arg("run")
+        .arg(image)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let data: Vec<u8> = (0..3_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     let mut stdin = child.stdin.take().unwrap();
     let sent = data.clone();
@@ -119,7 +124,24 @@ fn arguments_environment_and_options_reach_the_module() {
         (drop (call $write (i32.const 2) (i32.const 65536) (i32.load (i32.const 4))))";
     let output = run(
         body,
-        &["-e", "A=1", "-e", "EMPTY=", "-e", "FORELIFT_NOT_SET", "--user", "5:6", "-w", "/x", "--entrypoint", "e", "IMAGE", "sh", "-c", "--help"],
+        &[
+            "-e",
+            "A=1",
+            "-e",
+            "EMPTY=",
+            "-e",
+            "FORELIFT_NOT_SET",
+            "--user",
+            "5:6",
+            "-w",
+            "/x",
+            "--entrypoint",
+            "e",
+            "IMAGE",
+            "sh",
+            "-c",
+            "--help",
+        ],
     );
     let args = String::from_utf8(output.stdout).unwrap();
     let (_, rest) = args.split_once('\0').unwrap();
@@ -191,7 +213,8 @@ fn signals_are_records() {
 #[test]
 fn a_deaf_emulator_can_be_ended() {
     let dir = tempfile::tempdir().unwrap();
-    let body = "(drop (call $write (i32.const 1) (i32.const 2048) (i32.const 3))) (loop $forever (br $forever))";
+    let body =
+        "(drop (call $write (i32.const 1) (i32.const 2048) (i32.const 3))) (loop $forever (br $forever))";
     let image = write_image(dir.path(), "image.wasm", body);
     let mut child = forelift(dir.path()).arg("run").arg(&image).stdout(Stdio::piped()).spawn().unwrap();
     child.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).unwrap();
@@ -226,7 +249,10 @@ fn a_terminal_is_reported_and_restored() {
     kill(&child, libc::SIGTERM);
     assert_eq!(wait(child).code(), Some(15));
     let after = termios(&slave);
-    assert_eq!((after.c_lflag, after.c_iflag, after.c_oflag), (before.c_lflag, before.c_iflag, before.c_oflag));
+    assert_eq!(
+        (after.c_lflag, after.c_iflag, after.c_oflag),
+        (before.c_lflag, before.c_iflag, before.c_oflag)
+    );
 }
 
 fn pty(rows: u16, cols: u16) -> Option<(std::fs::File, std::fs::File)> {
@@ -262,9 +288,8 @@ fn termios(file: &std::fs::File) -> libc::termios {
 fn the_code_cache_is_used_and_survives_damage() {
     let dir = tempfile::tempdir().unwrap();
     let image = write_image(dir.path(), "image.wasm", "(call $exit (i32.const 9))");
-    let run = |options: &[&str]| {
-        forelift(dir.path()).arg("run").args(options).arg(&image).status().unwrap().code()
-    };
+    let run =
+        |options: &[&str]| forelift(dir.path()).arg("run").args(options).arg(&image).status().unwrap().code();
     let cache = dir.path().join("forelift/code");
     assert_eq!(run(&["--no-cache"]), Some(9));
     assert!(!cache.exists());
@@ -313,7 +338,12 @@ fn other_native_code_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let image = write_image(dir.path(), "image.wasm", "nop");
     let mut file = Vec::new();
-    forelift::pack::compiled::write(b"\x7fELF of another wasmtime", &std::fs::read(image).unwrap(), &mut file).unwrap();
+    forelift::pack::compiled::write(
+        b"\x7fELF of another wasmtime",
+        &std::fs::read(image).unwrap(),
+        &mut file,
+    )
+    .unwrap();
     let path = dir.path().join("image.cwasm");
     std::fs::write(&path, file).unwrap();
     let output = forelift(dir.path()).arg("run").arg(&path).output().unwrap();

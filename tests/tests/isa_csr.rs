@@ -79,14 +79,21 @@ fn every_csr_number_at_both_privileges() {
                         let mut code = Asm::new();
                         code.csr(op, A0, number, source);
                         let exit = run(&mut m, &code);
-                        let what = format!("{op:?} {number:#x}, source {source}, {privilege:?}, FS {fs}, scounteren {scounteren}");
+                        let what = format!(
+                            "{op:?} {number:#x}, source {source}, {privilege:?}, FS {fs}, scounteren {scounteren}"
+                        );
                         if csr_is_legal(number, writes, privilege, fs, scounteren) {
                             assert!(ran(&m, &code, exit), "{what} is legal: {exit:x?}");
                             legal += 1;
                         } else {
-                            let value = u64::from(u32::from_le_bytes(code.bytes[..4].try_into().expect("a word")));
+                            let value =
+                                u64::from(u32::from_le_bytes(code.bytes[..4].try_into().expect("a word")));
                             assert_eq!(exit, Exit::Trap { cause: 2, value }, "{what}");
-                            assert_eq!((m.cpu.hart.pc, m.cpu.hart.x[usize::from(A0)]), (RAM_BASE, 0x1234_5678), "{what}");
+                            assert_eq!(
+                                (m.cpu.hart.pc, m.cpu.hart.x[usize::from(A0)]),
+                                (RAM_BASE, 0x1234_5678),
+                                "{what}"
+                            );
                             assert_eq!(m.cpu.hart.fs, fs, "{what}");
                         }
                         cases += 1;
@@ -129,7 +136,8 @@ fn writes_leave_what_the_register_holds() {
         let mut m = machine(Privilege::Supervisor);
         for round in 0..400 {
             let random = rng.next_u64();
-            let source = rng.pick(&[random, random & 0xfff, 0, u64::MAX, 1 << (round % 64), !(1 << (round % 64))]);
+            let source =
+                rng.pick(&[random, random & 0xfff, 0, u64::MAX, 1 << (round % 64), !(1 << (round % 64))]);
             let first = rng.next_u64();
             let op = CSR_OPS[round % 6];
             let immediate = matches!(op, Op::Csrrwi | Op::Csrrsi | Op::Csrrci);
@@ -206,7 +214,11 @@ fn satp_takes_the_modes_there_are() {
                 let h = &m.cpu.hart;
                 // Privileged 4.1.11: with an unsupported mode, no field is written.
                 let wanted = if known { value } else { before };
-                assert_eq!((h.x[usize::from(A0)], h.x[usize::from(A2)]), (before, wanted), "mode {mode}, at most {largest}");
+                assert_eq!(
+                    (h.x[usize::from(A0)], h.x[usize::from(A2)]),
+                    (before, wanted),
+                    "mode {mode}, at most {largest}"
+                );
                 cases += 1;
                 taken += u64::from(known);
             }
@@ -263,7 +275,11 @@ fn every_system_encoding() {
                     None if funct12 == 0x105 => assert_eq!((exit, m.cpu.hart.pc), (Exit::Wfi, RAM_BASE + 4)),
                     None => assert!(ran(&m, &code, exit), "{word:#x} at {privilege:?}: {exit:x?}"),
                     Some((cause, value)) => {
-                        assert_eq!((exit, m.cpu.hart.pc), (Exit::Trap { cause, value }, RAM_BASE), "{word:#x} at {privilege:?}");
+                        assert_eq!(
+                            (exit, m.cpu.hart.pc),
+                            (Exit::Trap { cause, value }, RAM_BASE),
+                            "{word:#x} at {privilege:?}"
+                        );
                     }
                 }
                 if wanted.is_none_or(|w| w.0 != 2) {
@@ -284,7 +300,8 @@ fn the_fpu_is_off_when_fs_is() {
     let (mut words, mut halves) = (Vec::new(), Vec::new());
     for op in Op::ALL.iter().copied().filter(|op| op.needs_fp()) {
         for rm in 0..5 {
-            words.push((op, encode(op, &Fields { rd: 8, rs1: 9, rs2: 10, rs3: 11, rm, ..Fields::default() })));
+            words
+                .push((op, encode(op, &Fields { rd: 8, rs1: 9, rs2: 10, rs3: 11, rm, ..Fields::default() })));
         }
     }
     let float_rows = CROWS.iter().filter(|row| row.expands.is_some_and(|(op, _)| op.needs_fp()));
@@ -311,11 +328,19 @@ fn the_fpu_is_off_when_fs_is() {
                 let exit = run(&mut m, &code);
                 if fs == 0 {
                     let value = u64::from(raw);
-                    assert_eq!((exit, m.cpu.hart.pc), (Exit::Trap { cause: 2, value }, RAM_BASE), "{name} at {privilege:?}");
+                    assert_eq!(
+                        (exit, m.cpu.hart.pc),
+                        (Exit::Trap { cause: 2, value }, RAM_BASE),
+                        "{name} at {privilege:?}"
+                    );
                     assert_eq!((m.cpu.hart.fs, m.cpu.hart.f), (0, f), "{name}");
                 } else {
                     assert!(ran(&m, &code, exit), "{name}: {exit:x?}");
-                    assert!(m.cpu.hart.fs == 3 || m.cpu.hart.f == f, "{name} leaves FS {} behind", m.cpu.hart.fs);
+                    assert!(
+                        m.cpu.hart.fs == 3 || m.cpu.hart.f == f,
+                        "{name} leaves FS {} behind",
+                        m.cpu.hart.fs
+                    );
                 }
                 cases += 1;
             }
@@ -342,7 +367,11 @@ fn reserved_rounding_modes_are_illegal() {
                 if mode < 5 {
                     assert!(ran(&m, &code, exit), "{op:?} rm {rm} frm {frm}: {exit:x?}");
                 } else {
-                    assert_eq!(exit, Exit::Trap { cause: 2, value: u64::from(word) }, "{op:?} rm {rm} frm {frm}");
+                    assert_eq!(
+                        exit,
+                        Exit::Trap { cause: 2, value: u64::from(word) },
+                        "{op:?} rm {rm} frm {frm}"
+                    );
                 }
                 cases += 1;
             }

@@ -4,10 +4,10 @@
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::{Op, random::Rng};
 use forelift_runtime::cpu::{Exit, state::Privilege};
+use forelift_tests::hart::Machine;
 use forelift_tests::hart::asm::{Asm, reg::*};
 use forelift_tests::hart::pages::{A, D, Mode, PageTables, R, U, V, W, X, page_size};
 use forelift_tests::hart::walk::{Access, Conditions, walk};
-use forelift_tests::hart::Machine;
 
 const PAGE: u64 = 4096;
 const RAM: u64 = 8 << 20;
@@ -139,7 +139,7 @@ fn address(mode: Mode, level: u32, high: bool) -> u64 {
         (Mode::Sv48, false) => 3 << 39,
         (Mode::Sv48, true) => 0xffff_9000_0000_0000,
     };
-    base | TARGET % page_size(level)
+    base | (TARGET % page_size(level))
 }
 
 /// The machine of `mode` with an entry of this level for [`TARGET`]; the entry's address and its page number.
@@ -150,7 +150,7 @@ fn bench(mode: Mode, level: u32, va: u64) -> (Bench, u64, u64) {
     code.bare(Op::Ebreak);
     b.m.put(TARGET + 64, &code.bytes);
     let entry = b.tables.entry(&mut b.m.mem, va, level);
-    (b, entry, TARGET / page_size(level) * page_size(level) >> 12 << 10)
+    (b, entry, (TARGET - TARGET % page_size(level)) >> 12 << 10)
 }
 
 #[test]
@@ -167,7 +167,9 @@ fn every_combination_of_permissions() {
                     for n in 0..ACCESSES.len() {
                         b.m.put(entry, &(ppn | flags).to_le_bytes());
                         b.m.cpu.hart.flush_tlb();
-                        allowed += u64::from(b.check(n, va, &|| format!("{mode:?} level {level} flags {flags:#04x}")));
+                        allowed += u64::from(
+                            b.check(n, va, &|| format!("{mode:?} level {level} flags {flags:#04x}")),
+                        );
                         cases += 1;
                     }
                 }
@@ -194,7 +196,9 @@ fn permissions_are_checked_when_cached() {
                     for _ in 0..24 {
                         b.set(rng.pick(&PRIVILEGES), rng.one_in(2), mxr);
                         let n = rng.below(ACCESSES.len());
-                        allowed += u64::from(b.check(n, va, &|| format!("{mode:?} level {level} flags {flags:#04x}")));
+                        allowed += u64::from(
+                            b.check(n, va, &|| format!("{mode:?} level {level} flags {flags:#04x}")),
+                        );
                         cases += 1;
                     }
                 }
@@ -324,7 +328,12 @@ fn accesses_across_pages() {
     let loads = [Op::Lh, Op::Lhu, Op::Lw, Op::Lwu, Op::Ld, Op::Flw, Op::Fld];
     let stores = [Op::Sh, Op::Sw, Op::Sd, Op::Fsw, Op::Fsd];
     // Pages by what they allow; the last one is mapped to where nothing is.
-    let kinds = [("absent", 0), ("readable", V | R | A), ("writable", V | R | W | A | D), ("nowhere", V | R | W | A | D)];
+    let kinds = [
+        ("absent", 0),
+        ("readable", V | R | A),
+        ("writable", V | R | W | A | D),
+        ("nowhere", V | R | W | A | D),
+    ];
     let (mut cases, mut faults) = (0, 0);
     for op in loads.into_iter().chain(stores) {
         let (size, store) = (op.access().bytes() as u64, op.access().writes());
@@ -343,13 +352,18 @@ fn accesses_across_pages() {
                 b.m.put(at_low, &before[..low as usize]);
                 b.m.put(at_high, &before[low as usize..]);
                 let mut code = Asm::new();
-                if store { code.s(op, A0, A1, 0) } else { code.i(op, A0, A1, 0) };
+                if store {
+                    code.s(op, A0, A1, 0)
+                } else {
+                    code.i(op, A0, A1, 0)
+                };
                 code.bare(Op::Ebreak);
                 b.m.put(RAM_BASE + (3 << 20), &code.bytes);
                 b.set(Privilege::Supervisor, false, false);
                 let h = &mut b.m.cpu.hart;
                 h.fs = 3;
-                (h.pc, h.x[usize::from(A0)], h.f[usize::from(A0)], h.x[usize::from(A1)]) = (CODE, VALUE, VALUE, va);
+                (h.pc, h.x[usize::from(A0)], h.f[usize::from(A0)], h.x[usize::from(A1)]) =
+                    (CODE, VALUE, VALUE, va);
                 let exit = b.m.run(10);
                 let page_fault = |(_, flags): (&str, u64)| flags & if store { W } else { R } == 0;
                 let nowhere = |(name, _): (&str, u64)| name == "nowhere";
@@ -362,12 +376,14 @@ fn accesses_across_pages() {
                     (_, b) if nowhere(b) => (cause_access, boundary),
                     _ => (3, CODE + 4),
                 };
-                let what = format!("{op:?}, {low} bytes in the {} page, the rest in the {} one", first.0, second.0);
+                let what =
+                    format!("{op:?}, {low} bytes in the {} page, the rest in the {} one", first.0, second.0);
                 assert_eq!(exit, Exit::Trap { cause: expected.0, value: expected.1 }, "{what}");
                 let mut after = b.m.mem.slice(at_low, low as usize).expect("RAM").to_vec();
                 after.extend(b.m.mem.slice(at_high, (size - low) as usize).expect("RAM"));
                 let written = store && expected.0 == 3;
-                let wanted = if written { VALUE.to_le_bytes()[..size as usize].to_vec() } else { before.clone() };
+                let wanted =
+                    if written { VALUE.to_le_bytes()[..size as usize].to_vec() } else { before.clone() };
                 assert_eq!(after, wanted, "{what}");
                 if !store {
                     let h = &b.m.cpu.hart;

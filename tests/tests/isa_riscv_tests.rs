@@ -7,9 +7,9 @@
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::random::Rng;
 use forelift_runtime::cpu::{Exit, state::Privilege};
+use forelift_tests::hart::Machine;
 use forelift_tests::hart::elf::Executable;
 use forelift_tests::hart::pages::{Mode, PageTables, R, U, V, W, X};
-use forelift_tests::hart::Machine;
 use forelift_tests::workspace::{last_line, script};
 use std::{collections::BTreeMap, env, fs, path::PathBuf};
 
@@ -19,8 +19,15 @@ const LIMIT: u64 = 1_000_000;
 const RESET_CALL: u64 = 0x5352_5354;
 
 /// How many tests of each set there are at least.
-const MINIMUM: &[(&str, usize)] =
-    &[("rv64ui", 52), ("rv64um", 13), ("rv64ua", 19), ("rv64uf", 11), ("rv64ud", 12), ("rv64uc", 1), ("rv64si", 5)];
+const MINIMUM: &[(&str, usize)] = &[
+    ("rv64ui", 52),
+    ("rv64um", 13),
+    ("rv64ua", 19),
+    ("rv64uf", 11),
+    ("rv64ud", 12),
+    ("rv64uc", 1),
+    ("rv64si", 5),
+];
 
 /// The verdict of a test that ended with the SBI's reset call.
 fn verdict(number: u64, failed: bool) -> Result<(), String> {
@@ -33,7 +40,10 @@ fn verdict(number: u64, failed: bool) -> Result<(), String> {
 
 fn describe(m: &Machine, what: &str) -> String {
     let h = &m.cpu.hart;
-    format!("{what}, test {}, pc {:#x}, scause {}, stval {:#x}, sepc {:#x}", h.x[3], h.pc, h.scause, h.stval, h.sepc)
+    format!(
+        "{what}, test {}, pc {:#x}, scause {}, stval {:#x}, sepc {:#x}",
+        h.x[3], h.pc, h.scause, h.stval, h.sepc
+    )
 }
 
 /// As built: S mode first, translation off.
@@ -107,7 +117,9 @@ fn riscv_tests_pass() {
         let set = name.split_once('-').map_or(name.as_str(), |n| n.0);
         *sets.entry(set.to_owned()).or_insert(0) += 1;
         runs += results.len();
-        failures.extend(results.into_iter().filter_map(|(how, r)| r.err().map(|e| format!("{name} ({how}): {e}"))));
+        failures.extend(
+            results.into_iter().filter_map(|(how, r)| r.err().map(|e| format!("{name} ({how}): {e}"))),
+        );
     }
     println!("{} riscv-tests, {runs} runs: {sets:?}", names.len());
     assert!(failures.is_empty(), "{} of {runs} runs failed:\n{}", failures.len(), failures.join("\n"));

@@ -62,12 +62,16 @@ fn compare(seed: u64, dir: &std::path::Path) -> Result<(u64, u64), String> {
     let _ = std::fs::remove_file(&file);
     let mut others = 0;
     for variant in VARIANTS {
-        let Outcome { output, instret } = run(&program, variant, seed).map_err(|e| format!("{variant:?}: {e}"))?;
+        let Outcome { output, instret } =
+            run(&program, variant, seed).map_err(|e| format!("{variant:?}: {e}"))?;
         if let Some(difference) = program.difference(&output, &plain.output) {
             return Err(format!("{variant:?} against the plain run: {difference}"));
         }
         if instret != plain.instret {
-            return Err(format!("{variant:?} retired {instret} instructions, the plain run {}", plain.instret));
+            return Err(format!(
+                "{variant:?} retired {instret} instructions, the plain run {}",
+                plain.instret
+            ));
         }
         others += instret;
     }

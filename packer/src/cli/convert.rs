@@ -23,12 +23,10 @@ use super::{
 };
 use crate::{
     assets::{self, Kernel},
-    boot,
+    boot, erofs,
     image::{LoadOptions, LoadedImage},
-    erofs,
     pack::{
-        self, Manifest, Parts, Summary, initrd,
-        manifest,
+        self, Manifest, Parts, Summary, initrd, manifest,
         output::{Output, directory},
         plan,
         writer::{self, V8_LIMIT},
@@ -259,10 +257,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     stages.begin("writing the module", None);
     let summary = {
         let mut out = output.writer();
-        let summary = pack::pack(&runtime, &parts, manifest, pack_options, &mut out, |_, _| {})
+        pack::pack(&runtime, &parts, manifest, pack_options, &mut out, |_, _| {})
             .and_then(|summary| Ok(out.flush().map(|()| summary)?))
-            .with_context(|| path.display().to_string())?;
-        summary
+            .with_context(|| path.display().to_string())?
     };
     output.finish().map_err(at(&path))?;
     stages.end();

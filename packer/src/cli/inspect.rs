@@ -29,8 +29,14 @@ pub(super) struct Args {
 /// A part's name, its size in memory and what the file stores of it.
 fn parts(image: &PackedImage) -> Vec<(&'static str, u64, u64)> {
     let h = &image.header;
-    let parts =
-        [("state", h.state), ("config", h.config), ("kernel", h.kernel), ("initrd", h.initrd), ("ram", h.ram), ("root", h.root)];
+    let parts = [
+        ("state", h.state),
+        ("config", h.config),
+        ("kernel", h.kernel),
+        ("initrd", h.initrd),
+        ("ram", h.ram),
+        ("root", h.root),
+    ];
     let mut out: Vec<_> = parts.iter().map(|(name, span)| (*name, span.len, image.stored(*span))).collect();
     let stored: u64 = out.iter().map(|p| p.2).sum();
     let runtime = (image.wasm().len() as u64).saturating_sub(stored);
@@ -59,7 +65,7 @@ fn to_json(image: &PackedImage) -> anyhow::Result<Value> {
         "ram": image.header.ram.len,
         "root": image.header.root.len,
         "snapshot": image.header.state.len > 0,
-        "snapshot_pages": image.stored(image.header.ram) / PAGE as u64,
+        "snapshot_pages": if image.header.state.len > 0 { image.ram_pages() } else { 0 },
         "segments": image.module.segments.len(),
         "parts": parts,
         "manifest": image.manifest,
@@ -82,7 +88,10 @@ fn text(image: &PackedImage) -> anyhow::Result<String> {
     if let Some(m) = &image.manifest {
         line("digest", or_dash(&m.digest));
         line("made by", format!("forelift {}", m.forelift));
-        line("kernel", format!("{} ({}, sha256 {})", m.kernel.origin, format_size(m.kernel.bytes), m.kernel.sha256));
+        line(
+            "kernel",
+            format!("{} ({}, sha256 {})", m.kernel.origin, format_size(m.kernel.bytes), m.kernel.sha256),
+        );
         line("kernel source", or_dash(&m.kernel.source));
     }
     line("architecture", arch.oci_name().into());
@@ -93,7 +102,7 @@ fn text(image: &PackedImage) -> anyhow::Result<String> {
         "snapshot",
         match image.header.state.len {
             0 => "none: it boots at every start".into(),
-            _ => format!("{} pages of {PAGE} bytes", image.stored(image.header.ram) / PAGE as u64),
+            _ => format!("{} pages of {PAGE} bytes", image.ram_pages()),
         },
     );
     line("entrypoint", words(&c.entrypoint));
@@ -117,9 +126,5 @@ fn text(image: &PackedImage) -> anyhow::Result<String> {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let image = reader::open(&args.image)?;
-    if args.json {
-        print(&serde_json::to_string_pretty(&to_json(&image)?)?)
-    } else {
-        print(&text(&image)?)
-    }
+    if args.json { print(&serde_json::to_string_pretty(&to_json(&image)?)?) } else { print(&text(&image)?) }
 }

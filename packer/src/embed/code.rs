@@ -158,10 +158,8 @@ impl Entry {
     /// Removes the oldest files beyond [`KEEP`].
     fn evict(&self) {
         let Ok(entries) = fs::read_dir(&self.dir) else { return };
-        let mut files: Vec<(SystemTime, PathBuf)> = entries
-            .flatten()
-            .filter_map(|e| Some((e.metadata().ok()?.modified().ok()?, e.path())))
-            .collect();
+        let mut files: Vec<(SystemTime, PathBuf)> =
+            entries.flatten().filter_map(|e| Some((e.metadata().ok()?.modified().ok()?, e.path()))).collect();
         files.sort();
         let surplus = files.len().saturating_sub(KEEP);
         for (_, path) in files.into_iter().take(surplus) {

@@ -109,7 +109,7 @@ impl Control {
     }
 
     /// The oldest record.
-    pub fn next(&mut self) -> Option<Record> {
+    pub fn take(&mut self) -> Option<Record> {
         if self.queue.is_empty() {
             self.drain();
         }

@@ -136,8 +136,7 @@ pub fn run(image: &PackedImage, options: &RunOptions) -> Result<u8, RunError> {
     } else {
         None
     };
-    let control =
-        Control::new(options.tty, raw.is_some()).map_err(host("catching signals"))?;
+    let control = Control::new(options.tty, raw.is_some()).map_err(host("catching signals"))?;
     store.data_mut().control = Some(control);
     let result = start.call(&mut store, ());
     // The signals' default actions come back before the terminal is left alone.

@@ -175,10 +175,8 @@ pub fn poll_oneoff(
         subscriptions.push(parse(memory, at, streams, &mut fds, start)?);
     }
     let immediate = subscriptions.iter().any(|s| matches!(s.kind, Kind::Now(_)));
-    let deadline = subscriptions
-        .iter()
-        .filter_map(|s| if let Kind::Clock(at) = s.kind { Some(at) } else { None })
-        .min();
+    let deadline =
+        subscriptions.iter().filter_map(|s| if let Kind::Clock(at) = s.kind { Some(at) } else { None }).min();
     loop {
         let now = monotonic()?;
         let timeout = if immediate { Some(0) } else { deadline.map(|d| d.saturating_sub(now)) };
@@ -262,7 +260,8 @@ mod tests {
 
     #[test]
     fn a_closed_stdin_is_ready_and_errors_are_told() {
-        let (n, events, _) = run(&[subscription(TAG_FD_READ, 0, 0, 0), subscription(TAG_CLOCK, 1, u64::MAX, 0)]);
+        let (n, events, _) =
+            run(&[subscription(TAG_FD_READ, 0, 0, 0), subscription(TAG_CLOCK, 1, u64::MAX, 0)]);
         assert_eq!((n, events[8]), (Ok(1), 0));
         let (n, events, _) = run(&[subscription(TAG_FD_READ, CONTROL_FD, 0, 0)]);
         assert_eq!((n, i32::from(events[8])), (Ok(1), errno::BADF));

@@ -70,9 +70,9 @@ impl Host {
         let mut builder = WasiCtxBuilder::new();
         builder.args(&options.args).envs(&options.env).allow_blocking_current_thread(true);
         for share in &options.shares {
-            builder.preopened_dir(&share.host, &share.guest, FsPerms::ReadWrite).map_err(|e| {
-                RunError::Share { path: share.host.clone(), message: one_line(&e) }
-            })?;
+            builder
+                .preopened_dir(&share.host, &share.guest, FsPerms::ReadWrite)
+                .map_err(|e| RunError::Share { path: share.host.clone(), message: one_line(&e) })?;
         }
         Ok(Host { wasi: builder.build_p1(), stdin: options.stdin, control: None, memory: None })
     }
@@ -117,7 +117,7 @@ fn read_records(memory: &mut [u8], buffers: &[(usize, usize)], control: &mut Con
     }
     let mut bytes = Vec::new();
     while bytes.len() < room * RECORD_SIZE
-        && let Some(record) = control.next()
+        && let Some(record) = control.take()
     {
         bytes.extend_from_slice(&record.encode());
     }
@@ -169,13 +169,7 @@ fn fd_fdstat_set_flags(caller: Call<'_>, fd: i32, flags: i32) -> wasmtime::Resul
     }
 }
 
-fn poll_oneoff(
-    mut caller: Call<'_>,
-    list: i32,
-    events: i32,
-    count: i32,
-    out: i32,
-) -> wasmtime::Result<i32> {
+fn poll_oneoff(mut caller: Call<'_>, list: i32, events: i32, count: i32, out: i32) -> wasmtime::Result<i32> {
     let (memory, host) = parts(&mut caller)?;
     let streams = Streams { stdin: host.stdin, control: host.control.as_ref() };
     let result = poll::poll_oneoff(memory, &streams, list as u32, events as u32, count as u32);

@@ -29,7 +29,9 @@ pub enum CompiledError {
     #[error("damaged precompiled image: {0}: make it again with `forelift compile`")]
     Damaged(&'static str),
     /// Another version.
-    #[error("precompiled image of version {0}, this build reads {VERSION}: make it again with `forelift compile`")]
+    #[error(
+        "precompiled image of version {0}, this build reads {VERSION}: make it again with `forelift compile`"
+    )]
     Version(u32),
 }
 

@@ -60,7 +60,7 @@ impl<'a> DataSection<'a> {
     }
 
     /// Size of the section in the file.
-    pub fn len(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         u64::from(self.body) + 6
     }
 

@@ -10,17 +10,17 @@ fn entry(out: &mut Vec<u8>, ino: u32, name: &str, mode: u32, rdev: (u32, u32), d
     let fields = [
         ino,
         mode,
-        0,                     // uid
-        0,                     // gid
-        1,                     // links
-        0,                     // mtime: equal inputs give equal bytes
+        0, // uid
+        0, // gid
+        1, // links
+        0, // mtime: equal inputs give equal bytes
         data.len() as u32,
-        0,                     // device of the archive's files
+        0, // device of the archive's files
         0,
         rdev.0,
         rdev.1,
         name.len() as u32 + 1,
-        0,                     // checksum, unused in newc
+        0, // checksum, unused in newc
     ];
     out.extend_from_slice(b"070701");
     for field in fields {

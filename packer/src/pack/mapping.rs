@@ -31,7 +31,12 @@ pub struct Source<'a> {
 /// # Safety
 /// `base..base+len` must be readable and writable private memory that nobody else refers to, `base` page-aligned; it may
 /// be partly replaced by mappings of the file, which whoever unmaps the range takes down with it.
-pub unsafe fn populate(base: *mut u8, len: usize, source: Source<'_>, segments: &[Segment]) -> io::Result<()> {
+pub unsafe fn populate(
+    base: *mut u8,
+    len: usize,
+    source: Source<'_>,
+    segments: &[Segment],
+) -> io::Result<()> {
     // SAFETY: a system call without side effects.
     let page = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
     let mut mappings = 0;
@@ -156,9 +161,9 @@ mod tests {
         let bytes: Vec<u8> = (0..0x8_0000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         file.write_all(&bytes).unwrap();
         let segments = [
-            Segment { addr: 0x1_0010, offset: 0x10, len: 0x4_0001 },   // agrees modulo a page: mapped
-            Segment { addr: 0x8_0000, offset: 0x123, len: 0x2_0000 },  // does not: copied
-            Segment { addr: 0x1_8005, offset: 0x7000, len: 9 },        // over the first
+            Segment { addr: 0x1_0010, offset: 0x10, len: 0x4_0001 }, // agrees modulo a page: mapped
+            Segment { addr: 0x8_0000, offset: 0x123, len: 0x2_0000 }, // does not: copied
+            Segment { addr: 0x1_8005, offset: 0x7000, len: 9 },      // over the first
         ];
         let mut regions = Vec::new();
         for file in [Some((&file, 0)), None] {
@@ -178,7 +183,9 @@ mod tests {
         let outside = Segment { addr: 0xf_ffff, offset: 0, len: 2 };
         let region = Region::new(0x10_0000).unwrap();
         // SAFETY: the region is ours.
-        let r = unsafe { populate(region.base(), region.len(), Source { bytes: &bytes, file: None }, &[outside]) };
+        let r = unsafe {
+            populate(region.base(), region.len(), Source { bytes: &bytes, file: None }, &[outside])
+        };
         assert!(r.is_err());
     }
 }

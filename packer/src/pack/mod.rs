@@ -37,7 +37,10 @@ pub enum PackError {
     #[error("runtime module: {0}")]
     Runtime(#[from] ModuleError),
     /// The runtime module has no header block.
-    #[error("runtime module: it does not export `{}`: it was not built from forelift-runtime", forelift_abi::header::EXPORT)]
+    #[error(
+        "runtime module: it does not export `{}`: it was not built from forelift-runtime",
+        forelift_abi::header::EXPORT
+    )]
     NoHeader,
     /// The parts do not fit into a 32-bit memory.
     #[error(
@@ -61,7 +64,9 @@ pub enum PackError {
     #[error("{0}")]
     Part(String),
     /// The data section would exceed the format's 32 bits.
-    #[error("the data section would have {bytes} bytes, a WebAssembly section holds less than 4 GiB: take a smaller image")]
+    #[error(
+        "the data section would have {bytes} bytes, a WebAssembly section holds less than 4 GiB: take a smaller image"
+    )]
     SectionTooLarge {
         /// Its size.
         bytes: u64,

@@ -87,7 +87,8 @@ impl Output {
         if path.metadata().is_ok_and(|m| !m.is_file()) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it exists and is not a regular file"));
         }
-        let temp = tempfile::Builder::new().prefix(".forelift-").suffix(".tmp").tempfile_in(directory(path))?;
+        let temp =
+            tempfile::Builder::new().prefix(".forelift-").suffix(".tmp").tempfile_in(directory(path))?;
         let slot = Slot::take(temp.path());
         Ok(Output { path: path.to_path_buf(), temp, slot })
     }

@@ -81,7 +81,8 @@ pub fn place(template: &Module, parts: &Parts<'_>) -> Result<(ImageHeader, u64),
         root: next(root_len, WASM_PAGE),
     };
     let size = (end + PAGE as u64).next_multiple_of(WASM_PAGE);
-    let limit = (template.max_pages.unwrap_or(0x1_0000) * WASM_PAGE).saturating_sub(HEAP_RESERVE).min(MEMORY_LIMIT);
+    let limit =
+        (template.max_pages.unwrap_or(0x1_0000) * WASM_PAGE).saturating_sub(HEAP_RESERVE).min(MEMORY_LIMIT);
     check_sum(parts.ram_len, root_len, size - parts.ram_len - root_len, limit)?;
     Ok((image, size))
 }
@@ -129,14 +130,20 @@ fn runs(bytes: &[u8]) -> Vec<(usize, usize)> {
 }
 
 /// Everything that is stored, in ascending order of address (the header block apart, which comes first).
-pub fn pieces<'a>(header_addr: u64, block: &'a [u8; header::SIZE], at: &ImageHeader, parts: &Parts<'a>) -> Vec<Piece<'a>> {
+pub fn pieces<'a>(
+    header_addr: u64,
+    block: &'a [u8; header::SIZE],
+    at: &ImageHeader,
+    parts: &Parts<'a>,
+) -> Vec<Piece<'a>> {
     let mut out = vec![Piece { addr: header_addr, bytes: block, mappable: false }];
     for (span, bytes) in [(at.config, parts.config), (at.state, parts.state)] {
         if !bytes.is_empty() {
             out.push(Piece { addr: span.addr, bytes, mappable: false });
         }
     }
-    let large = [(at.kernel, parts.kernel), (at.initrd, parts.initrd), (at.ram, parts.ram), (at.root, parts.root)];
+    let large =
+        [(at.kernel, parts.kernel), (at.initrd, parts.initrd), (at.ram, parts.ram), (at.root, parts.root)];
     for (span, bytes) in large {
         for (from, to) in runs(bytes) {
             let (from, to) = (from * PAGE, (to * PAGE).min(bytes.len()));

@@ -131,7 +131,8 @@ impl PackedImage {
             (None, 0..map.len())
         };
         let bytes = &map[module_range.clone()];
-        let module = Module::parse(bytes).map_err(|source| OpenError::Module { path: path.clone(), source })?;
+        let module =
+            Module::parse(bytes).map_err(|source| OpenError::Module { path: path.clone(), source })?;
         let refuse = |what| OpenError::NotAnImage { path: path.clone(), what };
         let Some(header_addr) = module.header_addr else {
             return Err(refuse("a WebAssembly module, but no Forelift image (`forelift convert` makes one)"));
@@ -210,6 +211,13 @@ impl PackedImage {
         self.module.stored(span.addr, span.len)
     }
 
+    /// Pages of guest RAM that the file stores. (What follows a stretch of them as filler is less than a page.)
+    pub fn ram_pages(&self) -> u64 {
+        let ram = self.header.ram;
+        let inside = |s: &&Segment| s.addr >= ram.addr && s.addr < ram.end();
+        self.module.segments.iter().filter(inside).map(|s| (s.len / PAGE) as u64).sum()
+    }
+
     /// The image as a native machine takes it. RAM is private to the value; the file is not changed.
     ///
     /// # Errors
@@ -238,6 +246,11 @@ impl PackedImage {
             )
         };
         let state = (self.header.state.len > 0).then(|| self.part(self.header.state));
-        Ok(NativeImage { memory, state, kernel: self.part(self.header.kernel), initrd: self.part(self.header.initrd) })
+        Ok(NativeImage {
+            memory,
+            state,
+            kernel: self.part(self.header.kernel),
+            initrd: self.part(self.header.initrd),
+        })
     }
 }

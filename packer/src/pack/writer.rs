@@ -93,7 +93,7 @@ pub fn pack(
     let segments = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
     let (head, tail) = frame(&template, runtime, memory / WASM_PAGE, segments, &manifest, options);
     let data = DataSection::plan(head.len() as u64, template.memory_size(), &pieces)?;
-    let size = head.len() as u64 + data.len() + tail.len() as u64;
+    let size = head.len() as u64 + data.size() + tail.len() as u64;
     let mut done = head.len() as u64;
     out.write_all(&head)?;
     data.write(out, |n| {
@@ -112,7 +112,10 @@ fn check(template: &Module, parts: &Parts<'_>) -> Result<(), PackError> {
         return Err(PackError::Part("the image configuration is empty".into()));
     }
     if !parts.ram_len.is_multiple_of(PAGE as u64) || parts.ram_len == 0 {
-        return Err(PackError::Part(format!("guest RAM of {} bytes is not a number of pages", parts.ram_len)));
+        return Err(PackError::Part(format!(
+            "guest RAM of {} bytes is not a number of pages",
+            parts.ram_len
+        )));
     }
     if !parts.ram.is_empty() && parts.ram.len() as u64 != parts.ram_len {
         return Err(PackError::Part(format!(

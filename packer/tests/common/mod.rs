@@ -92,10 +92,17 @@ pub(crate) fn ram() -> Vec<u8> {
 pub(crate) fn image(runtime: &[u8]) -> (Vec<u8>, Summary) {
     let config = postcard::to_allocvec(&config()).unwrap();
     let (ram, root) = (ram(), root());
-    let parts =
-        Parts { config: &config, state: b"machine state", ram_len: ram.len() as u64, ram: &ram, root: &root, ..Parts::default() };
+    let parts = Parts {
+        config: &config,
+        state: b"machine state",
+        ram_len: ram.len() as u64,
+        ram: &ram,
+        root: &root,
+        ..Parts::default()
+    };
     let mut out = Vec::new();
-    let summary = pack(runtime, &parts, Manifest::default(), Options::default(), &mut out, |_, _| {}).unwrap();
+    let summary =
+        pack(runtime, &parts, Manifest::default(), Options::default(), &mut out, |_, _| {}).unwrap();
     (out, summary)
 }
 

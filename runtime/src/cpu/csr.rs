@@ -14,6 +14,11 @@ pub const SEIP: u64 = 1 << 9;
 /// The interrupts there are.
 pub const INTERRUPTS: u64 = SSIP | STIP | SEIP;
 
+/// Bits of `scounteren`: `cycle`, `time`, `instret`.
+pub(crate) const COUNTERS: u64 = 7;
+/// The one bit of `senvcfg` that there is.
+pub(crate) const FIOM: u64 = 1;
+
 const SIE: u64 = 1 << 1;
 const SPIE: u64 = 1 << 5;
 const SPP: u64 = 1 << 8;
@@ -23,6 +28,11 @@ const MXR: u64 = 1 << 19;
 /// `sstatus.UXL` = 2: U mode is 64 bits wide, always.
 const UXL: u64 = 2 << 32;
 const SD: u64 = 1 << 63;
+
+/// What a write of `stvec` leaves: direct or vectored; reserved modes become direct.
+pub(crate) fn legal_stvec(value: u64) -> u64 {
+    if value & 2 != 0 { value & !3 } else { value }
+}
 
 impl Hart {
     /// `sip`.
@@ -140,17 +150,15 @@ impl Context<'_> {
                 hart.sie_enabled
             }
             0x105 => {
-                // Direct or vectored; reserved modes read back as direct.
-                hart.stvec = if value & 2 != 0 { value & !3 } else { value };
+                hart.stvec = legal_stvec(value);
                 false
             }
             0x106 => {
-                hart.scounteren = value & 7;
+                hart.scounteren = value & COUNTERS;
                 false
             }
             0x10a => {
-                // FIOM only.
-                hart.senvcfg = value & 1;
+                hart.senvcfg = value & FIOM;
                 false
             }
             0x140 => {

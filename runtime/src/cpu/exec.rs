@@ -17,9 +17,15 @@ use super::{Context, Exit};
 pub(crate) fn run(cx: &mut Context<'_>, budget: u64) -> Exit {
     let mut left = budget.min(i64::MAX as u64) as i64;
     // Instructions retired are `end - left`.
-    let end = cx.hart.instret.wrapping_add(left as u64);
+    let mut end = cx.hart.instret.wrapping_add(left as u64);
     loop {
+        let before = left;
         let exit = if left <= 0 { Some(Exit::Budget) } else { step(cx, end, &mut left) };
+        if left == before {
+            // An exception retires nothing but costs budget: a handler that itself faults would never come back here.
+            left -= 1;
+            end = end.wrapping_sub(1);
+        }
         cx.hart.instret = end.wrapping_sub(left as u64);
         if let Some(exit) = exit {
             return exit;
@@ -55,9 +61,11 @@ impl Context<'_> {
         let page = self.find_page(pc)?;
         let mut emptied = false;
         Ok(match self.block(page, (pc & 0xfff) as u16, &mut emptied) {
-            // SAFETY: `block` gives an index inside the arena. After emptying, the one page there has index 0.
             Block::At(index) => {
-                Some((unsafe { self.cache.arena().add(index as usize) }, if emptied { 0 } else { page }))
+                // SAFETY: `block` gives an index inside the arena.
+                let entry = unsafe { self.cache.arena().add(index as usize) };
+                // After emptying, the one page there has index 0.
+                Some((entry, if emptied { 0 } else { page }))
             }
             Block::Straddles => None,
         })
@@ -77,6 +85,8 @@ enum Then {
     Next,
     /// Start over at `hart.pc`.
     Redispatch,
+    /// The same behind an exception: the instruction did not retire.
+    Trapped,
     /// Leave with `hart.exit`.
     Exit(Exit),
 }
@@ -144,43 +154,33 @@ unsafe fn system(cx: *mut Context<'_>, e: &Entry, pc: u64) -> Then {
     // SAFETY: the interpreter's own context.
     let cx = unsafe { &mut *cx };
     cx.hart.pc = pc;
-    let exit = match e.op {
+    let trapped = |exit: Option<Exit>| exit.map_or(Then::Trapped, Then::Exit);
+    match e.op {
         Kind::Csr => match cx.csr(e) {
             Ok(false) => return Then::Next,
-            Ok(true) => {
-                cx.hart.pc = pc + 4;
-                return Then::Redispatch;
-            }
-            Err(e) => cx.raise(e),
+            Ok(true) => cx.hart.pc = pc + 4,
+            Err(e) => return trapped(cx.raise(e)),
         },
-        Kind::FenceI => {
-            cx.hart.pc = pc + u64::from(e.rd);
-            None
-        }
-        Kind::Ecall => cx.ecall(),
-        Kind::Ebreak => cx.raise(Exception { cause: 3, value: pc }),
+        Kind::FenceI => cx.hart.pc = pc + u64::from(e.rd),
+        Kind::Ecall => return trapped(cx.ecall()),
+        Kind::Ebreak => return trapped(cx.raise(Exception { cause: 3, value: pc })),
         Kind::Sret | Kind::Wfi | Kind::SfenceVma if cx.hart.privilege == Privilege::User => {
-            cx.raise(Exception { cause: 2, value: u64::from(e.target) })
+            return trapped(cx.raise(Exception { cause: 2, value: u64::from(e.target) }));
         }
-        Kind::Sret => {
-            cx.sret();
-            None
-        }
+        Kind::Sret => cx.sret(),
         Kind::Wfi => {
             cx.hart.pc = pc + 4;
-            (!cx.hart.wakes()).then_some(Exit::Wfi)
+            if !cx.hart.wakes() {
+                return Then::Exit(Exit::Wfi);
+            }
         }
         Kind::SfenceVma => {
             cx.sfence_vma(e);
             cx.hart.pc = pc + 4;
-            None
         }
-        _ => cx.raise(Exception { cause: 2, value: u64::from(e.target) }),
-    };
-    match exit {
-        Some(exit) => Then::Exit(exit),
-        None => Then::Redispatch,
+        _ => return trapped(cx.raise(Exception { cause: 2, value: u64::from(e.target) })),
     }
+    Then::Redispatch
 }
 
 #[inline(never)]
@@ -557,6 +557,10 @@ unsafe fn interpret(
                             left -= i64::from(e.count) + 1;
                             leave!(None);
                         }
+                        Then::Trapped => {
+                            left -= i64::from(e.count);
+                            leave!(None);
+                        }
                         Then::Exit(exit) => {
                             left -= i64::from(e.count);
                             leave!(Some(exit));
@@ -571,9 +575,9 @@ unsafe fn interpret(
                 | Kind::SfenceVma
                 | Kind::Illegal => {
                     (*h).instret = end.wrapping_sub((left - i64::from(e.count)) as u64);
-                    // An exception does not retire; the difference shows in no architectural promise but instret's.
-                    let retires = matches!(e.op, Kind::FenceI | Kind::Sret | Kind::Wfi | Kind::SfenceVma);
                     let then = system(cx, e, (*h).page_va + u64::from(e.offset));
+                    // An exception does not retire.
+                    let retires = matches!(then, Then::Redispatch | Then::Exit(Exit::Wfi));
                     left -= i64::from(e.count) + i64::from(retires);
                     match then {
                         Then::Exit(exit) => leave!(Some(exit)),

@@ -26,6 +26,9 @@ pub mod sbi;
 pub mod state;
 pub mod trap;
 
+#[cfg(test)]
+mod tests;
+
 use crate::memory::GuestMemory;
 use cache::Cache;
 use state::{Hart, HartCell};

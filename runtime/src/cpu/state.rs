@@ -353,14 +353,14 @@ impl Hart {
         self.max_satp_mode = if state.max_satp_mode == 8 { 8 } else { 9 };
         self.sie = state.sie & super::csr::INTERRUPTS;
         self.sip = state.sip & super::csr::SSIP;
-        self.stvec = state.stvec & !2;
+        self.stvec = super::csr::legal_stvec(state.stvec);
         self.sscratch = state.sscratch;
         self.sepc = state.sepc & !1;
         self.scause = state.scause;
         self.stval = state.stval;
         self.satp = if matches!(state.satp >> 60, 0 | 8 | 9) { state.satp } else { 0 };
-        self.scounteren = state.scounteren;
-        self.senvcfg = state.senvcfg;
+        self.scounteren = state.scounteren & super::csr::COUNTERS;
+        self.senvcfg = state.senvcfg & super::csr::FIOM;
         self.stimecmp = state.stimecmp;
         self.reservation = state.reservation;
         self.timer_pending = false;

@@ -127,7 +127,19 @@ mod tests {
         let mut m = Machine::new(1 << 20);
         m.catch_exceptions(Privilege::Supervisor);
         let mut rng = Rng::new(1);
-        let odd = [0, -1, 2047, 2048, -2048, -2049, 0x7fff_ffff, 0x7fff_f800, i64::from(i32::MIN), i64::MAX, i64::MIN];
+        let odd = [
+            0,
+            -1,
+            2047,
+            2048,
+            -2048,
+            -2049,
+            0x7fff_ffff,
+            0x7fff_f800,
+            i64::from(i32::MIN),
+            i64::MAX,
+            i64::MIN,
+        ];
         let random = (0..200).map(|n| rng.next_u64() as i64 >> (n % 60));
         for value in odd.into_iter().chain(random.collect::<Vec<_>>()) {
             let mut code = Asm::new();

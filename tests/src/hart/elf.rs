@@ -46,7 +46,9 @@ impl File {
     fn symbols(&self) -> Vec<(String, u64)> {
         let (table, size, count) = (self.word(40, 8), self.word(58, 2), self.word(60, 2));
         let section = |n: u64| table + n * size;
-        let Some(symtab) = (0..count).map(section).find(|at| self.word(at + 4, 4) == 2) else { return Vec::new() };
+        let Some(symtab) = (0..count).map(section).find(|at| self.word(at + 4, 4) == 2) else {
+            return Vec::new();
+        };
         let strings = self.word(section(self.word(symtab + 40, 4)) + 24, 8);
         let (offset, bytes) = (self.word(symtab + 24, 8), self.word(symtab + 32, 8));
         let symbols = (0..bytes / 24).map(|n| offset + 24 * n);

@@ -4,14 +4,18 @@
 //! |---|---|
 //! | [`asm`] | short pieces of code, written in Rust |
 //! | [`elf`] | programs from files |
+//! | [`paged`] | a hart under address translation |
 //! | [`pages`] | page tables |
 //! | [`programs`] | random programs on the hart, in several ways, and on QEMU |
+//! | [`trapping`] | a hart that takes its own traps |
 //! | [`walk`] | address translation as the manual tells it |
 
 pub mod asm;
 pub mod elf;
+pub mod paged;
 pub mod pages;
 pub mod programs;
+pub mod trapping;
 pub mod walk;
 
 use forelift_runtime::cpu::{Bus, Cpu, Exit, state::Privilege};

@@ -8,7 +8,7 @@ use forelift_isa::rv64::{
     random::{Program, Rng},
 };
 use forelift_runtime::cpu::{Cpu, Exit, state::Privilege};
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::{ffi::OsStr, fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 /// The reference emulator.
 pub const QEMU: &str = "qemu-riscv64-static";
@@ -148,7 +148,10 @@ pub fn run(program: &Program, variant: &Variant, seed: u64) -> Result<Outcome, S
                 match (x[17], x[10]) {
                     (64, 1) => {
                         let bytes = loaded.read(x[11], x[12]);
-                        output.extend(bytes.ok_or_else(|| format!("write of unmapped memory: {}", loaded.describe()))?);
+                        output.extend(
+                            bytes
+                                .ok_or_else(|| format!("write of unmapped memory: {}", loaded.describe()))?,
+                        );
                         let hart = &mut loaded.machine.cpu.hart;
                         hart.x[10] = x[12];
                         hart.pc += 4;
@@ -170,9 +173,28 @@ pub fn run(program: &Program, variant: &Variant, seed: u64) -> Result<Outcome, S
 /// # Panics
 /// When QEMU is not installed, or fails.
 pub fn run_on_qemu(program: &Program, file: &Path) -> Vec<u8> {
-    let made = fs::write(file, program.elf()).and_then(|()| fs::set_permissions(file, fs::Permissions::from_mode(0o755)));
+    qemu(program, file, &[])
+}
+
+/// Instructions that QEMU's user mode executes for `program`, system calls included. `file` is made for it.
+///
+/// # Panics
+/// When QEMU is not installed, or fails.
+pub fn count_on_qemu(program: &Program, file: &Path) -> u64 {
+    let log = file.with_extension("log");
+    // One translation block per instruction, and a line for each that is entered.
+    let options = ["-singlestep", "-d", "nochain,exec", "-D"].map(OsStr::new);
+    qemu(program, file, &[&options[..], &[log.as_os_str()]].concat());
+    let text = fs::read_to_string(&log).unwrap_or_else(|e| panic!("{}: {e}", log.display()));
+    text.lines().filter(|line| line.starts_with("Trace ")).count() as u64
+}
+
+fn qemu(program: &Program, file: &Path, options: &[&OsStr]) -> Vec<u8> {
+    let made = fs::write(file, program.elf())
+        .and_then(|()| fs::set_permissions(file, fs::Permissions::from_mode(0o755)));
     made.unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     let output = Command::new(QEMU)
+        .args(options)
         .arg(file)
         .output()
         .unwrap_or_else(|e| panic!("{QEMU}: {e}: run `scripts/setup images test`"));

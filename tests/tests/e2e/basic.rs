@@ -187,7 +187,7 @@ fn files_of_the_image(host: Host) {
     let script = "cd /opt; stat -c '%a %u:%g %F %h %n' setuid sticky hard-a hard-b fifo null foreign empty; \
         test hard-a -ef hard-b && echo linked; readlink absolute; cat 'ä€ 🐧'; wc -c < empty; \
         stat -c '%Y' data; stat -c '%t:%T' null; echo x > null && echo written";
-    let text = host.run(Image::Service).entrypoint("sh").user("root").args(["-c", script]).ok();
+    let text = host.run(Image::Service).entrypoint("sh").user("root").args(["--", "-c", script]).ok();
     assert_eq!(
         text,
         "4755 0:0 regular file 1 setuid\n1777 0:0 directory 2 sticky\n644 0:0 regular file 2 hard-a\n\
@@ -200,7 +200,7 @@ fn files_of_the_image(host: Host) {
 fn layers(host: Host) {
     let script = "cd /opt; ls gone 2>/dev/null; ls opaque merged | tr '\\n' ' '; echo; cat replaced was-file/inside was-dir; \
         stat -c %a opaque replaced; ls -a | grep -c wh";
-    let text = host.run(Image::Service).entrypoint("sh").user("root").args(["-c", script]).go().expect_status(1).out();
+    let text = host.run(Image::Service).entrypoint("sh").user("root").args(["--", "-c", script]).go().expect_status(1).out();
     assert_eq!(
         text,
         "merged: lower upper  opaque: new \nthe upper one\nnow a directory\nnow a file\n700\n644\n0\n"
@@ -209,16 +209,11 @@ fn layers(host: Host) {
 
 fn root_is_writable(host: Host) {
     let script = "set -e; echo new > /new; mkdir -p /a/b; mv /usr/bin/base64 /a/b/moved; rm /usr/bin/cal; \
-        echo appended >> /etc/passwd; cp -a /etc /a/etc; mv /usr/sbin /usr/sbin2; chmod 700 /etc; chown 5:6 /home; \
-        ln -s /a /link; ln /new /hard; cat /new; tail -n 1 /link/etc/passwd; ls /a/b; test ! -e /usr/bin/cal; \
-        stat -c '%a %u:%g %h' /etc /home /hard; ls /usr/sbin2 | wc -l | grep -qv '^0$'; rm -r /a; df / | tail -n 1 | cut -d' ' -f 1";
+        echo appended >> /etc/group; cp -a /etc /a/etc; mv /usr/sbin /usr/sbin2; chmod 700 /etc; chown 5:6 /home; \
+        ln -s /a /link; ln /new /hard; cat /new; tail -n 1 /link/etc/group; ls /a/b; test ! -e /usr/bin/cal; \
+        stat -c '%a %u:%g' /etc /home; stat -c %h /hard; ls /usr/sbin2 | wc -l | grep -qv '^0$'; rm -r /a; df / | tail -n 1 | cut -d' ' -f 1";
     let text = host.sh(script).ok();
-    assert_eq!(text, "new\nappended\nmoved\n700 0:0 2\n755 5:6 2\n644 0:0 2\noverlay\n".replace("700 0:0 2", &dir_links(&text)));
-}
-
-/// The number of links of /etc depends on the image's directories.
-fn dir_links(text: &str) -> String {
-    text.lines().find(|l| l.starts_with("700 0:0 ")).unwrap_or("700 0:0").to_owned()
+    assert_eq!(text, "new\nappended\nmoved\n700 0:0\n755 5:6\n2\noverlay\n");
 }
 
 fn many_processes(host: Host) {
@@ -235,7 +230,7 @@ fn pipelines(host: Host) {
 fn compression(host: Host) {
     let script = "head -c 2000000 /dev/urandom > /tmp/r; seq 200000 > /tmp/s; for p in gzip bzip2 xz; do \
         for f in r s; do cp /tmp/$f /tmp/c; command -v $p > /dev/null || { echo no $p; continue; }; $p -c < /tmp/c > /tmp/z 2>/dev/null && \
-        $p -dc < /tmp/z | cmp - /tmp/$f && echo same; done; done";
+        $p -dc < /tmp/z | cmp - /tmp/$f && echo same; done; done; true";
     let text = host.sh(script).ok();
     // Busybox may lack a compressor (its xz only unpacks); gzip and bzip2 are there.
     assert!(text.matches("same").count() >= 4, "{text}");

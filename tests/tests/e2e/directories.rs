@@ -300,7 +300,7 @@ fn errors(host: Host) {
     fs::create_dir(share.path().join("d")).expect("a directory");
     share.put("d/x", b"x");
     let text = share.sh("exec 2>&1; cat missing; cat d; ls f/x; mkdir f; rmdir d; mv d f; rm missing; cd f; echo done");
-    for word in ["missing: No such file", "Is a directory", "Not a directory", "File exists", "not empty", "done"] {
+    for word in ["'missing': No such file", "Is a directory", "Not a directory", "File exists", "not empty", "done"] {
         assert!(text.contains(word), "no {word:?}: {text}");
     }
     assert_eq!(share.text("f"), "x");
@@ -313,7 +313,7 @@ fn unprivileged_user(host: Host) {
     let mode = |path: &Path, mode| fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("chmod");
     mode(share.path(), 0o777);
     mode(&share.path().join("f"), 0o644);
-    let run = share.on(host.run(Image::Service)).entrypoint("sh").args(["-c", "cat /mnt/f; echo mine > /mnt/new && cat /mnt/new"]);
+    let run = share.on(host.run(Image::Service)).entrypoint("sh").args(["--", "-c", "cat /mnt/f; echo mine > /mnt/new && cat /mnt/new"]);
     assert_eq!(run.ok(), "readable\nmine\n");
     assert_eq!(share.text("new"), "mine\n");
 }

@@ -39,6 +39,11 @@ fn shell(host: Host) -> Terminal {
     terminal
 }
 
+/// As long as a user takes to type the next thing.
+fn pause() {
+    std::thread::sleep(std::time::Duration::from_millis(700));
+}
+
 fn shell_at_a_prompt(host: Host) {
     let mut terminal = shell(host);
     terminal.send("echo $((6 * 7)).\r");
@@ -97,7 +102,7 @@ fn ctrl_c(host: Host) {
     let mut terminal = shell(host);
     terminal.send("sleep 1000\r");
     terminal.expect("sleep 1000\r\n");
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    pause();
     terminal.send("\x03");
     terminal.expect("# ");
     terminal.send("echo status $?.\r");
@@ -108,10 +113,12 @@ fn ctrl_c(host: Host) {
 
 fn ctrl_d(host: Host) {
     let mut terminal = shell(host);
-    terminal.send("cat > /f\rwords\r\x04");
+    terminal.send("cat > /f\r");
+    terminal.expect("/f\r\n");
+    pause();
+    terminal.send("words\r\x04");
     terminal.expect("# ");
     terminal.send("cat /f\r");
-    terminal.expect("words\r\n");
     terminal.expect("words\r\n");
     terminal.send("\x04");
     assert_eq!(terminal.finish(), 0);
@@ -122,12 +129,12 @@ fn ctrl_z_and_jobs(host: Host) {
     terminal.expect("# ");
     terminal.send("sleep 1000\r");
     terminal.expect("sleep 1000\r\n");
-    std::thread::sleep(std::time::Duration::from_millis(700));
+    pause();
     terminal.send("\x1a");
     terminal.expect("Stopped");
     terminal.expect("# ");
-    terminal.send("jobs; kill %1; wait %1; echo gone $?.\r");
-    terminal.expect("gone 143.");
+    terminal.send("jobs; kill -KILL %1; wait %1; echo gone $?.\r");
+    terminal.expect("gone 137.");
     terminal.send("exit 6\r");
     assert_eq!(terminal.finish(), 6);
 }
@@ -161,6 +168,8 @@ fn raw_programs(host: Host) {
     terminal.send("vi /text\r");
     terminal.expect("/text");
     terminal.send("ihello\x1b");
+    // What follows an escape at once is part of a key.
+    pause();
     terminal.send(":wq\r");
     terminal.expect("# ");
     terminal.send("od -c /text\r");
