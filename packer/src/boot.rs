@@ -105,8 +105,8 @@ pub fn boot_to_ready(
     root: Option<Mmap>,
     progress: &mut dyn BootProgress,
 ) -> Result<Snapshot, BootError> {
-    let memory = GuestMemory::new(ram_len, root)
-        .map_err(|source| BootError::Memory { mib: ram_len >> 20, source })?;
+    let memory =
+        GuestMemory::new(ram_len, root).map_err(|source| BootError::Memory { mib: ram_len >> 20, source })?;
     let source = BootSource { kernel, initrd, cmdline, rng_seed: &RNG_SEED };
     let mut machine = Machine::boot(memory, source, ConsoleLog::Keep)?;
     machine.boot_to_ready(&mut NoHost, &mut |count| progress.instructions(count))?;

@@ -2,10 +2,7 @@
 
 use std::{io, thread};
 
-use forelift_abi::{
-    control::WindowSize,
-    embed::Record,
-};
+use forelift_abi::{control::WindowSize, embed::Record};
 use forelift_runtime::{
     dev::p9::HostFs,
     host::{Host, HostEvent, Interest, Read, Stream, Terminal, Written},

@@ -115,20 +115,20 @@ fn damage_never_panics() {
     let (bytes, _) = image(&runtime("nop"));
     let module = Module::parse(&bytes).unwrap();
     let (_dir, path) = written(&bytes);
-    let end = module.segments[4].offset + 200;
+    let end = module.segments[3].offset + 20;
     let mut refused = 0;
     let mut bad = bytes;
     for at in 0..end {
         bad[at] ^= 0xff;
         std::fs::write(&path, &bad[..bad.len().min(end + 60_000)]).unwrap();
         assert!(reader::open(&path).is_err(), "short file, byte {at}");
-        if at % 23 == 0 {
+        if at % 5 == 0 {
             std::fs::write(&path, &bad).unwrap();
             refused += u32::from(reader::open(&path).is_err());
         }
         bad[at] ^= 0xff;
     }
-    assert!(refused > 15, "{refused}");
+    assert!(refused > 50, "{refused}");
 }
 
 #[test]

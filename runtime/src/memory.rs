@@ -7,7 +7,7 @@
 //! must drop what was decoded from it: [`GuestMemory::write`] and [`GuestMemory::slice_mut`] note the page, and the
 //! CPU picks the notes up with [`GuestMemory::take_dirty_code`].
 
-use forelift_abi::layout::{PAGE_SIZE, ROOT_BASE, RAM_BASE};
+use forelift_abi::layout::{PAGE_SIZE, RAM_BASE, ROOT_BASE};
 
 /// Guest physical memory. See the module's documentation.
 pub struct GuestMemory {

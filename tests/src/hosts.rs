@@ -1,6 +1,10 @@
 //! The hosts that run an image: what they are called, and how a container's orders become their command line.
 
-use crate::{images::Image, run::Run, workspace::{cache, last_line, root, tool}};
+use crate::{
+    images::Image,
+    run::Run,
+    workspace::{cache, last_line, root, tool},
+};
 use std::{ffi::OsString, fs::File, path::PathBuf, process::Command, sync::OnceLock};
 
 /// Something that runs images.

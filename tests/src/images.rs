@@ -47,9 +47,16 @@ impl Image {
         match self {
             Image::Busybox => &["--format", "oci", "--cmd", "sh"],
             Image::Minbase => &["--format", "oci-archive", "--compression", "zstd", "--cmd", "bash"],
-            Image::Python3 => {
-                &["--format", "docker-archive", "--cmd", "python3", "--env", "LANG=C.UTF-8", "--tag", "test/python3:1"]
-            }
+            Image::Python3 => &[
+                "--format",
+                "docker-archive",
+                "--cmd",
+                "python3",
+                "--env",
+                "LANG=C.UTF-8",
+                "--tag",
+                "test/python3:1",
+            ],
             Image::Service => &[
                 "--format",
                 "oci",
@@ -221,7 +228,10 @@ pub fn tar_of(entries: &[Entry<'_>]) -> Vec<u8> {
         }
         if matches!(entry.kind, EntryType::Char | EntryType::Block) {
             // Every device here is a null device: what counts is that it arrives.
-            header.set_device_major(1).and_then(|()| header.set_device_minor(3)).expect("a GNU header has devices");
+            header
+                .set_device_major(1)
+                .and_then(|()| header.set_device_minor(3))
+                .expect("a GNU header has devices");
         }
         header.set_size(data.len() as u64);
         header.set_cksum();

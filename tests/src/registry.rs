@@ -90,14 +90,21 @@ impl Registry {
         let path = layout.join("blobs/sha256").join(hex);
         let body = fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let Some(repository) = repository else { return body };
-        let reply = self.request("POST", &format!("/v2/{repository}/blobs/uploads/"), "application/json", b"");
+        let reply =
+            self.request("POST", &format!("/v2/{repository}/blobs/uploads/"), "application/json", b"");
         let location = reply
             .lines()
             .find_map(|l| l.strip_prefix("Location: "))
             .unwrap_or_else(|| panic!("the registry gives no place for the upload: {reply}"));
-        let path = location.trim().split_once("/v2/").map(|(_, rest)| format!("/v2/{rest}")).expect("a location");
+        let path =
+            location.trim().split_once("/v2/").map(|(_, rest)| format!("/v2/{rest}")).expect("a location");
         let separator = if path.contains('?') { '&' } else { '?' };
-        let reply = self.request("PUT", &format!("{path}{separator}digest={digest}"), "application/octet-stream", &body);
+        let reply = self.request(
+            "PUT",
+            &format!("{path}{separator}digest={digest}"),
+            "application/octet-stream",
+            &body,
+        );
         assert!(reply.starts_with("HTTP/1.1 201"), "the registry does not take the blob: {reply}");
         body
     }

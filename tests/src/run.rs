@@ -178,7 +178,16 @@ impl Run {
                 let _ = pipe.as_mut().map(|p| p.write_all(&bytes));
             }));
         }
-        Running { child, stdin, stdout, stderr, writer, started, what: self.what, deadline: started + self.deadline }
+        Running {
+            child,
+            stdin,
+            stdout,
+            stderr,
+            writer,
+            started,
+            what: self.what,
+            deadline: started + self.deadline,
+        }
     }
 
     /// Runs it to its end.
@@ -283,7 +292,9 @@ impl Running {
     /// Writes to a held standard input.
     pub fn write(&mut self, bytes: &[u8]) {
         let pipe = self.stdin.as_mut().expect("held_stdin");
-        pipe.write_all(bytes).and_then(|()| pipe.flush()).unwrap_or_else(|e| panic!("{}: stdin: {e}", self.what));
+        pipe.write_all(bytes)
+            .and_then(|()| pipe.flush())
+            .unwrap_or_else(|e| panic!("{}: stdin: {e}", self.what));
     }
 
     /// Ends a held standard input.
@@ -308,7 +319,8 @@ impl Running {
 
     /// Sends a signal to the host.
     pub fn signal(&self, signal: Signal) {
-        kill_process(pid_of(&self.child), signal).unwrap_or_else(|e| panic!("{}: {signal:?}: {e}", self.what));
+        kill_process(pid_of(&self.child), signal)
+            .unwrap_or_else(|e| panic!("{}: {signal:?}: {e}", self.what));
     }
 
     /// CPU time that the host has used, all its threads.
@@ -325,7 +337,12 @@ impl Running {
                 let _ = self.child.wait();
                 let (out, err) = (self.stdout.so_far(), self.stderr.so_far());
                 let limit = self.deadline - self.started;
-                panic!("{}: not done in {limit:?}\nstdout: {}\nstderr: {}", self.what, show(&out), show(&err));
+                panic!(
+                    "{}: not done in {limit:?}\nstdout: {}\nstderr: {}",
+                    self.what,
+                    show(&out),
+                    show(&err)
+                );
             }
         };
         let took = self.started.elapsed();
@@ -366,7 +383,8 @@ pub(crate) fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
 
 /// CPU time of a process (proc(5), `/proc/PID/stat`, fields 14 and 15).
 pub fn cpu_time(pid: u32) -> Duration {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_else(|e| panic!("process {pid}: {e}"));
+    let text =
+        fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_else(|e| panic!("process {pid}: {e}"));
     // The second field is a name in parentheses that may hold anything.
     let rest = text.rsplit(") ").next().unwrap_or_default();
     let ticks: u64 = rest.split(' ').skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
@@ -521,7 +539,8 @@ mod tests {
     fn two_lines_are_not_one_error() {
         program("sh", |c| {
             c.args(["-c", "echo forelift: a >&2; echo b >&2; exit 1"]);
-        }).one_error(&[]);
+        })
+        .one_error(&[]);
     }
 
     #[test]

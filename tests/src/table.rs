@@ -36,7 +36,9 @@ fn expand(groups: &[(&'static str, Group)]) -> Vec<Test> {
             };
             match *check {
                 Check::Once(body) => add("command", Box::new(body)),
-                Check::On(hosts, body) => hosts.iter().for_each(|&host| add(host.name(), Box::new(move || body(host)))),
+                Check::On(hosts, body) => {
+                    hosts.iter().for_each(|&host| add(host.name(), Box::new(move || body(host))))
+                }
             }
         }
     }

@@ -38,7 +38,8 @@ pub fn tool(name: &str) -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut dirs: Vec<PathBuf> = env::split_paths(&path).collect();
     dirs.extend(["/usr/sbin".into(), "/sbin".into()]);
-    let is_program = |p: &PathBuf| fs::metadata(p).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+    let is_program =
+        |p: &PathBuf| fs::metadata(p).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
     match dirs.into_iter().map(|dir| dir.join(name)).find(is_program) {
         Some(path) => path,
         None => panic!("{name} is not installed: run `scripts/setup build images test`"),
@@ -117,7 +118,13 @@ pub fn fingerprint(paths: &[&Path], words: &[&str]) -> String {
         }
         for file in files {
             let meta = fs::metadata(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-            hash.update(format!("{}\0{} {}.{}\0", file.display(), meta.len(), meta.mtime(), meta.mtime_nsec()));
+            hash.update(format!(
+                "{}\0{} {}.{}\0",
+                file.display(),
+                meta.len(),
+                meta.mtime(),
+                meta.mtime_nsec()
+            ));
         }
     }
     hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()

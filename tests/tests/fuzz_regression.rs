@@ -73,7 +73,9 @@ fn control() {
 #[test]
 fn none_is_forgotten() {
     let names: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let ours = BTreeSet::from(["layer", "p9", "virtqueues", "snapshot", "image_header", "control"].map(String::from));
+    let ours = BTreeSet::from(
+        ["layer", "p9", "virtqueues", "snapshot", "image_header", "control"].map(String::from),
+    );
     assert_eq!(names, ours);
     let listing = |dir: &str| -> BTreeSet<String> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(dir);

@@ -50,7 +50,9 @@ fn code<'a>(file: &'a [u8], elf: &Elf<'_>, range: &Range<u64>) -> Result<&'a [u8
         .program_headers
         .iter()
         .filter(|h| h.p_type == PT_LOAD && h.p_flags & PF_X != 0)
-        .find(|h| range.start >= h.p_vaddr && h.p_vaddr.checked_add(h.p_filesz).is_some_and(|end| range.end <= end))
+        .find(|h| {
+            range.start >= h.p_vaddr && h.p_vaddr.checked_add(h.p_filesz).is_some_and(|end| range.end <= end)
+        })
         .ok_or_else(outside)?;
     let start = segment.p_offset.checked_add(range.start - segment.p_vaddr).ok_or_else(outside)?;
     let len = range.end.checked_sub(range.start).ok_or_else(outside)?;
@@ -129,7 +131,8 @@ mod tests {
 
     /// loop: addi a0,a0,-1; bnez a0,loop; c.jr ra; an all-zero halfword; c.nop; half an instruction.
     const CODE: [u8; 18] = [
-        0x13, 0x05, 0xf5, 0xff, 0xe3, 0x1e, 0x05, 0xfe, 0x82, 0x80, 0x00, 0x00, 0x01, 0x00, 0x13, 0x05, 0xf5, 0xff,
+        0x13, 0x05, 0xf5, 0xff, 0xe3, 0x1e, 0x05, 0xfe, 0x82, 0x80, 0x00, 0x00, 0x01, 0x00, 0x13, 0x05, 0xf5,
+        0xff,
     ];
 
     #[test]

@@ -1,7 +1,7 @@
 //! The command `forelift`.
 //!
 //! Results go to stdout, everything else to stderr. Errors are one line, `forelift: ...`; the exit status is then 125 for
-//! `run` (as docker's), 2 for wrong usage and 1 for the rest.
+//! `run` (as docker's), wrong usage included; otherwise 2 for wrong usage and 1 for the rest.
 
 mod compile;
 mod convert;
@@ -40,7 +40,12 @@ pub fn main() -> ExitCode {
         Err(e) => {
             // clap prints help and version to stdout with status 0, mistakes to stderr with status 2.
             let _ = e.print();
-            return ExitCode::from(e.exit_code() as u8);
+            let is_run = std::env::args_os().nth(1).is_some_and(|word| word == "run");
+            return match e.exit_code() {
+                0 => ExitCode::SUCCESS,
+                _ if is_run => ExitCode::from(exit::FAILURE),
+                code => ExitCode::from(code as u8),
+            };
         }
     };
     let failure = if matches!(cli.command, Command::Run(_)) { exit::FAILURE } else { 1 };

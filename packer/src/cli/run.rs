@@ -57,31 +57,31 @@ pub(super) struct Args {
     /// Run the emulator natively instead of in WebAssembly (for tests and comparison)
     #[arg(long)]
     native: bool,
-    /// The image: what `convert` or `compile` made
-    image: PathBuf,
-    /// The image's own arguments: a command and its arguments, instead of the image's default
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    args: Vec<String>,
+    /// The image (what `convert` or `compile` made), and behind it the image's own arguments, which are not read here: a
+    /// command and its arguments, instead of the image's default
+    #[arg(required = true, trailing_var_arg = true, value_names = ["IMAGE", "ARGS"])]
+    words: Vec<String>,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
-    let options = options(args)?;
-    let image = reader::open(&args.image)?;
-    if image.is_compiled() && args.image.extension().is_some_and(|e| e == "wasm") {
-        bail!(
-            "{}: native code under the name of a .wasm: name it .cwasm if you trust it",
-            args.image.display()
-        );
+    let [path, rest @ ..] = args.words.as_slice() else {
+        bail!("no image is given: see `forelift run --help`")
+    };
+    let options = options(args, path, rest)?;
+    let path = Path::new(path);
+    let image = reader::open(path)?;
+    if image.is_compiled() && path.extension().is_some_and(|e| e == "wasm") {
+        bail!("{}: native code under the name of a .wasm: name it .cwasm if you trust it", path.display());
     }
     if args.native { Ok(native::run(&image, &options)?) } else { Ok(embed::run(&image, &options)?) }
 }
 
-fn options(args: &Args) -> anyhow::Result<RunOptions> {
+fn options(args: &Args, path: &str, rest: &[String]) -> anyhow::Result<RunOptions> {
     let terminal = stdin().is_terminal();
     if args.tty && args.interactive && !terminal {
         bail!("the input device is not a TTY");
     }
-    let mut words = vec![args.image.display().to_string()];
+    let mut words = vec![path.to_string()];
     for (option, value) in
         [("--entrypoint", &args.entrypoint), ("--user", &args.user), ("--workdir", &args.workdir)]
     {
@@ -89,7 +89,11 @@ fn options(args: &Args) -> anyhow::Result<RunOptions> {
             words.extend([option.to_string(), value.clone()]);
         }
     }
-    words.extend(args.args.iter().cloned());
+    // With an entry point of the user's, what follows the image is for it alone (docker run --entrypoint sh IMAGE -c ...).
+    if args.entrypoint.is_some() && rest.first().is_none_or(|word| word != "--") {
+        words.push("--".to_string());
+    }
+    words.extend(rest.iter().cloned());
     Ok(RunOptions {
         args: words,
         env: environment(&args.env_file, &args.env)?,

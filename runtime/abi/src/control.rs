@@ -81,7 +81,7 @@ pub struct Start {
 
 /// From the runtime to init.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "a handful of messages in a run, and none is kept")]
+#[allow(clippy::large_enum_variant, reason = "a handful of messages in a run, and none is kept")]
 pub enum ToGuest {
     /// Run the command. Sent once.
     Start(Start),

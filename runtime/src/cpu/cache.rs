@@ -10,7 +10,7 @@
 
 use super::entry::{Entry, MAX_BLOCK};
 use crate::memory::GuestMemory;
-use forelift_abi::layout::{PAGE_SIZE, ROOT_BASE, RAM_BASE};
+use forelift_abi::layout::{PAGE_SIZE, RAM_BASE, ROOT_BASE};
 
 /// Size of the arena in entries of 16 bytes.
 pub const ARENA_ENTRIES: usize = 1 << 20;

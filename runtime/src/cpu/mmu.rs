@@ -214,7 +214,8 @@ impl Context<'_> {
             if !pa.is_multiple_of(size as u64) {
                 return Err(Access::Store.misaligned(va));
             }
-            let written = self.bus.write(self.mem, pa, size as u8, value).ok_or(Access::Store.access_fault(va));
+            let written =
+                self.bus.write(self.mem, pa, size as u8, value).ok_or(Access::Store.access_fault(va));
             // The device may have written code, by DMA.
             self.drop_dirty_code();
             return written;

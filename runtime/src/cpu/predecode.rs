@@ -34,7 +34,14 @@ fn load(kind: Kind, size: u32, insn: &Insn) -> Entry {
 
 /// `target` is the raw instruction, for the exception when the FPU is off.
 fn float_load(kind: Kind, insn: &Insn) -> Entry {
-    Entry { op: kind, rd: reg(insn.rd), rs1: reg(insn.rs1), imm: insn.imm, target: insn.raw, ..Entry::UNLINKED }
+    Entry {
+        op: kind,
+        rd: reg(insn.rd),
+        rs1: reg(insn.rs1),
+        imm: insn.imm,
+        target: insn.raw,
+        ..Entry::UNLINKED
+    }
 }
 
 fn float_store(kind: Kind, insn: &Insn) -> Entry {

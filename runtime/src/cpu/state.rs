@@ -390,15 +390,17 @@ mod cell {
     impl core::ops::Deref for HartCell {
         type Target = Hart;
         fn deref(&self) -> &Hart {
+            let hart = &raw const HART;
             // SAFETY: there is one HartCell, so borrows of it are borrows of the static.
-            unsafe { &*&raw const HART }
+            unsafe { &*hart }
         }
     }
 
     impl core::ops::DerefMut for HartCell {
         fn deref_mut(&mut self) -> &mut Hart {
+            let hart = &raw mut HART;
             // SAFETY: as above.
-            unsafe { &mut *&raw mut HART }
+            unsafe { &mut *hart }
         }
     }
 }

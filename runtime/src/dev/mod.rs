@@ -17,9 +17,7 @@ pub mod p9;
 pub mod plic;
 pub mod virtio;
 
-use forelift_abi::layout::{
-    PLIC_BASE, PLIC_SIZE, VIRTIO_BASE, VIRTIO_IRQ_BASE, VIRTIO_SLOTS, VIRTIO_STRIDE,
-};
+use forelift_abi::layout::{PLIC_BASE, PLIC_SIZE, VIRTIO_BASE, VIRTIO_IRQ_BASE, VIRTIO_SLOTS, VIRTIO_STRIDE};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 

@@ -51,7 +51,11 @@ pub fn snapshot_state(data: &[u8]) {
     let Ok(state) = MachineState::decode(&sealed) else { return };
     // postcard takes some numbers in more than one spelling; the second encoding is the last.
     let again = state.encode();
-    assert_eq!(MachineState::decode(&again).ok().as_ref(), Some(&state), "a state that was decoded does not survive");
+    assert_eq!(
+        MachineState::decode(&again).ok().as_ref(),
+        Some(&state),
+        "a state that was decoded does not survive"
+    );
     let Ok(memory) = GuestMemory::new(1 << 20, None) else { return };
     if let Ok(devices) = Devices::restore(state.devices, &memory) {
         let saved = devices.save();

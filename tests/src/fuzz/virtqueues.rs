@@ -88,11 +88,9 @@ impl Driver {
             let [desc, avail, used] = rings(slot, queue);
             self.set(slot, reg::QUEUE_SEL, queue);
             self.set(slot, reg::QUEUE_NUM, QUEUE);
-            for (register, address) in [
-                (reg::QUEUE_DESC_LOW, desc),
-                (reg::QUEUE_DRIVER_LOW, avail),
-                (reg::QUEUE_DEVICE_LOW, used),
-            ] {
+            for (register, address) in
+                [(reg::QUEUE_DESC_LOW, desc), (reg::QUEUE_DRIVER_LOW, avail), (reg::QUEUE_DEVICE_LOW, used)]
+            {
                 self.set(slot, register, address & 0xffff_ffff);
                 self.set(slot, register + 4, address >> 32);
             }

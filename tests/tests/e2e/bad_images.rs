@@ -150,7 +150,10 @@ fn truncated_archives() {
     fs::write(&layer, small_tar()).expect("writing");
     for format in ["oci-archive", "docker-archive"] {
         let out = dir.path().join(format);
-        last_line(script("mkimage"), &["--format".as_ref(), format.as_ref(), layer.as_os_str(), out.as_os_str()]);
+        last_line(
+            script("mkimage"),
+            &["--format".as_ref(), format.as_ref(), layer.as_os_str(), out.as_os_str()],
+        );
         let whole = fs::read(&out).expect("the archive");
         for part in [10, 50, 90] {
             refuse_file(&format!("{format}:"), &whole[..whole.len() * part / 100], &[]);
@@ -415,7 +418,8 @@ fn other_system() {
     let layout = layout(dir.path(), &small_tar(), &[]);
     let mut changed = manifest(&layout);
     let config_file = blob_path(&layout, &changed["config"]);
-    let mut config: Value = serde_json::from_slice(&fs::read(config_file).expect("the configuration")).expect("JSON");
+    let mut config: Value =
+        serde_json::from_slice(&fs::read(config_file).expect("the configuration")).expect("JSON");
     config["os"] = json!("windows");
     let bytes = config.to_string();
     let digest = format!("{:x}", Sha256::digest(&bytes));

@@ -48,8 +48,11 @@ fn dir() -> TempDir {
 
 /// Names of the files in a directory.
 fn listing(dir: &Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        fs::read_dir(dir).expect("a directory").flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> = fs::read_dir(dir)
+        .expect("a directory")
+        .flatten()
+        .map(|e| e.file_name().to_string_lossy().into_owned())
+        .collect();
     names.sort();
     names
 }
@@ -77,7 +80,9 @@ fn usage() {
             c.args(args);
         })
     };
-    for args in [&["convert"][..], &["convert", "--nope", "x"], &["nope"], &["convert", "--memory", "lots", "x"]] {
+    for args in
+        [&["convert"][..], &["convert", "--nope", "x"], &["nope"], &["convert", "--memory", "lots", "x"]]
+    {
         let done = run(args).expect_status(2);
         assert!(done.stdout.is_empty() && done.err().contains("--help"), "{done}");
     }
@@ -88,7 +93,13 @@ fn usage() {
 
 /// As docker: wrong usage of `run` is 125, so that 2 is the container's.
 fn usage_of_run() {
-    for args in [&["run"][..], &["run", "--nope", "x"], &["run", "/no/such/file.wasm"], &["run", "--dir"], &["run", "-e", "=x", "f"]] {
+    for args in [
+        &["run"][..],
+        &["run", "--nope", "x"],
+        &["run", "/no/such/file.wasm"],
+        &["run", "--dir"],
+        &["run", "-e", "=x", "f"],
+    ] {
         let done = program(forelift(), |c| {
             c.args(args);
         });
@@ -118,7 +129,11 @@ fn bad_kernels() {
     refuse_kernel(&good[..40], &["riscv64"]);
     refuse_kernel(&fs::read("/bin/true").expect("/bin/true"), &["ELF"]);
     refuse_kernel(b"\x1f\x8b\x08\0\0\0\0\0", &["compressed"]);
-    refused(&["--kernel", "/no/such/kernel"], &Image::Busybox.reference(), &["/no/such/kernel", "No such file"]);
+    refused(
+        &["--kernel", "/no/such/kernel"],
+        &Image::Busybox.reference(),
+        &["/no/such/kernel", "No such file"],
+    );
     refused(&["--kernel", "/etc"], &Image::Busybox.reference(), &["/etc"]);
 }
 
@@ -173,7 +188,8 @@ fn memory_that_the_guest_cannot_boot_in() {
         let dir = dir();
         let out = dir.path().join("out.wasm");
         let done = program(forelift(), |c| {
-            c.args(["convert", "-q", "--memory", &format!("{megabytes}M"), &Image::Busybox.reference()]).arg(&out);
+            c.args(["convert", "-q", "--memory", &format!("{megabytes}M"), &Image::Busybox.reference()])
+                .arg(&out);
         });
         if done.status() == 0 {
             let text = Host::Wasm.run(Image::Busybox).file(&out).args(["echo", "works"]).go();
@@ -186,7 +202,11 @@ fn memory_that_the_guest_cannot_boot_in() {
 }
 
 fn command_line_that_does_not_boot() {
-    refused(&["--append", "init=/no/such/init rdinit=/no/such/init"], &Image::Busybox.reference(), &["guest"]);
+    refused(
+        &["--append", "init=/no/such/init rdinit=/no/such/init"],
+        &Image::Busybox.reference(),
+        &["guest"],
+    );
 }
 
 fn convert_to(path: &Path) -> Done {
@@ -223,7 +243,9 @@ fn old_output_survives_a_failure() {
 fn on_small_disk(megabytes: u32, script: &str, args: &[&str]) -> Done {
     let dir = dir();
     let unshare = tool("unshare");
-    let mount = format!("mount -t tmpfs -o size={megabytes}m small \"$0\" && cd \"$0\" && {{ {script}\n}}; s=$?; ls -A; exit $s");
+    let mount = format!(
+        "mount -t tmpfs -o size={megabytes}m small \"$0\" && cd \"$0\" && {{ {script}\n}}; s=$?; ls -A; exit $s"
+    );
     let as_root = rustix_is_root();
     program(unshare, |c| {
         // Not root: a user namespace allows the mount.
@@ -239,7 +261,9 @@ fn rustix_is_root() -> bool {
 fn full_disk() {
     let bin = forelift().display().to_string();
     // Full while layers are spooled, while the root file system is built, and while the module is written.
-    for (megabytes, image) in [(1, Image::Busybox), (4, Image::Busybox), (10, Image::Busybox), (60, Image::Python3)] {
+    for (megabytes, image) in
+        [(1, Image::Busybox), (4, Image::Busybox), (10, Image::Busybox), (60, Image::Python3)]
+    {
         let done = on_small_disk(megabytes, "\"$1\" convert -q \"$2\" out.wasm", &[&bin, &image.reference()]);
         let done = done.expect_status(1).one_error(&["No space left"]);
         assert_eq!(done.out(), "", "left behind on {megabytes} MB");
@@ -256,7 +280,8 @@ fn full_disk_of_compile() {
 
 fn interrupted_conversion() {
     use rustix::process::{Pid, Signal, kill_process};
-    for (signal, pause) in [(Signal::TERM, 30), (Signal::INT, 300), (Signal::HUP, 1000), (Signal::TERM, 2500)] {
+    for (signal, pause) in [(Signal::TERM, 30), (Signal::INT, 300), (Signal::HUP, 1000), (Signal::TERM, 2500)]
+    {
         let dir = dir();
         let mut child = Command::new(forelift())
             .args(["convert", "-q", &Image::Python3.reference()])
@@ -352,7 +377,14 @@ fn damaged_snapshot(host: Host) {
     let module = fs::read(Image::Busybox.wasm()).expect("the module");
     let places = find(&module, b"FLSTATE\0\x01\0\0\0");
     assert_eq!(places.len(), 1, "the snapshot should stand in the module once: {places:x?}");
-    for (offset, word) in [(2, "snapshot"), (8, "version"), (13, "snapshot"), (17, "snapshot"), (40, "snapshot"), (200, "snapshot")] {
+    for (offset, word) in [
+        (2, "snapshot"),
+        (8, "version"),
+        (13, "snapshot"),
+        (17, "snapshot"),
+        (40, "snapshot"),
+        (200, "snapshot"),
+    ] {
         refuses_damage(host, places[0] + offset, &[word]);
     }
 }
@@ -375,7 +407,12 @@ fn damaged_memory_is_contained(host: Host) {
         }
         fs::write(&path, &bad).expect("writing");
         let mut command = host.sh("cat /etc/passwd; ls -lR /usr | wc -l").file(&path).command();
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starting");
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starting");
         let begin = Instant::now();
         let status = loop {
             match child.try_wait().expect("waiting") {

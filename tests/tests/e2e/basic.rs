@@ -200,7 +200,14 @@ fn files_of_the_image(host: Host) {
 fn layers(host: Host) {
     let script = "cd /opt; ls gone 2>/dev/null; ls opaque merged | tr '\\n' ' '; echo; cat replaced was-file/inside was-dir; \
         stat -c %a opaque replaced; ls -a | grep -c wh";
-    let text = host.run(Image::Service).entrypoint("sh").user("root").args(["--", "-c", script]).go().expect_status(1).out();
+    let text = host
+        .run(Image::Service)
+        .entrypoint("sh")
+        .user("root")
+        .args(["--", "-c", script])
+        .go()
+        .expect_status(1)
+        .out();
     assert_eq!(
         text,
         "merged: lower upper  opaque: new \nthe upper one\nnow a directory\nnow a file\n700\n644\n0\n"
@@ -217,7 +224,8 @@ fn root_is_writable(host: Host) {
 }
 
 fn many_processes(host: Host) {
-    let script = "for n in $(seq 300); do true & done; wait; for n in $(seq 60); do sleep 0.2 & done; wait; echo all";
+    let script =
+        "for n in $(seq 300); do true & done; wait; for n in $(seq 60); do sleep 0.2 & done; wait; echo all";
     assert_eq!(host.sh(script).ok(), "all\n");
 }
 

@@ -74,18 +74,32 @@ fn unprivileged_user_is_unprivileged(host: Host) {
     let script = "exec 2>&1; touch /x; cat /etc/shadow /root/x | head -n 1; touch /srv/app/work/mine && echo mine; \
         chown root /srv/app/work/mine; grep -E 'Cap(Prm|Eff)' /proc/self/status; echo out > /dev/stdout; mount -t tmpfs x /tmp";
     let text = service(host, &format!("{script}; true"));
-    for word in ["/x: Permission denied", "mine\n", "Operation not permitted", "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "out\n"] {
+    for word in [
+        "/x: Permission denied",
+        "mine\n",
+        "Operation not permitted",
+        "CapPrm:\t0000000000000000",
+        "CapEff:\t0000000000000000",
+        "out\n",
+    ] {
         assert!(text.contains(word), "no {word:?} in {text}");
     }
 }
 
 fn root_has_dockers_capabilities(host: Host) {
-    let text = host.sh("grep -E 'Cap(Prm|Eff|Bnd)' /proc/self/status; mount -t tmpfs x /mnt 2>/dev/null || echo refused").ok();
-    assert_eq!(text, "CapPrm:\t00000000a80425fb\nCapEff:\t00000000a80425fb\nCapBnd:\t00000000a80425fb\nrefused\n");
+    let text = host
+        .sh("grep -E 'Cap(Prm|Eff|Bnd)' /proc/self/status; mount -t tmpfs x /mnt 2>/dev/null || echo refused")
+        .ok();
+    assert_eq!(
+        text,
+        "CapPrm:\t00000000a80425fb\nCapEff:\t00000000a80425fb\nCapBnd:\t00000000a80425fb\nrefused\n"
+    );
 }
 
 fn working_directory(host: Host) {
-    let run = |dir| host.run(Image::Service).entrypoint("sh").workdir(dir).args(["--", "-c", "pwd; stat -c %u ."]).ok();
+    let run = |dir| {
+        host.run(Image::Service).entrypoint("sh").workdir(dir).args(["--", "-c", "pwd; stat -c %u ."]).ok()
+    };
     assert_eq!(service(host, "pwd; echo $PWD"), "/srv/app/work\n/srv/app/work\n");
     assert_eq!(run("/etc"), "/etc\n0\n");
     // Created when missing, as docker does, by root.
@@ -96,7 +110,10 @@ fn working_directory(host: Host) {
 fn volume(host: Host) {
     let script = "cd /data; cat seed; readlink link; stat -c '%a %u:%g %n' . seed; echo mine > new && cat new; rm seed && ls; \
         grep -c ' /data ' /proc/mounts";
-    assert_eq!(service(host, script), "from the image\nseed\n750 1000:1001 .\n640 1000:1001 seed\nmine\nlink\nnew\n1\n");
+    assert_eq!(
+        service(host, script),
+        "from the image\nseed\n750 1000:1001 .\n640 1000:1001 seed\nmine\nlink\nnew\n1\n"
+    );
 }
 
 fn environment_of_the_image(host: Host) {
@@ -105,11 +122,20 @@ fn environment_of_the_image(host: Host) {
 }
 
 fn environment_of_the_host(host: Host) {
-    let run = host.run(Image::Service).entrypoint("sh").env("GREETING", "from the host").env("NEW", "a=b c ü").env("BLANK", "");
-    let text = run.args(["--", "-c", "echo \"$GREETING|$NEW|$BLANK|${BLANK+set}\"; env | grep -c ^GREETING"]).ok();
+    let run = host
+        .run(Image::Service)
+        .entrypoint("sh")
+        .env("GREETING", "from the host")
+        .env("NEW", "a=b c ü")
+        .env("BLANK", "");
+    let text =
+        run.args(["--", "-c", "echo \"$GREETING|$NEW|$BLANK|${BLANK+set}\"; env | grep -c ^GREETING"]).ok();
     assert_eq!(text, "from the host|a=b c ü||set\n1\n");
     let long = "x".repeat(100_000);
-    assert_eq!(host.run(Image::Busybox).env("LONG", &long).args(["sh", "-c", "echo ${#LONG}"]).ok(), "100000\n");
+    assert_eq!(
+        host.run(Image::Busybox).env("LONG", &long).args(["sh", "-c", "echo ${#LONG}"]).ok(),
+        "100000\n"
+    );
 }
 
 fn default_environment(host: Host) {
@@ -122,7 +148,8 @@ fn default_environment(host: Host) {
 }
 
 fn host_name(host: Host) {
-    let text = host.sh("hostname; cat /etc/hostname; echo $HOSTNAME; uname -n; cat /proc/sys/kernel/hostname").ok();
+    let text =
+        host.sh("hostname; cat /etc/hostname; echo $HOSTNAME; uname -n; cat /proc/sys/kernel/hostname").ok();
     let names: Vec<&str> = text.lines().collect();
     assert_eq!(names.len(), 5, "{text}");
     assert!(names.iter().all(|n| *n == names[0]), "{text}");
@@ -173,7 +200,11 @@ fn terminals(host: Host) {
 }
 
 fn shared_memory(host: Host) {
-    let text = host.run(Image::Busybox).user("nobody").args(["sh", "-c", "echo x > /dev/shm/f && cat /dev/shm/f; stat -c %a /dev/shm /tmp"]).ok();
+    let text = host
+        .run(Image::Busybox)
+        .user("nobody")
+        .args(["sh", "-c", "echo x > /dev/shm/f && cat /dev/shm/f; stat -c %a /dev/shm /tmp"])
+        .ok();
     assert_eq!(text, "x\n1777\n1777\n");
 }
 

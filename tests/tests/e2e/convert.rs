@@ -58,7 +58,11 @@ fn works(reference: &str) {
     let dir = dir();
     let out = dir.path().join("out.wasm");
     convert(reference, &out, &[]);
-    assert_eq!(run_file(&out).args(["sh", "-c", "echo works; uname -m"]).ok(), "works\nriscv64\n", "{reference}");
+    assert_eq!(
+        run_file(&out).args(["sh", "-c", "echo works; uname -m"]).ok(),
+        "works\nriscv64\n",
+        "{reference}"
+    );
 }
 
 fn mkimage(options: &[&str], layers: &str, out: &Path) {
@@ -127,7 +131,8 @@ fn registry() {
     // Without the transport's name, and by digest.
     let reference = registry.reference("test/service:v1");
     convert(reference.trim_start_matches("docker://"), &dir.path().join("again.wasm"), &[]);
-    let index = fs::read(Path::new(layout.trim_start_matches("oci:")).join("index.json")).expect("index.json");
+    let index =
+        fs::read(Path::new(layout.trim_start_matches("oci:")).join("index.json")).expect("index.json");
     let index: Value = serde_json::from_slice(&index).expect("JSON");
     let digest = index["manifests"][0]["digest"].as_str().expect("a digest");
     convert(&registry.reference(&format!("test/service@{digest}")), &dir.path().join("digest.wasm"), &[]);
@@ -146,7 +151,8 @@ fn registry_platforms() {
     let mut manifests = Vec::new();
     for (layout, arch) in [(foreign.as_path(), "amd64"), (own, "riscv64")] {
         registry.push(layout, "test/multi", arch);
-        let index: Value = serde_json::from_slice(&fs::read(layout.join("index.json")).expect("index.json")).expect("JSON");
+        let index: Value =
+            serde_json::from_slice(&fs::read(layout.join("index.json")).expect("index.json")).expect("JSON");
         manifests.push(index["manifests"][0].clone());
     }
     let media_type = "application/vnd.oci.image.index.v1+json";
@@ -195,7 +201,12 @@ fn same_input_same_bytes() {
             }
             let [a, b] = paths.map(|p| fs::read(p).expect("reading"));
             let differ = a.iter().zip(&b).position(|(x, y)| x != y);
-            assert!(a == b, "{image:?} {snapshot}: {} and {} bytes, first difference at {differ:?}", a.len(), b.len());
+            assert!(
+                a == b,
+                "{image:?} {snapshot}: {} and {} bytes, first difference at {differ:?}",
+                a.len(),
+                b.len()
+            );
         }
     }
 }
@@ -225,9 +236,15 @@ fn plain_module(host: Host) {
     for _ in 0..2 {
         let mut command = host.sh("echo hello").file(Image::Busybox.wasm()).command();
         let output = command.env("XDG_CACHE_HOME", cache.path()).output().expect("running the host");
-        assert_eq!((output.status.code(), output.stdout.as_slice(), output.stderr.as_slice()), (Some(0), &b"hello\n"[..], &b""[..]));
+        assert_eq!(
+            (output.status.code(), output.stdout.as_slice(), output.stderr.as_slice()),
+            (Some(0), &b"hello\n"[..], &b""[..])
+        );
     }
-    assert!(fs::read_dir(cache.path().join("forelift")).is_ok_and(|mut d| d.next().is_some()), "nothing was cached");
+    assert!(
+        fs::read_dir(cache.path().join("forelift")).is_ok_and(|mut d| d.next().is_some()),
+        "nothing was cached"
+    );
     let text = host.sh("echo hello").file(Image::Busybox.wasm()).option("--no-cache").ok();
     assert_eq!(text, "hello\n");
 }
@@ -291,15 +308,20 @@ fn inspect_json(file: &Path) -> Value {
 fn inspect() {
     let json = inspect_json(&Image::Service.wasm());
     let config = &json["config"];
-    let list = |v: &Value| v.as_array().map(|a| a.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "));
+    let list =
+        |v: &Value| v.as_array().map(|a| a.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "));
     assert_eq!(list(&config["entrypoint"]).as_deref(), Some("/srv/app/entry --from-entrypoint"));
     assert_eq!(list(&config["cmd"]).as_deref(), Some("default command"));
     assert_eq!(list(&config["volumes"]).as_deref(), Some("/data"));
     assert_eq!(list(&config["exposed_ports"]).as_deref(), Some("8080/tcp"));
-    assert_eq!((config["user"].as_str(), config["working_dir"].as_str()), (Some("app"), Some("/srv/app/work")));
+    assert_eq!(
+        (config["user"].as_str(), config["working_dir"].as_str()),
+        (Some("app"), Some("/srv/app/work"))
+    );
     assert_eq!(config["stop_signal"].as_str(), Some("SIGQUIT"));
     assert_eq!((json["arch"].as_str(), json["ram"].as_u64()), (Some("riscv64"), Some(128 << 20)));
-    let stored: u64 = json["parts"].as_object().expect("parts").values().filter_map(|p| p["stored"].as_u64()).sum();
+    let stored: u64 =
+        json["parts"].as_object().expect("parts").values().filter_map(|p| p["stored"].as_u64()).sum();
     assert_eq!(Some(stored), json["size"].as_u64(), "the parts do not sum up: {json}");
     // Compiled: the same, and native code.
     let compiled = inspect_json(&Image::Service.cwasm());
@@ -406,7 +428,11 @@ fn image_without_standard_directories() {
 
 fn image_of_one_static_program() {
     let dir = dir();
-    let out = small_image(dir.path(), &[], &["--entrypoint", r#"["/busybox","echo","static"]"#, "--workdir", "/w/d"]);
+    let out = small_image(
+        dir.path(),
+        &[],
+        &["--entrypoint", r#"["/busybox","echo","static"]"#, "--workdir", "/w/d"],
+    );
     assert_eq!(run_file(&out).args(["x"]).ok(), "static x\n");
 }
 

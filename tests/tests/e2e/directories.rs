@@ -87,7 +87,12 @@ fn read(host: Host) {
     share.put("file", b"from the host\n");
     fs::create_dir_all(share.path().join("a/b/c")).expect("directories");
     share.put("a/b/c/deep", b"deep\n");
-    assert_eq!(share.sh("cat file a/b/c/deep; wc -c < file; tail -c 5 file; dd if=file bs=1 skip=5 count=3 2>/dev/null"), "from the host\ndeep\n14\nhost\nthe");
+    assert_eq!(
+        share.sh(
+            "cat file a/b/c/deep; wc -c < file; tail -c 5 file; dd if=file bs=1 skip=5 count=3 2>/dev/null"
+        ),
+        "from the host\ndeep\n14\nhost\nthe"
+    );
 }
 
 fn list(host: Host) {
@@ -96,12 +101,18 @@ fn list(host: Host) {
         share.put(name, name.as_bytes());
     }
     fs::create_dir(share.path().join("sub")).expect("a directory");
-    assert_eq!(share.sh("ls; ls -a | wc -l; find . -type d | sort; find . -type f | wc -l"), "one\nsub\nthree\ntwo\n6\n.\n./sub\n3\n");
+    assert_eq!(
+        share.sh("ls; ls -a | wc -l; find . -type d | sort; find . -type f | wc -l"),
+        "one\nsub\nthree\ntwo\n6\n.\n./sub\n3\n"
+    );
 }
 
 fn write(host: Host) {
     let share = Share::new(host);
-    assert_eq!(share.sh("echo from the guest > new; printf 'a\\0b' > binary; : > empty; cat new"), "from the guest\n");
+    assert_eq!(
+        share.sh("echo from the guest > new; printf 'a\\0b' > binary; : > empty; cat new"),
+        "from the guest\n"
+    );
     assert_eq!(share.text("new"), "from the guest\n");
     assert_eq!(share.get("binary"), b"a\0b");
     assert_eq!(share.get("empty"), b"");
@@ -143,7 +154,8 @@ fn rename_and_remove(host: Host) {
         share.put(name, name.as_bytes());
     }
     fs::create_dir(share.path().join("dir")).expect("a directory");
-    let text = share.sh("mv a renamed; mv b c; mv renamed dir/moved; mv dir dir2; rm gone; ls; ls dir2; cat c");
+    let text =
+        share.sh("mv a renamed; mv b c; mv renamed dir/moved; mv dir dir2; rm gone; ls; ls dir2; cat c");
     assert_eq!(text, "c\ndir2\nmoved\nb");
     assert_eq!(share.text("dir2/moved"), "a");
     assert_eq!(share.text("c"), "b");
@@ -166,7 +178,9 @@ fn symbolic_links(host: Host) {
     let text = share.sh("cat from-host; readlink from-host; ln -s target from-guest; cat from-guest; ln -s nowhere dangling; test -L dangling && ! test -e dangling && echo dangles; rm from-host");
     assert_eq!(text, "content\ntarget\ncontent\ndangles\n");
     assert_eq!(fs::read_link(share.path().join("from-guest")).expect("a link"), Path::new("target"));
-    assert!(share.path().join("target").exists() && fs::symlink_metadata(share.path().join("from-host")).is_err());
+    assert!(
+        share.path().join("target").exists() && fs::symlink_metadata(share.path().join("from-host")).is_err()
+    );
 }
 
 /// A link is followed by the guest, in the guest: its target on the host outside of the directory stays out of reach.
@@ -197,7 +211,18 @@ fn many_files(host: Host) {
 fn names(host: Host) {
     let share = Share::new(host);
     let long = "n".repeat(255);
-    let names = ["with space", "ünïcödé 🐧", "-dash", "new\nline", "back\\slash", "quote'\"", ".hidden", "a:b", "*", &long];
+    let names = [
+        "with space",
+        "ünïcödé 🐧",
+        "-dash",
+        "new\nline",
+        "back\\slash",
+        "quote'\"",
+        ".hidden",
+        "a:b",
+        "*",
+        &long,
+    ];
     for name in names {
         share.put(name, name.as_bytes());
     }
@@ -211,7 +236,8 @@ fn names(host: Host) {
 fn two_directories(host: Host) {
     let (one, two) = (Share::new(host), Share::new(host));
     one.put("f", b"one");
-    let script = "cat /one/f > /deep/er/two/g; mv /one/f /deep/er/two/h; ls /one | wc -l; mount | grep -c ' type 9p '";
+    let script =
+        "cat /one/f > /deep/er/two/g; mv /one/f /deep/er/two/h; ls /one | wc -l; mount | grep -c ' type 9p '";
     let text = host.sh(script).dir(one.path(), "/one").dir(two.path(), "/deep/er/two").ok();
     assert_eq!(text, "0\n2\n");
     assert_eq!((two.text("g").as_str(), two.text("h").as_str()), ("one", "one"));
@@ -230,7 +256,11 @@ fn changes_of_the_host_are_seen(host: Host) {
     let share = Share::new(host);
     share.put("f", b"first\n");
     share.put("gone", b"x");
-    let mut run = share.on(host.sh("cd /mnt; cat f; while read x; do cat f new 2>/dev/null; ls | tr '\\n' ' '; echo .; done")).held_stdin().spawn();
+    let mut run = share
+        .on(host
+            .sh("cd /mnt; cat f; while read x; do cat f new 2>/dev/null; ls | tr '\\n' ' '; echo .; done"))
+        .held_stdin()
+        .spawn();
     run.expect("first\n");
     share.put("f", b"second, longer\n");
     share.put("new", b"created\n");
@@ -277,10 +307,12 @@ fn removed_while_open(host: Host) {
 fn times(host: Host) {
     let share = Share::new(host);
     share.put("f", b"x");
-    let script = "stat -c %Y f; touch -d @1500000000 f; stat -c %Y f; touch new; test new -nt f && echo newer";
+    let script =
+        "stat -c %Y f; touch -d @1500000000 f; stat -c %Y f; touch new; test new -nt f && echo newer";
     let text = share.sh(script);
     let lines: Vec<&str> = text.lines().collect();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
     assert!(lines[0].parse::<u64>().expect("seconds").abs_diff(now) < 300, "{text}");
     assert_eq!(lines[1..], ["1500000000", "newer"]);
     assert_eq!(fs::metadata(share.path().join("f")).expect("a file").mtime(), 1_500_000_000);
@@ -291,7 +323,10 @@ fn sizes_and_kinds(host: Host) {
     share.put("f", &[0; 12_345]);
     fs::create_dir(share.path().join("d")).expect("a directory");
     symlink("f", share.path().join("l")).expect("a link");
-    assert_eq!(share.sh("stat -c '%n %F %s' f l; stat -c '%n %F' d .; df . | tail -n 1 | wc -l"), "f regular file 12345\nl symbolic link 1\nd directory\n. directory\n1\n");
+    assert_eq!(
+        share.sh("stat -c '%n %F %s' f l; stat -c '%n %F' d .; df . | tail -n 1 | wc -l"),
+        "f regular file 12345\nl symbolic link 1\nd directory\n. directory\n1\n"
+    );
 }
 
 fn errors(host: Host) {
@@ -299,8 +334,11 @@ fn errors(host: Host) {
     share.put("f", b"x");
     fs::create_dir(share.path().join("d")).expect("a directory");
     share.put("d/x", b"x");
-    let text = share.sh("exec 2>&1; cat missing; cat d; ls f/x; mkdir f; rmdir d; mv d f; rm missing; cd f; echo done");
-    for word in ["'missing': No such file", "Is a directory", "Not a directory", "File exists", "not empty", "done"] {
+    let text = share
+        .sh("exec 2>&1; cat missing; cat d; ls f/x; mkdir f; rmdir d; mv d f; rm missing; cd f; echo done");
+    for word in
+        ["'missing': No such file", "Is a directory", "Not a directory", "File exists", "not empty", "done"]
+    {
         assert!(text.contains(word), "no {word:?}: {text}");
     }
     assert_eq!(share.text("f"), "x");
@@ -310,10 +348,16 @@ fn errors(host: Host) {
 fn unprivileged_user(host: Host) {
     let share = Share::new(host);
     share.put("f", b"readable\n");
-    let mode = |path: &Path, mode| fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("chmod");
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("chmod")
+    };
     mode(share.path(), 0o777);
     mode(&share.path().join("f"), 0o644);
-    let run = share.on(host.run(Image::Service)).entrypoint("sh").args(["--", "-c", "cat /mnt/f; echo mine > /mnt/new && cat /mnt/new"]);
+    let run = share.on(host.run(Image::Service)).entrypoint("sh").args([
+        "--",
+        "-c",
+        "cat /mnt/f; echo mine > /mnt/new && cat /mnt/new",
+    ]);
     assert_eq!(run.ok(), "readable\nmine\n");
     assert_eq!(share.text("new"), "mine\n");
 }

@@ -4,9 +4,9 @@
 //!     cargo nextest run -p forelift-tests --test e2e wasm::     on one host
 //!     cargo nextest run -p forelift-tests --test e2e streams    one group
 
-mod basic;
 mod bad_images;
 mod bad_input;
+mod basic;
 mod container;
 mod convert;
 mod directories;

@@ -37,7 +37,9 @@ fn ready(run: Run) -> Running {
 
 fn reach_a_trap(host: Host) {
     let signals = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::USR1, Signal::USR2, Signal::TERM];
-    for ((n, signal), name) in signals.into_iter().enumerate().zip(["HUP", "INT", "QUIT", "USR1", "USR2", "TERM"]) {
+    for ((n, signal), name) in
+        signals.into_iter().enumerate().zip(["HUP", "INT", "QUIT", "USR1", "USR2", "TERM"])
+    {
         let run = ready(trapping(host));
         run.signal(signal);
         run.finish().expect_status(60 + n as i32).expect_out(&format!("ready\ngot {name}\n"));
@@ -56,7 +58,10 @@ fn stop_signal_of_the_image(host: Host) {
 
 /// Process 1 of a namespace takes no signal that it does not handle, so its child is the one to be asked.
 fn end_a_command_that_handles_them_not(host: Host) {
-    let mut run = host.sh("trap 'kill $child' TERM; sleep 1000 & child=$!; echo ready; wait $child; wait $child; exit $?").deadline(60).spawn();
+    let mut run = host
+        .sh("trap 'kill $child' TERM; sleep 1000 & child=$!; echo ready; wait $child; wait $child; exit $?")
+        .deadline(60)
+        .spawn();
     run.expect("ready\n");
     run.signal(Signal::TERM);
     run.finish().expect_status(143);
@@ -108,7 +113,10 @@ fn python_keyboard_interrupt(host: Host) {
 }
 
 fn ignored_ones_do_not_pile_up(host: Host) {
-    let mut run = host.sh("trap '' INT TERM; echo ready; n=0; while [ $n -lt 20 ]; do sleep 0.1; n=$((n+1)); done; exit 4").deadline(60).spawn();
+    let mut run = host
+        .sh("trap '' INT TERM; echo ready; n=0; while [ $n -lt 20 ]; do sleep 0.1; n=$((n+1)); done; exit 4")
+        .deadline(60)
+        .spawn();
     run.expect("ready\n");
     for _ in 0..8 {
         run.signal(Signal::INT);

@@ -88,7 +88,9 @@ fn two_marks(host: Host, between: &str) -> (f64, f64) {
     let text = run.finish().ok();
     let times: Vec<f64> = text
         .lines()
-        .map(|l| l.trim_start_matches("mark ").trim_end_matches('.').parse().unwrap_or_else(|_| panic!("{text}")))
+        .map(|l| {
+            l.trim_start_matches("mark ").trim_end_matches('.').parse().unwrap_or_else(|_| panic!("{text}"))
+        })
         .collect();
     (outside, times[1] - times[0])
 }

@@ -57,7 +57,9 @@ fn last_of_a_pipeline(host: Host) {
 }
 
 fn signals_of_children(host: Host) {
-    for (name, status) in [("KILL", 137), ("TERM", 143), ("SEGV", 139), ("HUP", 129), ("USR1", 138), ("ABRT", 134)] {
+    for (name, status) in
+        [("KILL", 137), ("TERM", 143), ("SEGV", 139), ("HUP", 129), ("USR1", 138), ("ABRT", 134)]
+    {
         host.sh(&format!("sh -c 'kill -{name} $$'; exit $?")).go().expect_status(status).expect_out("");
     }
 }

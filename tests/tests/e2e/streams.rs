@@ -70,7 +70,8 @@ fn control_characters(host: Host) {
 }
 
 fn random_bytes_out(host: Host) {
-    let done = host.sh("head -c 1000000 /dev/urandom | tee /tmp/r; sha256sum /tmp/r >&2").go().expect_status(0);
+    let done =
+        host.sh("head -c 1000000 /dev/urandom | tee /tmp/r; sha256sum /tmp/r >&2").go().expect_status(0);
     assert_eq!(done.stdout.len(), 1_000_000);
     assert_eq!(sha256(&done.stdout), hash_in(&done.err()));
 }
@@ -106,7 +107,10 @@ fn end_of_input(host: Host) {
         assert_eq!(text.trim(), size.to_string());
     }
     // Without a newline at the end.
-    assert_eq!(host.sh("read a; echo \"$a.\"; read b; echo $? \"$b.\"").stdin("one\ntwo").ok(), "one.\n1 two.\n");
+    assert_eq!(
+        host.sh("read a; echo \"$a.\"; read b; echo $? \"$b.\"").stdin("one\ntwo").ok(),
+        "one.\n1 two.\n"
+    );
 }
 
 fn no_stdin(host: Host) {
@@ -179,7 +183,8 @@ fn reader_leaves(host: Host) {
     assert_eq!(line, "y\n");
     assert!(done.err() == "status 141\n" && done.status() == 0, "{done}");
     // SIGPIPE ignored: the write fails instead.
-    let (_, done) = read_one_line(host, "trap '' PIPE; echo first; while echo lost; do sleep 0.1; done; echo ended >&2");
+    let (_, done) =
+        read_one_line(host, "trap '' PIPE; echo first; while echo lost; do sleep 0.1; done; echo ended >&2");
     assert!(done.err().ends_with("ended\n") && done.err().contains("Broken pipe"), "{done}");
     // Process 1 is not killed by SIGPIPE (as in docker): its write fails.
     let (_, done) = read_one_line(host, "exec yes");
@@ -247,7 +252,9 @@ fn same_pipe_for_both(host: Host) {
     shell.args(["-c", "exec \"$0\" \"$@\" 2>&1"]).arg(command.get_program()).args(command.get_args());
     let output = shell.stdin(Stdio::null()).output().expect("running the host");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let of = |word: &str| text.lines().filter(|l| l.starts_with(word)).map(|l| format!("{l}\n")).collect::<String>();
+    let of = |word: &str| {
+        text.lines().filter(|l| l.starts_with(word)).map(|l| format!("{l}\n")).collect::<String>()
+    };
     let expected = |word: &str| (1..=200).map(|n| format!("{word} {n}\n")).collect::<String>();
     assert_eq!((of("out"), of("err")), (expected("out"), expected("err")), "{text}");
     assert_eq!(text.lines().count(), 400, "{text}");

@@ -73,7 +73,8 @@ fn is_a_terminal(host: Host) {
     let script = "for fd in 0 1 2; do test -t $fd && echo tty $fd; done; tty; echo term $TERM; echo > /dev/tty && echo controlling; \
         test -c /dev/console && echo console; ps -o tty= -p 1; stty -a | grep -c icanon; exit 4";
     let mut terminal = start(host, Image::Busybox, "-it", &["sh", "-c", script], 24, 80);
-    for text in ["tty 0\r\n", "tty 1\r\n", "tty 2\r\n", "/dev/pts/0\r\n", "term xterm\r\n", "controlling\r\n"] {
+    for text in ["tty 0\r\n", "tty 1\r\n", "tty 2\r\n", "/dev/pts/0\r\n", "term xterm\r\n", "controlling\r\n"]
+    {
         terminal.expect(text);
     }
     assert_eq!(terminal.finish(), 4, "{}", terminal.screen());
@@ -179,7 +180,8 @@ fn raw_programs(host: Host) {
 }
 
 fn much_output(host: Host) {
-    let mut terminal = start(host, Image::Busybox, "-it", &["sh", "-c", "seq 20000; echo end.; exit 2"], 24, 80);
+    let mut terminal =
+        start(host, Image::Busybox, "-it", &["sh", "-c", "seq 20000; echo end.; exit 2"], 24, 80);
     terminal.expect("\n19999\r\n20000\r\nend.");
     assert_eq!(terminal.finish(), 2);
     let expected: String = (1..=20_000).map(|n| format!("{n}\r\n")).collect();
@@ -192,14 +194,24 @@ fn settings_come_back(host: Host) {
         let mut terminal = Terminal::spawn(std::process::Command::new("true"), 24, 80);
         terminal.finish();
         let before = terminal.settings();
-        let mut terminal = start(host, Image::Busybox, "-it", &["sh", "-c", &format!("trap 'exit 3' HUP; {script} & wait")], 24, 80);
+        let mut terminal = start(
+            host,
+            Image::Busybox,
+            "-it",
+            &["sh", "-c", &format!("trap 'exit 3' HUP; {script} & wait")],
+            24,
+            80,
+        );
         terminal.expect("ready.");
         if let Some(signal) = signal {
             terminal.signal(signal);
         }
         terminal.finish();
         let after = terminal.settings();
-        assert_eq!((before.local_modes, before.input_modes, before.output_modes), (after.local_modes, after.input_modes, after.output_modes));
+        assert_eq!(
+            (before.local_modes, before.input_modes, before.output_modes),
+            (after.local_modes, after.input_modes, after.output_modes)
+        );
     }
 }
 

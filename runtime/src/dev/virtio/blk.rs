@@ -67,13 +67,7 @@ impl Blk {
         }
     }
 
-    fn read(
-        &self,
-        cx: &mut Context<'_>,
-        chain: &super::queue::Chain,
-        sector: u64,
-        room: u32,
-    ) -> (u8, u32) {
+    fn read(&self, cx: &mut Context<'_>, chain: &super::queue::Chain, sector: u64, room: u32) -> (u8, u32) {
         let offset = sector.checked_mul(SECTOR);
         let inside = offset.is_some_and(|o| o.checked_add(room.into()).is_some_and(|end| end <= self.len));
         let Some(offset) = offset.filter(|_| inside && u64::from(room) % SECTOR == 0) else {

@@ -7,8 +7,8 @@
 //! A device never sees a register: it gets its queues, the guest's memory and a call when something happened. It never
 //! raises an interrupt: it completes chains, and the transport asks the queues afterwards whether the driver wants one.
 
-mod chain;
 pub mod blk;
+mod chain;
 pub mod console;
 pub mod mmio;
 pub mod p9;
