@@ -22,7 +22,7 @@ use thiserror::Error;
 /// Instructions between two looks at the host: about 0.2 ms.
 const SLICE: u64 = 100_000;
 /// A guest that has not become ready after this many instructions never will (a boot takes about 40 million).
-const BOOT_LIMIT: u64 = 20_000_000_000;
+const BOOT_LIMIT: u64 = 4_000_000_000;
 /// Least RAM in bytes that a kernel of the usual size boots in.
 pub const MIN_RAM: u64 = 32 << 20;
 
@@ -171,6 +171,8 @@ impl Machine {
             return Err(too_small);
         }
         let mut cpu = Cpu::new(&mem);
+        // The kernel takes the widest mode it is given; a walk of three levels is enough for such a machine, and cheaper.
+        cpu.hart.max_satp_mode = 8;
         cpu.hart.pc = kernel_at;
         cpu.hart.x[10] = 0;
         cpu.hart.x[11] = tree_at;
@@ -357,3 +359,7 @@ impl Machine {
         self.clock.idle(now, until, |timeout| host.wait(timeout, interest));
     }
 }
+
+#[cfg(all(test, not(target_family = "wasm")))]
+#[path = "machine_tests.rs"]
+mod tests;

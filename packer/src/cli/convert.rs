@@ -58,7 +58,7 @@ pub(super) struct Args {
     #[arg(long, default_value = "riscv64", value_parser = parse_arch)]
     arch: Arch,
     /// Guest RAM, for example 512M or 1G
-    #[arg(long, default_value = "128M", value_parser = parse_size, value_name = "SIZE")]
+    #[arg(long, default_value = "256M", value_parser = parse_size, value_name = "SIZE")]
     memory: u64,
     /// Use this kernel (an uncompressed `Image`) instead of the built-in one
     #[arg(long, value_name = "FILE")]
