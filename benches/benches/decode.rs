@@ -18,7 +18,7 @@ fn words() -> Vec<u32> {
         if decode(word).is_some() {
             words.push(word);
         }
-        at += usize::from(length(word as u16));
+        at += length(word as u16);
     }
     words
 }

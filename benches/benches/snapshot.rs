@@ -5,7 +5,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use forelift_abi::layout::KERNEL_OFFSET;
 use forelift_isa::rv64::{Fields, Op, encode};
 use forelift_runtime::{
-    host::{Host, HostEvent, Interest, Read, Stream, Terminal, Written},
+    host::NoHost,
     machine::{BootSource, Machine},
     memory::GuestMemory,
     session::ConsoleLog,
@@ -13,34 +13,6 @@ use forelift_runtime::{
 };
 
 const RAM: usize = 128 << 20;
-
-/// A world where nothing happens.
-struct Nothing;
-
-impl Host for Nothing {
-    fn monotonic_ns(&mut self) -> u64 {
-        0
-    }
-    fn realtime_ns(&mut self) -> u64 {
-        0
-    }
-    fn random(&mut self, buf: &mut [u8]) {
-        buf.fill(7);
-    }
-    fn read_stdin(&mut self, _: &mut [u8]) -> Read {
-        Read::WouldBlock
-    }
-    fn write(&mut self, _: Stream, buf: &[u8]) -> Written {
-        Written::Bytes(buf.len())
-    }
-    fn event(&mut self) -> Option<HostEvent> {
-        None
-    }
-    fn terminal(&mut self) -> Terminal {
-        Terminal::default()
-    }
-    fn wait(&mut self, _: Option<u64>, _: Interest) {}
-}
 
 /// The smallest thing that passes for a kernel: a header (*Documentation/arch/riscv/boot-image-header.rst*) and a `wfi`.
 fn kernel() -> Vec<u8> {
@@ -60,20 +32,20 @@ fn snapshot(c: &mut Criterion) {
     let kernel = kernel();
     let source = BootSource { kernel: &kernel, initrd: &[], cmdline: "", rng_seed: &[] };
     let machine = Machine::boot(memory(), source, ConsoleLog::Keep).expect("the machine is made");
-    let state = machine.save(&mut Nothing);
+    let state = machine.save(&mut NoHost);
 
     let mut group = c.benchmark_group("snapshot");
-    group.bench_function("save", |b| b.iter(|| machine.save(&mut Nothing)));
+    group.bench_function("save", |b| b.iter(|| machine.save(&mut NoHost)));
     group.bench_function("decode", |b| b.iter(|| MachineState::decode(&state).expect("a good snapshot")));
     group.bench_function("restore", |b| {
         let restore = |memory| {
-            Machine::restore(memory, &state, &mut Nothing, ConsoleLog::Keep).expect("a good snapshot")
+            Machine::restore(memory, &state, &mut NoHost, ConsoleLog::Keep).expect("a good snapshot")
         };
         b.iter_batched(memory, restore, BatchSize::PerIteration);
     });
     group.finish();
-    let again = Machine::restore(memory(), &state, &mut Nothing, ConsoleLog::Keep).expect("a good snapshot");
-    assert_eq!(again.save(&mut Nothing), state, "a restored machine saves the same bytes");
+    let again = Machine::restore(memory(), &state, &mut NoHost, ConsoleLog::Keep).expect("a good snapshot");
+    assert_eq!(again.save(&mut NoHost), state, "a restored machine saves the same bytes");
 }
 
 criterion_group!(benches, snapshot);

@@ -2,7 +2,7 @@
 
 use forelift_abi::config::Arch;
 use forelift_runtime::{
-    host::{Host, HostEvent, Interest, Read, Stream, Terminal, Written},
+    host::NoHost,
     machine::{BootSource, Machine, MachineError},
     memory::GuestMemory,
     session::ConsoleLog,
@@ -47,43 +47,6 @@ pub enum BootError {
 /// What the kernel's random number generator starts from in every snapshot: equal inputs give equal outputs. Init credits
 /// fresh entropy at each start, before any program of the container runs.
 const RNG_SEED: [u8; 64] = *b"forelift: the same for all, replaced at every start of an image.";
-
-/// No outside world: a boot for a snapshot must not depend on one.
-struct NoHost;
-
-impl Host for NoHost {
-    fn monotonic_ns(&mut self) -> u64 {
-        0
-    }
-
-    fn realtime_ns(&mut self) -> u64 {
-        0
-    }
-
-    fn random(&mut self, buf: &mut [u8]) {
-        for (byte, seed) in buf.iter_mut().zip(RNG_SEED.iter().cycle()) {
-            *byte = *seed;
-        }
-    }
-
-    fn read_stdin(&mut self, _buf: &mut [u8]) -> Read {
-        Read::WouldBlock
-    }
-
-    fn write(&mut self, _stream: Stream, buf: &[u8]) -> Written {
-        Written::Bytes(buf.len())
-    }
-
-    fn event(&mut self) -> Option<HostEvent> {
-        None
-    }
-
-    fn terminal(&mut self) -> Terminal {
-        Terminal::default()
-    }
-
-    fn wait(&mut self, _timeout_ns: Option<u64>, _interest: Interest) {}
-}
 
 /// Kernel command line of an image, before the user's additions.
 pub fn default_cmdline(arch: Arch) -> &'static str {

@@ -88,3 +88,40 @@ pub trait Host {
     /// there. May return early for no reason.
     fn wait(&mut self, timeout_ns: Option<u64>, interest: Interest);
 }
+
+/// No outside world: the clocks stand still, nothing comes in, what goes out is dropped, and the entropy is a constant.
+/// What a boot for a snapshot runs in, which must depend on its inputs alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoHost;
+
+impl Host for NoHost {
+    fn monotonic_ns(&mut self) -> u64 {
+        0
+    }
+
+    fn realtime_ns(&mut self) -> u64 {
+        0
+    }
+
+    fn random(&mut self, buf: &mut [u8]) {
+        buf.fill(0x5a);
+    }
+
+    fn read_stdin(&mut self, _buf: &mut [u8]) -> Read {
+        Read::WouldBlock
+    }
+
+    fn write(&mut self, _stream: Stream, buf: &[u8]) -> Written {
+        Written::Bytes(buf.len())
+    }
+
+    fn event(&mut self) -> Option<HostEvent> {
+        None
+    }
+
+    fn terminal(&mut self) -> Terminal {
+        Terminal::default()
+    }
+
+    fn wait(&mut self, _timeout_ns: Option<u64>, _interest: Interest) {}
+}

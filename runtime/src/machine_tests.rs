@@ -1,34 +1,6 @@
 use super::*;
-use crate::host::{HostEvent, Interest, Read, Stream, Terminal, Written};
+use crate::host::NoHost;
 use forelift_isa::rv64::{Fields, Op, encode};
-
-/// A host whose clock stands still, so that saving twice gives the same time.
-struct Still;
-
-impl Host for Still {
-    fn monotonic_ns(&mut self) -> u64 {
-        5_000_000
-    }
-    fn realtime_ns(&mut self) -> u64 {
-        0
-    }
-    fn random(&mut self, buf: &mut [u8]) {
-        buf.fill(4);
-    }
-    fn read_stdin(&mut self, _buf: &mut [u8]) -> Read {
-        Read::Eof
-    }
-    fn write(&mut self, _stream: Stream, buf: &[u8]) -> Written {
-        Written::Bytes(buf.len())
-    }
-    fn event(&mut self) -> Option<HostEvent> {
-        None
-    }
-    fn terminal(&mut self) -> Terminal {
-        Terminal::default()
-    }
-    fn wait(&mut self, _timeout_ns: Option<u64>, _interest: Interest) {}
-}
 
 /// A kernel image: the header, whose first instruction jumps over it, and `code`.
 fn kernel(code: &[u32]) -> Vec<u8> {
@@ -63,7 +35,7 @@ fn boot(kernel: &[u8], ram: usize) -> Result<Machine, MachineError> {
 
 fn why(code: &[u32]) -> String {
     let mut machine = boot(&kernel(code), RAM).unwrap();
-    machine.boot_to_ready(&mut Still, &mut |_| {}).unwrap_err().to_string()
+    machine.boot_to_ready(&mut NoHost, &mut |_| {}).unwrap_err().to_string()
 }
 
 #[test]
@@ -94,14 +66,14 @@ fn saved_restored_and_saved_again_is_the_same() {
     let mut machine = boot(&kernel(&[addi(15, 15, 1), jump(-4)]), RAM).unwrap();
     for round in 1..4 {
         let before = machine.instructions();
-        assert_eq!(machine.slice(&mut Still), Exit::Budget);
+        assert_eq!(machine.slice(&mut NoHost), Exit::Budget);
         assert!(machine.instructions() >= before + SLICE);
-        let state = machine.save(&mut Still);
+        let state = machine.save(&mut NoHost);
         let counted = machine.cpu.hart.x[15];
         assert!(counted >= round * SLICE / 2 - 1);
         let memory = machine.into_memory();
-        machine = Machine::restore(memory, &state, &mut Still, ConsoleLog::Keep).unwrap();
-        assert_eq!(machine.save(&mut Still), state, "round {round}");
+        machine = Machine::restore(memory, &state, &mut NoHost, ConsoleLog::Keep).unwrap();
+        assert_eq!(machine.save(&mut NoHost), state, "round {round}");
         assert_eq!(machine.cpu.hart.x[15], counted);
     }
 }
@@ -109,13 +81,13 @@ fn saved_restored_and_saved_again_is_the_same() {
 #[test]
 fn a_snapshot_of_other_memory_or_with_damage_is_refused() {
     let mut machine = boot(&kernel(&[jump(0)]), RAM).unwrap();
-    let state = machine.save(&mut Still);
+    let state = machine.save(&mut NoHost);
     let restore = |ram, state: &[u8]| {
         let memory = GuestMemory::new(ram, None).unwrap();
-        Machine::restore(memory, state, &mut Still, ConsoleLog::Keep).map(|_| ()).unwrap_err().to_string()
+        Machine::restore(memory, state, &mut NoHost, ConsoleLog::Keep).map(|_| ()).unwrap_err().to_string()
     };
     assert!(restore(RAM / 2, &state).contains("made for RAM"));
-    machine.slice(&mut Still);
+    machine.slice(&mut NoHost);
     for at in (0..state.len()).step_by(7) {
         let mut bad = state.clone();
         bad[at] ^= 0x10;

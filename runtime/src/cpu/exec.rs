@@ -56,6 +56,14 @@ fn step(cx: &mut Context<'_>, end: u64, left: &mut i64) -> Option<Exit> {
 const NO_PAGE: u32 = u32::MAX;
 
 impl Context<'_> {
+    /// Whether a slow path succeeded; leaves its exception for the interpreter.
+    fn done(&mut self, result: Result<(), Exception>) -> bool {
+        if let Err(e) = result {
+            self.hart.slow_exception = (e.cause, e.value);
+        }
+        result.is_ok()
+    }
+
     /// The block at virtual address `pc` and its page; `None` when the instruction straddles pages.
     fn find_block(&mut self, pc: u64) -> Result<Option<(*const Entry, u32)>, Exception> {
         let page = self.find_page(pc)?;
@@ -113,13 +121,8 @@ unsafe fn slow_load(cx: *mut Context<'_>, va: u64, size: usize) -> bool {
 unsafe fn slow_store(cx: *mut Context<'_>, va: u64, size: usize, value: u64) -> bool {
     // SAFETY: the interpreter's own context.
     let cx = unsafe { &mut *cx };
-    match cx.store(va, size, value) {
-        Ok(()) => true,
-        Err(e) => {
-            cx.hart.slow_exception = (e.cause, e.value);
-            false
-        }
-    }
+    let done = cx.store(va, size, value);
+    cx.done(done)
 }
 
 /// Finds the target of the branch `from` and links the two if both are in one page.
@@ -187,26 +190,16 @@ unsafe fn system(cx: *mut Context<'_>, e: &Entry, pc: u64) -> Then {
 unsafe fn atomic(cx: *mut Context<'_>, e: &Entry) -> bool {
     // SAFETY: the interpreter's own context.
     let cx = unsafe { &mut *cx };
-    match cx.atomic(e) {
-        Ok(()) => true,
-        Err(e) => {
-            cx.hart.slow_exception = (e.cause, e.value);
-            false
-        }
-    }
+    let done = cx.atomic(e);
+    cx.done(done)
 }
 
 #[inline(never)]
 unsafe fn float(cx: *mut Context<'_>, e: &Entry) -> bool {
     // SAFETY: the interpreter's own context.
     let cx = unsafe { &mut *cx };
-    match cx.float(e) {
-        Ok(()) => true,
-        Err(e) => {
-            cx.hart.slow_exception = (e.cause, e.value);
-            false
-        }
-    }
+    let done = cx.float(e);
+    cx.done(done)
 }
 
 /// Whether floating-point instructions run; makes the state dirty.
