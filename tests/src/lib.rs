@@ -1,9 +1,10 @@
 //! What the end-to-end tests share: where things are ([`workspace`]), the images they run ([`images`]), the hosts that run
-//! them ([`hosts`]), one run of a container ([`run`]), terminals ([`pty`]), and the table of cases ([`table`]). And what the
+//! them ([`hosts`]), one run of a container ([`run`], [`done`]), terminals ([`pty`]), and the table of cases ([`table`]). And what the
 //! instruction tests share: [`hart`].
 //!
 //! Nothing is ever skipped: a program that is missing is a failure that names `scripts/setup test`.
 
+pub mod done;
 #[cfg(feature = "fuzz-regression")]
 pub mod fuzz;
 pub mod hart;
@@ -13,5 +14,6 @@ pub mod pty;
 pub mod random;
 pub mod registry;
 pub mod run;
+mod stream;
 pub mod table;
 pub mod workspace;

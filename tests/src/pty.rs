@@ -1,6 +1,10 @@
 //! A pseudo-terminal with a program at it, and a user who types.
 
-use crate::run::{Done, Stream, contains, pid_of, show, wait};
+use crate::{
+    done::{contains, show},
+    run::{pid_of, wait},
+    stream::Stream,
+};
 use rustix::{
     fd::{AsFd, OwnedFd},
     fs::{Mode, OFlags},
@@ -122,22 +126,6 @@ impl Drop for Terminal {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Runs a program to its end with a terminal on standard input only.
-pub fn with_terminal_stdin(program: &str, configure: impl FnOnce(&mut Command)) -> Done {
-    let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("openpt");
-    grantpt(&user).expect("grantpt");
-    unlockpt(&user).expect("unlockpt");
-    let name = ptsname(&user, Vec::new()).expect("ptsname");
-    let line = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())
-        .expect("opening the terminal");
-    let done = crate::run::program(program, |command| {
-        configure(command);
-        command.stdin(line);
-    });
-    drop(user);
-    done
 }
 
 #[cfg(test)]

@@ -1,15 +1,18 @@
 //! One run of a container on a host: its command line, its streams, its end.
 
-use crate::{hosts::Host, images::Image};
+use crate::{
+    done::{Done, contains, show},
+    hosts::Host,
+    images::Image,
+    stream::Stream,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     ffi::{OsStr, OsString},
     fs,
-    io::{Read, Write},
-    os::unix::process::ExitStatusExt,
+    io::Write,
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     thread::{self, JoinHandle, sleep},
     time::{Duration, Instant},
 };
@@ -201,75 +204,6 @@ impl Run {
     }
 }
 
-#[derive(Debug, Default)]
-struct Buffer {
-    bytes: Vec<u8>,
-    ended: bool,
-}
-
-/// An output stream being read by a thread.
-#[derive(Debug)]
-pub(crate) struct Stream {
-    shared: Arc<(Mutex<Buffer>, Condvar)>,
-    reader: Option<JoinHandle<()>>,
-}
-
-impl Stream {
-    pub(crate) fn collect(source: Option<impl Read + Send + 'static>) -> Self {
-        let shared = Arc::new((Mutex::new(Buffer::default()), Condvar::new()));
-        let theirs = Arc::clone(&shared);
-        let reader = source.map(|mut source| {
-            thread::spawn(move || {
-                let mut piece = vec![0; 64 << 10];
-                loop {
-                    // A terminal's end is EIO.
-                    let n = source.read(&mut piece).unwrap_or(0);
-                    let mut buffer = theirs.0.lock().unwrap_or_else(PoisonError::into_inner);
-                    buffer.bytes.extend_from_slice(&piece[..n]);
-                    buffer.ended = n == 0;
-                    theirs.1.notify_all();
-                    if n == 0 {
-                        return;
-                    }
-                }
-            })
-        });
-        Stream { shared, reader }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Buffer> {
-        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What came so far.
-    pub(crate) fn so_far(&self) -> Vec<u8> {
-        self.lock().bytes.clone()
-    }
-
-    /// Waits until `found` says where the wanted part of the stream ends; false at the stream's end or at the deadline.
-    pub(crate) fn wait(&self, deadline: Instant, mut found: impl FnMut(&[u8]) -> bool) -> bool {
-        let mut buffer = self.lock();
-        loop {
-            if found(&buffer.bytes) {
-                return true;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if buffer.ended || left.is_zero() {
-                return false;
-            }
-            buffer = self.shared.1.wait_timeout(buffer, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
-    /// All of it, once it has ended.
-    pub(crate) fn all(&mut self) -> Vec<u8> {
-        if let Some(reader) = self.reader.take() {
-            let _ = reader.join();
-        }
-        std::mem::take(&mut self.lock().bytes)
-    }
-}
-
 /// A container that runs.
 #[derive(Debug)]
 pub struct Running {
@@ -351,7 +285,7 @@ impl Running {
             let _ = writer.join();
         }
         let (stdout, stderr) = (self.stdout.all(), self.stderr.all());
-        Done { what: std::mem::take(&mut self.what), status, stdout, stderr, took }
+        Done::new(std::mem::take(&mut self.what), status, stdout, stderr, took)
     }
 }
 
@@ -389,119 +323,6 @@ pub fn cpu_time(pid: u32) -> Duration {
     let rest = text.rsplit(") ").next().unwrap_or_default();
     let ticks: u64 = rest.split(' ').skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
-}
-
-/// Whether `part` occurs in `whole`.
-pub fn contains(whole: &[u8], part: &[u8]) -> bool {
-    part.is_empty() || whole.windows(part.len()).any(|w| w == part)
-}
-
-/// Bytes for a message: printable, the middle of long ones left out.
-pub fn show(bytes: &[u8]) -> String {
-    const MOST: usize = 2000;
-    if bytes.len() > 2 * MOST {
-        let (first, last) = (&bytes[..MOST], &bytes[bytes.len() - MOST..]);
-        return format!("{} [... {} bytes ...] {}", show(first), bytes.len() - 2 * MOST, show(last));
-    }
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => bytes.escape_ascii().to_string(),
-    }
-}
-
-/// A run that is over.
-#[derive(Clone, Debug)]
-pub struct Done {
-    what: String,
-    status: ExitStatus,
-    /// Standard output.
-    pub stdout: Vec<u8>,
-    /// Standard error.
-    pub stderr: Vec<u8>,
-    /// Wall-clock time of the whole process.
-    pub took: Duration,
-}
-
-impl Done {
-    /// A run whose output the test has taken itself.
-    pub fn of(what: &str, output: &Output, took: Duration) -> Self {
-        let (stdout, stderr) = (output.stdout.clone(), output.stderr.clone());
-        Done { what: what.into(), status: output.status, stdout, stderr, took }
-    }
-
-    /// Exit status of the host process.
-    ///
-    /// # Panics
-    /// When a signal ended the host.
-    pub fn status(&self) -> i32 {
-        match (self.status.code(), self.status.signal()) {
-            (Some(code), _) => code,
-            (None, signal) => panic!("{self}: the host was ended by signal {signal:?}"),
-        }
-    }
-
-    /// Signal that ended the host itself.
-    pub fn signal(&self) -> Option<i32> {
-        self.status.signal()
-    }
-
-    /// Standard output as text.
-    pub fn out(&self) -> String {
-        String::from_utf8_lossy(&self.stdout).into_owned()
-    }
-
-    /// Standard error as text.
-    pub fn err(&self) -> String {
-        String::from_utf8_lossy(&self.stderr).into_owned()
-    }
-
-    /// Asserts the exit status.
-    #[track_caller]
-    pub fn expect_status(self, status: i32) -> Self {
-        assert_eq!(self.status(), status, "{self}");
-        self
-    }
-
-    /// Asserts status 0 and an empty stderr, and gives stdout.
-    #[track_caller]
-    pub fn ok(self) -> String {
-        assert!(self.status() == 0 && self.stderr.is_empty(), "{self}");
-        self.out()
-    }
-
-    /// Asserts stdout.
-    #[track_caller]
-    pub fn expect_out(self, text: &str) -> Self {
-        assert_eq!(self.out(), text, "{self}");
-        self
-    }
-
-    /// Asserts stderr.
-    #[track_caller]
-    pub fn expect_err(self, text: &str) -> Self {
-        assert_eq!(self.err(), text, "{self}");
-        self
-    }
-
-    /// Asserts exactly one line on stderr, ours, that holds these words; and nothing on stdout.
-    #[track_caller]
-    pub fn one_error(self, words: &[&str]) -> Self {
-        let text = self.err();
-        assert!(text.ends_with('\n') && text.lines().count() == 1, "not one line: {self}");
-        assert!(text.starts_with("forelift: "), "not ours: {self}");
-        for word in words {
-            assert!(text.contains(word), "no {word:?}: {self}");
-        }
-        assert!(self.stdout.is_empty(), "output: {self}");
-        self
-    }
-}
-
-impl std::fmt::Display for Done {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (out, err) = (show(&self.stdout), show(&self.stderr));
-        write!(f, "{}: {} after {:?}\nstdout: {out}\nstderr: {err}\n", self.what, self.status, self.took)
-    }
 }
 
 /// Runs any program to its end, its input empty.
@@ -551,13 +372,5 @@ mod tests {
         while cpu_time(me) < before + Duration::from_millis(30) {
             assert!(begin.elapsed() < Duration::from_secs(60), "busy for a minute without using CPU time");
         }
-    }
-
-    #[test]
-    fn long_output_is_shortened() {
-        assert_eq!(show(b"abc"), "abc");
-        assert_eq!(show(&[0xff]), "\\xff");
-        assert!(show(&[b'x'; 100_000]).len() < 5000);
-        assert!(contains(b"abc", b"bc") && !contains(b"abc", b"cb") && contains(b"", b""));
     }
 }

@@ -155,8 +155,10 @@ fn truncated_archives() {
             &["--format".as_ref(), format.as_ref(), layer.as_os_str(), out.as_os_str()],
         );
         let whole = fs::read(&out).expect("the archive");
-        for part in [10, 50, 90] {
-            refuse_file(&format!("{format}:"), &whole[..whole.len() * part / 100], &[]);
+        // Zeros at the end may be missing, the last byte of the last file not.
+        let end = whole.iter().rposition(|b| *b != 0).expect("an archive is not all zeros");
+        for len in [end / 10, end / 2, end] {
+            refuse_file(&format!("{format}:"), &whole[..len], &[]);
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Bad kernels, options, disks and modules: one clear line, a status that is not 0, nothing left behind.
 
 use forelift_tests::{
+    done::Done,
     hosts::Host,
     images::Image,
     random::Random,
-    run::{Done, program},
+    run::program,
     table::{Check, Group},
     workspace::{forelift, product, tool},
 };
@@ -179,7 +180,7 @@ fn too_much_memory() {
         refused(&["--memory", memory], &Image::Busybox.reference(), &["4 GiB"]);
     }
     // Alone it would fit, but not with the root file system.
-    refused(&["--memory", "4090M"], &Image::Python3.reference(), &["4 GiB"]);
+    refused(&["--memory", "4090M"], &Image::Python3.reference(), &["a WebAssembly memory holds"]);
 }
 
 /// Between what is refused at once and what works: the guest tells, or it works.

@@ -1,10 +1,11 @@
 //! `forelift convert` and its siblings: every kind of input, equal output, and what comes out runs.
 
 use forelift_tests::{
+    done::Done,
     hosts::Host,
     images::{Entry, Image, convert, tar_of},
     registry::Registry,
-    run::{Done, Run, program},
+    run::{Run, program},
     table::{Check, Group},
     workspace::{forelift, last_line, product, script, tool},
 };

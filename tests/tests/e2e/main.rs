@@ -34,6 +34,6 @@ fn main() -> ExitCode {
             ("streams", streams::CASES),
             ("terminal", terminal::CASES),
         ],
-        &[("command", 0), ("wasm", 0), ("native", 0), ("pywasmtime", 0), ("node", 0)],
+        &[("command", 60), ("wasm", 150), ("native", 147), ("pywasmtime", 107), ("node", 112)],
     )
 }

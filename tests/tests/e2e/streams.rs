@@ -1,10 +1,10 @@
 //! Standard input, output and error: apart, binary-clean, with their ends where they belong.
 
 use forelift_tests::{
+    done::{Done, contains},
     hosts::Host,
     images::Image,
     random::Random,
-    run::{Done, contains},
     table::{Check, Group},
 };
 use sha2::{Digest, Sha256};

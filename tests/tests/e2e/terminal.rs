@@ -134,8 +134,13 @@ fn ctrl_z_and_jobs(host: Host) {
     terminal.send("\x1a");
     terminal.expect("Stopped");
     terminal.expect("# ");
-    terminal.send("jobs; kill -KILL %1; wait %1; echo gone $?.\r");
-    terminal.expect("gone 137.");
+    terminal.send("fg\r");
+    terminal.expect("sleep 1000\r\n");
+    pause();
+    terminal.send("\x03");
+    terminal.expect("# ");
+    terminal.send("echo gone $?.\r");
+    terminal.expect("gone 130.");
     terminal.send("exit 6\r");
     assert_eq!(terminal.finish(), 6);
 }
