@@ -21,9 +21,10 @@ use thiserror::Error;
 
 /// Instructions between two looks at the host: about 0.2 ms.
 const SLICE: u64 = 100_000;
-/// A guest that has not become ready after this many slices never will (a boot takes about 400). Not instructions: a guest that
-/// faults for ever retires none.
-const BOOT_SLICES: u64 = 40_000;
+/// A guest that has not become ready after this many instructions never will (a boot takes about 40 million).
+const BOOT_LIMIT: u64 = 4_000_000_000;
+/// Nor will one that retires nothing in this many slices: it faults in its own fault handler, for ever.
+const STUCK_SLICES: u32 = 20;
 /// Least RAM in bytes that a kernel of the usual size boots in.
 pub const MIN_RAM: u64 = 32 << 20;
 
@@ -263,9 +264,13 @@ impl Machine {
         host: &mut dyn Host,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), MachineError> {
-        for _ in 0..BOOT_SLICES {
-            progress(self.cpu.hart.instret);
+        let mut stuck_slices = 0;
+        loop {
+            let before = self.cpu.hart.instret;
+            progress(before);
             let exit = self.slice(host);
+            stuck_slices =
+                if exit == Exit::Budget && self.cpu.hart.instret == before { stuck_slices + 1 } else { 0 };
             let moved = self.session.pump(&mut self.devices, &mut self.mem, host).moved;
             let idle = exit == Exit::Wfi && !moved;
             let stuck = idle && self.is_stuck(host);
@@ -274,6 +279,10 @@ impl Machine {
                     outcome.message.clone().unwrap_or_else(|| format!("exit code {}", outcome.code))
                 }
                 _ if matches!(exit, Exit::Shutdown { .. }) => "it switched itself off".into(),
+                _ if self.cpu.hart.instret > BOOT_LIMIT => {
+                    format!("not ready after {BOOT_LIMIT} instructions")
+                }
+                _ if stuck_slices > STUCK_SLICES => "it faults for ever in its fault handler".into(),
                 State::Ready if idle => return Ok(()),
                 _ if stuck => "it waits for something that never comes".into(),
                 _ => {
@@ -285,8 +294,6 @@ impl Machine {
             };
             return Err(MachineError::Boot { why, log: self.log() });
         }
-        let why = format!("it made no end after {} instructions", self.cpu.hart.instret);
-        Err(MachineError::Boot { why, log: self.log() })
     }
 
     /// Switches from virtual to the host's time: what boots an image without a snapshot.
