@@ -5,20 +5,38 @@ use crate::{
     run::{pid_of, wait},
     stream::Stream,
 };
-use rustix::{
-    fd::{AsFd, OwnedFd},
-    fs::{Mode, OFlags},
-    process::{Signal, kill_process},
-    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{Termios, Winsize, tcgetattr, tcsetwinsize},
+use nix::{
+    fcntl::{FcntlArg, FdFlag, fcntl},
+    libc,
+    pty::{Winsize, openpty},
+    sys::{
+        signal::{Signal, kill},
+        termios::{Termios, tcgetattr},
+    },
+    unistd::setsid,
 };
 use std::{
     fs::File,
     io::Write,
-    os::unix::process::CommandExt,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
     process::{Child, Command},
     time::{Duration, Instant},
 };
+
+nix::ioctl_write_int_bad!(
+    /// Makes the terminal the controlling one (ioctl_tty(2), TIOCSCTTY).
+    control,
+    libc::TIOCSCTTY
+);
+nix::ioctl_write_ptr_bad!(
+    /// Sets the window's size (TIOCSWINSZ).
+    set_size,
+    libc::TIOCSWINSZ,
+    Winsize
+);
 
 /// How long an answer may take.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -43,20 +61,20 @@ fn size(rows: u16, cols: u16) -> Winsize {
 impl Terminal {
     /// Starts a program with a terminal of that size as its controlling terminal and its three streams.
     pub fn spawn(mut command: Command, rows: u16, cols: u16) -> Self {
-        let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("openpt");
-        grantpt(&user).expect("grantpt");
-        unlockpt(&user).expect("unlockpt");
-        let name = ptsname(&user, Vec::new()).expect("ptsname");
-        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let line = rustix::fs::open(name, flags, Mode::empty()).expect("opening the terminal");
-        tcsetwinsize(&user, size(rows, cols)).expect("setting the window size");
+        let pair = openpty(&size(rows, cols), None).expect("a pseudo-terminal");
+        let (user, line) = (pair.master, pair.slave);
+        // Neither end may stay open in the program, or its end would not be seen.
+        for fd in [&user, &line] {
+            fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("close-on-exec");
+        }
         let copy = || line.try_clone().expect("duplicating a descriptor");
         command.stdin(copy()).stdout(copy()).stderr(copy());
-        // SAFETY: both are system calls that are async-signal-safe and touch nothing of this process's memory.
+        // SAFETY: both are system calls, async-signal-safe, that touch nothing of this process's memory; descriptor 0 is the
+        // terminal.
         unsafe {
             command.pre_exec(|| {
-                rustix::process::setsid()?;
-                rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+                setsid()?;
+                control(0, 0)?;
                 Ok(())
             });
         }
@@ -97,7 +115,8 @@ impl Terminal {
 
     /// Changes the window's size; the kernel tells the program.
     pub fn resize(&self, rows: u16, cols: u16) {
-        tcsetwinsize(self.keyboard.as_fd(), size(rows, cols)).expect("setting the window size");
+        // SAFETY: the descriptor is open, and the kernel only reads the structure.
+        unsafe { set_size(self.keyboard.as_raw_fd(), &size(rows, cols)) }.expect("setting the window size");
     }
 
     /// The terminal's settings.
@@ -107,7 +126,7 @@ impl Terminal {
 
     /// Sends a signal to the program.
     pub fn signal(&self, signal: Signal) {
-        kill_process(pid_of(&self.child), signal).expect("kill");
+        kill(pid_of(&self.child), signal).expect("kill");
     }
 
     /// Waits for the program's end and gives its exit status (128+n for a signal).

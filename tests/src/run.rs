@@ -6,7 +6,11 @@ use crate::{
     images::Image,
     stream::Stream,
 };
-use rustix::process::{Pid, Signal, kill_process};
+pub use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::kill,
+    unistd::{Pid, SysconfVar, sysconf},
+};
 use std::{
     ffi::{OsStr, OsString},
     fs,
@@ -253,8 +257,7 @@ impl Running {
 
     /// Sends a signal to the host.
     pub fn signal(&self, signal: Signal) {
-        kill_process(pid_of(&self.child), signal)
-            .unwrap_or_else(|e| panic!("{}: {signal:?}: {e}", self.what));
+        kill(pid_of(&self.child), signal).unwrap_or_else(|e| panic!("{}: {signal:?}: {e}", self.what));
     }
 
     /// CPU time that the host has used, all its threads.
@@ -298,7 +301,7 @@ impl Drop for Running {
 }
 
 pub(crate) fn pid_of(child: &Child) -> Pid {
-    Pid::from_child(child)
+    Pid::from_raw(child.id().cast_signed())
 }
 
 /// Waits for a process, but not beyond the deadline.
@@ -322,7 +325,8 @@ pub fn cpu_time(pid: u32) -> Duration {
     // The second field is a name in parentheses that may hold anything.
     let rest = text.rsplit(") ").next().unwrap_or_default();
     let ticks: u64 = rest.split(' ').skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+    let second = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|n| u64::try_from(n).ok());
+    Duration::from_millis(ticks * 1000 / second.expect("ticks of a second").max(1))
 }
 
 /// Runs any program to its end, its input empty.

@@ -14,8 +14,9 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             all
         }
         "snapshot" => {
+            let Ok(memory) = forelift_runtime::memory::GuestMemory::new(1 << 20, None) else { return Vec::new() };
             let state = forelift_runtime::snapshot::MachineState {
-                hart: Default::default(),
+                hart: forelift_runtime::cpu::Cpu::new(&memory).hart.save(),
                 devices: forelift_runtime::dev::Devices::new(0).save(),
                 ticks: 12345,
                 ram_len: 1 << 20,

@@ -12,7 +12,7 @@ use forelift_abi::{
     header::{self, ImageHeader, checksum},
 };
 use forelift_runtime::{
-    dev::{Devices, virtio::p9},
+    dev::{Devices, p9},
     memory::GuestMemory,
     snapshot::{self, MachineState},
 };

@@ -247,16 +247,11 @@ fn on_small_disk(megabytes: u32, script: &str, args: &[&str]) -> Done {
     let mount = format!(
         "mount -t tmpfs -o size={megabytes}m small \"$0\" && cd \"$0\" && {{ {script}\n}}; s=$?; ls -A; exit $s"
     );
-    let as_root = rustix_is_root();
     program(unshare, |c| {
         // Not root: a user namespace allows the mount.
-        c.args(if as_root { &["-m"][..] } else { &["-rm"] });
+        c.args(if nix::unistd::geteuid().is_root() { &["-m"][..] } else { &["-rm"] });
         c.args(["sh", "-c", &mount]).arg(dir.path()).args(args);
     })
-}
-
-fn rustix_is_root() -> bool {
-    rustix::process::geteuid().is_root()
 }
 
 fn full_disk() {
@@ -280,8 +275,10 @@ fn full_disk_of_compile() {
 }
 
 fn interrupted_conversion() {
-    use rustix::process::{Pid, Signal, kill_process};
-    for (signal, pause) in [(Signal::TERM, 30), (Signal::INT, 300), (Signal::HUP, 1000), (Signal::TERM, 2500)]
+    use forelift_tests::run::Signal;
+    use nix::{sys::signal::kill, unistd::Pid};
+    for (signal, pause) in
+        [(Signal::SIGTERM, 30), (Signal::SIGINT, 300), (Signal::SIGHUP, 1000), (Signal::SIGTERM, 2500)]
     {
         let dir = dir();
         let mut child = Command::new(forelift())
@@ -292,14 +289,14 @@ fn interrupted_conversion() {
             .spawn()
             .expect("starting");
         sleep(Duration::from_millis(pause));
-        kill_process(Pid::from_child(&child), signal).expect("kill");
+        kill(Pid::from_raw(child.id().cast_signed()), signal).expect("kill");
         let begin = Instant::now();
         let status = child.wait().expect("waiting");
         assert!(begin.elapsed() < Duration::from_secs(10), "the conversion goes on after {signal:?}");
         if status.success() {
             assert_eq!(listing(dir.path()), ["out.wasm"], "it was done already");
         } else {
-            assert_eq!(status.signal(), Some(signal.as_raw()), "{status}");
+            assert_eq!(status.signal(), Some(signal as i32), "{status}");
             assert_eq!(listing(dir.path()), Vec::<String>::new(), "left behind after {signal:?}");
         }
     }

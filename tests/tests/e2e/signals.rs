@@ -1,12 +1,12 @@
 //! Signals to `forelift run` reach the container's command.
 
+use forelift_tests::run::Signal;
 use forelift_tests::{
     hosts::Host,
     images::Image,
     run::{Run, Running},
     table::{Check, Group},
 };
-use rustix::process::Signal;
 use std::time::{Duration, Instant};
 
 pub(crate) const CASES: Group = &[
@@ -36,7 +36,8 @@ fn ready(run: Run) -> Running {
 }
 
 fn reach_a_trap(host: Host) {
-    let signals = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::USR1, Signal::USR2, Signal::TERM];
+    let signals =
+        [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGTERM];
     for ((n, signal), name) in
         signals.into_iter().enumerate().zip(["HUP", "INT", "QUIT", "USR1", "USR2", "TERM"])
     {
@@ -48,7 +49,7 @@ fn reach_a_trap(host: Host) {
 
 /// As `docker run` does: what comes is passed on; only `docker stop` sends the stop signal.
 fn stop_signal_of_the_image(host: Host) {
-    for (signal, word, status) in [(Signal::QUIT, "quit", 21), (Signal::TERM, "term", 22)] {
+    for (signal, word, status) in [(Signal::SIGQUIT, "quit", 21), (Signal::SIGTERM, "term", 22)] {
         let mut run = host.run(Image::Service).args(["wait"]).deadline(60).spawn();
         run.expect("waiting\n");
         run.signal(signal);
@@ -63,7 +64,7 @@ fn end_a_command_that_handles_them_not(host: Host) {
         .deadline(60)
         .spawn();
     run.expect("ready\n");
-    run.signal(Signal::TERM);
+    run.signal(Signal::SIGTERM);
     run.finish().expect_status(143);
 }
 
@@ -71,10 +72,10 @@ fn many(host: Host) {
     let mut run = host.sh("n=0; trap 'n=$((n+1)); echo n=$n.' USR1; trap 'exit 9' TERM; echo ready; while :; do sleep 0.02; done").deadline(60).spawn();
     run.expect("ready\n");
     for n in 1..=10 {
-        run.signal(Signal::USR1);
+        run.signal(Signal::SIGUSR1);
         run.expect(&format!("n={n}."));
     }
-    run.signal(Signal::TERM);
+    run.signal(Signal::SIGTERM);
     run.finish().expect_status(9);
 }
 
@@ -85,11 +86,11 @@ fn early(host: Host) {
         std::thread::sleep(Duration::from_millis(pause));
         // A shell that has not set its trap yet ignores the signal, as process 1: ask until it is heard.
         let begin = Instant::now();
-        run.signal(Signal::TERM);
+        run.signal(Signal::SIGTERM);
         while begin.elapsed() < Duration::from_secs(20) && alive(run.pid()) {
             std::thread::sleep(Duration::from_millis(200));
             if alive(run.pid()) {
-                run.signal(Signal::TERM);
+                run.signal(Signal::SIGTERM);
             }
         }
         let done = run.finish();
@@ -107,7 +108,7 @@ fn python_keyboard_interrupt(host: Host) {
     let code = "import time\nprint('ready', flush=True)\ntry: time.sleep(100)\nexcept KeyboardInterrupt: print('interrupted'); raise";
     let mut run = host.run(Image::Python3).args(["python3", "-c", code]).deadline(60).spawn();
     run.expect("ready\n");
-    run.signal(Signal::INT);
+    run.signal(Signal::SIGINT);
     let done = run.finish().expect_status(130);
     assert!(done.out() == "ready\ninterrupted\n" && done.err().contains("KeyboardInterrupt"), "{done}");
 }
@@ -119,8 +120,8 @@ fn ignored_ones_do_not_pile_up(host: Host) {
         .spawn();
     run.expect("ready\n");
     for _ in 0..8 {
-        run.signal(Signal::INT);
-        run.signal(Signal::TERM);
+        run.signal(Signal::SIGINT);
+        run.signal(Signal::SIGTERM);
         std::thread::sleep(Duration::from_millis(100));
     }
     run.finish().expect_status(4);
@@ -129,6 +130,6 @@ fn ignored_ones_do_not_pile_up(host: Host) {
 fn kill_of_the_host(host: Host) {
     let mut run = host.sh("echo ready; sleep 1000").spawn();
     run.expect("ready\n");
-    run.signal(Signal::KILL);
+    run.signal(Signal::SIGKILL);
     assert_eq!(run.finish().signal(), Some(9));
 }

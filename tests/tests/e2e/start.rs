@@ -139,12 +139,12 @@ fn idle_sleep_uses_no_cpu(host: Host) {
 
 /// A host process that was stopped and continued (a laptop's lid) goes on with the right time.
 fn stopped_host_keeps_time(host: Host) {
-    use rustix::process::Signal;
+    use forelift_tests::run::Signal;
     let mut run = host.sh("echo ready; read line; date +%s; sleep 0.3; echo alive").held_stdin().spawn();
     run.expect("ready\n");
-    run.signal(Signal::STOP);
+    run.signal(Signal::SIGSTOP);
     sleep(Duration::from_secs(4));
-    run.signal(Signal::CONT);
+    run.signal(Signal::SIGCONT);
     run.write(b"go\n");
     run.expect("alive\n");
     let outside = now();

@@ -1,5 +1,6 @@
 //! A terminal is a terminal.
 
+use forelift_tests::run::Signal;
 use forelift_tests::{
     hosts::Host,
     images::Image,
@@ -8,7 +9,6 @@ use forelift_tests::{
     table::{Check, Group},
     workspace::forelift,
 };
-use rustix::process::Signal;
 
 pub(crate) const CASES: Group = &[
     ("shell_at_a_prompt", Check::On(&Host::OURS, shell_at_a_prompt)),
@@ -96,7 +96,7 @@ fn resizing_is_signalled(host: Host) {
         terminal.resize(rows, cols);
         terminal.expect(&format!("size {rows} {cols}."));
     }
-    terminal.signal(Signal::KILL);
+    terminal.signal(Signal::SIGKILL);
 }
 
 fn ctrl_c(host: Host) {
@@ -195,7 +195,7 @@ fn much_output(host: Host) {
 
 fn settings_come_back(host: Host) {
     let script = "stty raw -echo; echo ready.; sleep 1000";
-    for (script, signal) in [("echo ready.; exit 3", None), (script, Some(Signal::HUP))] {
+    for (script, signal) in [("echo ready.; exit 3", None), (script, Some(Signal::SIGHUP))] {
         let mut terminal = Terminal::spawn(std::process::Command::new("true"), 24, 80);
         terminal.finish();
         let before = terminal.settings();
@@ -214,8 +214,8 @@ fn settings_come_back(host: Host) {
         terminal.finish();
         let after = terminal.settings();
         assert_eq!(
-            (before.local_modes, before.input_modes, before.output_modes),
-            (after.local_modes, after.input_modes, after.output_modes)
+            (before.local_flags, before.input_flags, before.output_flags),
+            (after.local_flags, after.input_flags, after.output_flags)
         );
     }
 }
