@@ -30,8 +30,6 @@ mod wasi {
     static mut forelift_image_header: [u8; SIZE] = [0; SIZE];
 
     const WASM_PAGE: u64 = 0x1_0000;
-    /// What the block cache and everything else may come to need, in bytes.
-    const HEAP: usize = 48 << 20;
 
     pub(super) fn main() -> u8 {
         match run() {
@@ -54,9 +52,6 @@ mod wasi {
     }
 
     fn run() -> Result<u8, String> {
-        // One large growth of memory instead of many small ones: V8 answers each with a garbage collection, which Node 20 does
-        // not always survive. The allocator keeps what it has got; memory that nobody touches costs nothing.
-        drop(core::hint::black_box(Vec::<u8>::with_capacity(HEAP)));
         // SAFETY: read as volatile, because the packer wrote to it after the compiler had seen zeros.
         let block = unsafe { (&raw const forelift_image_header).read_volatile() };
         let memory_size = core::arch::wasm32::memory_size(0) as u64 * WASM_PAGE;
