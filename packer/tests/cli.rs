@@ -79,10 +79,14 @@ impl Bench {
 }
 
 #[test]
-fn wrong_usage_is_status_2() {
+fn wrong_usage_is_status_2_and_of_run_125() {
+    for args in [&["run"][..], &["run", "--frobnicate", "x"]] {
+        let output = forelift(args);
+        assert_eq!(output.status.code(), Some(125), "{args:?}");
+        assert!(!output.stderr.is_empty() && output.stdout.is_empty());
+    }
     for args in [
         &["frobnicate"][..],
-        &["run"],
         &["convert"],
         &["convert", "--memory", "lots", "x"],
         &["convert", "--arch", "sparc", "x"],

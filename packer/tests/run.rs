@@ -145,7 +145,7 @@ fn arguments_environment_and_options_reach_the_module() {
     );
     let args = String::from_utf8(output.stdout).unwrap();
     let (_, rest) = args.split_once('\0').unwrap();
-    assert_eq!(rest, "--entrypoint\0e\0--user\x005:6\0--workdir\0/x\0sh\0-c\0--help\0");
+    assert_eq!(rest, "--entrypoint\0e\0--user\x005:6\0--workdir\0/x\0--\0sh\0-c\0--help\0");
     assert_eq!(output.stderr, b"A=1\0EMPTY=\0");
 }
 

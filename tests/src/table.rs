@@ -6,6 +6,7 @@
 
 use crate::hosts::Host;
 use libtest_mimic::{Arguments, Failed, Trial};
+use nix::sys::signal::{SigHandler, Signal, signal};
 use std::{collections::BTreeMap, env, fs::OpenOptions, io::Write, process::ExitCode};
 
 /// One thing to check.
@@ -54,8 +55,18 @@ fn record(name: &str) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Gives signals that a shell has made this process ignore (a background job, nohup) their default action again: the
+/// programs under test inherit it, and leave ignored signals ignored.
+fn default_signals() {
+    for name in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
+        // SAFETY: no handler is installed, and no other thread runs yet.
+        unsafe { signal(name, SigHandler::SigDfl) }.expect("a signal's default action");
+    }
+}
+
 /// Runs the tests as the test harness's command line wants them; `expected` is the number of tests on each host.
 pub fn main(groups: &[(&'static str, Group)], expected: &[(&'static str, usize)]) -> ExitCode {
+    default_signals();
     let tests = expand(groups);
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for test in &tests {

@@ -5,7 +5,7 @@ use forelift_tests::fuzz::{TARGETS, generate};
 use std::{collections::BTreeSet, fs, panic, path::Path};
 
 /// Inputs made for each target.
-const COUNT: usize = 3000;
+const COUNT: usize = 20_000;
 
 fn check(target: &str, body: fn(&[u8]), origin: &str, input: &[u8]) {
     if panic::catch_unwind(|| body(input)).is_err() {

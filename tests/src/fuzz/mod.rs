@@ -40,15 +40,20 @@ pub fn p9(data: &[u8]) {
     p9::fuzz::fuzz_one(data);
 }
 
-/// The bytes as they are, and in an envelope that only a right checksum opens: a fuzzer would never guess it.
+/// A snapshot's body in an envelope that only a right checksum opens: a fuzzer would never guess it.
+fn sealed(body: &[u8]) -> Vec<u8> {
+    let mut out = snapshot::MAGIC.to_vec();
+    out.extend(snapshot::VERSION.to_le_bytes());
+    out.extend((body.len() as u32).to_le_bytes());
+    out.extend(checksum(body).to_le_bytes());
+    out.extend_from_slice(body);
+    out
+}
+
+/// The bytes as a snapshot, and as the body of one.
 pub fn snapshot_state(data: &[u8]) {
     let _ = MachineState::decode(data);
-    let mut sealed = snapshot::MAGIC.to_vec();
-    sealed.extend(snapshot::VERSION.to_le_bytes());
-    sealed.extend((data.len() as u32).to_le_bytes());
-    sealed.extend(checksum(data).to_le_bytes());
-    sealed.extend_from_slice(data);
-    let Ok(state) = MachineState::decode(&sealed) else { return };
+    let Ok(state) = MachineState::decode(&sealed(data)) else { return };
     // postcard takes some numbers in more than one spelling; the second encoding is the last.
     let again = state.encode();
     assert_eq!(

@@ -121,6 +121,7 @@ fn ctrl_d(host: Host) {
     terminal.expect("# ");
     terminal.send("cat /f\r");
     terminal.expect("words\r\n");
+    terminal.expect("# ");
     terminal.send("\x04");
     assert_eq!(terminal.finish(), 0);
 }
