@@ -14,7 +14,7 @@ const FILES: u32 = 50;
 fn archive(path: &Path) {
     let mut tar = tar::Builder::new(File::create(path).expect("the archive is made"));
     let mut header = tar::Header::new_gnu();
-    let content: Vec<u8> = (0..30_000_u32).map(|n| (n * n >> 7) as u8).collect();
+    let content: Vec<u8> = (0..30_000_u32).map(|n| ((n * n) >> 7) as u8).collect();
     for directory in 0..DIRECTORIES {
         for file in 0..FILES {
             let size = (directory * 7919 + file * 104_729) % 30_000;
