@@ -320,7 +320,7 @@ fn inspect() {
         (Some("app"), Some("/srv/app/work"))
     );
     assert_eq!(config["stop_signal"].as_str(), Some("SIGQUIT"));
-    assert_eq!((json["arch"].as_str(), json["ram"].as_u64()), (Some("riscv64"), Some(128 << 20)));
+    assert_eq!((json["arch"].as_str(), json["ram"].as_u64()), (Some("riscv64"), Some(256 << 20)));
     let stored: u64 =
         json["parts"].as_object().expect("parts").values().filter_map(|p| p["stored"].as_u64()).sum();
     assert_eq!(Some(stored), json["size"].as_u64(), "the parts do not sum up: {json}");
@@ -333,7 +333,7 @@ fn inspect() {
         c.arg("inspect").arg(Image::Service.wasm());
     });
     let text = text.ok();
-    for word in ["riscv64", "SIGQUIT", "/data", "8080/tcp", "hello from the image", "128"] {
+    for word in ["riscv64", "SIGQUIT", "/data", "8080/tcp", "hello from the image", "256"] {
         assert!(text.contains(word), "no {word} in {text}");
     }
 }
