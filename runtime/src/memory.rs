@@ -17,6 +17,7 @@ pub struct GuestMemory {
     root_len: usize,
     code: Vec<u64>,
     dirty_code: Vec<u32>,
+    tlb_area: *mut u64,
     /// Keeps native mappings alive.
     _owner: Option<Box<dyn Send>>,
 }
@@ -45,6 +46,7 @@ impl GuestMemory {
             root_len,
             code: vec![0; pages.div_ceil(64)],
             dirty_code: Vec::new(),
+            tlb_area: core::ptr::null_mut(),
             _owner: owner,
         }
     }
@@ -149,6 +151,32 @@ impl GuestMemory {
     /// Reads an integer of `N` little-endian bytes.
     pub fn read_array<const N: usize>(&self, pa: u64) -> Option<[u8; N]> {
         self.slice(pa, N)?.try_into().ok()
+    }
+
+    /// Offset in RAM of the physical address `pa`.
+    #[inline]
+    pub fn ram_offset(&self, pa: u64) -> Option<u64> {
+        let off = pa.wrapping_sub(RAM_BASE);
+        (off < self.ram_len as u64).then_some(off)
+    }
+
+    /// Start of RAM in the host's memory.
+    pub(crate) fn ram_ptr(&self) -> *mut u8 {
+        self.ram
+    }
+
+    /// Memory that was set aside for the data TLB: null for none.
+    pub(crate) fn tlb_area(&self) -> *mut u64 {
+        self.tlb_area
+    }
+
+    /// Sets memory aside for the data TLB, at an address that lifted code knows.
+    ///
+    /// # Safety
+    /// `area` has [`dtlb_bytes`](forelift_abi::lift::dtlb_bytes) bytes for this RAM, is aligned to 8, and nobody else's as long as
+    /// this value or a CPU that was made for it lives.
+    pub unsafe fn set_tlb_area(&mut self, area: *mut u64) {
+        self.tlb_area = area;
     }
 
     fn ram_page(&self, pa: u64) -> Option<usize> {

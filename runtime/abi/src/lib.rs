@@ -5,7 +5,8 @@
 //! * [`control`]: the messages between the runtime and the guest's init;
 //! * [`embed`]: what `forelift run` offers beyond WASI;
 //! * [`exit`]: the exit codes Forelift itself uses;
-//! * [`layout`]: where things are in the guest's physical address space.
+//! * [`layout`]: where things are in the guest's physical address space;
+//! * [`lift`]: what lifted code and the runtime know of each other.
 #![forbid(unsafe_code)]
 
 pub mod config;
@@ -14,3 +15,4 @@ pub mod embed;
 pub mod exit;
 pub mod header;
 pub mod layout;
+pub mod lift;

@@ -8,7 +8,8 @@
 //! Branches are linked directly to their target's entry only within a page: such a link holds wherever the page is mapped,
 //! so no change of a mapping ever has to undo one.
 
-use super::entry::{Entry, MAX_BLOCK};
+use super::entry::{Entry, Kind, MAX_BLOCK};
+use super::state::Privilege;
 use crate::memory::GuestMemory;
 use forelift_abi::layout::{PAGE_SIZE, RAM_BASE, ROOT_BASE};
 
@@ -19,8 +20,45 @@ pub const MAX_PAGES: usize = 4096;
 
 /// Blocks of one physical page: entry index by halfword, 0 where nothing was decoded.
 pub(crate) struct CodePage {
-    pub(crate) blocks: [u32; (PAGE_SIZE / 2) as usize],
+    pub(crate) blocks: [u32; HALFWORDS],
     pub(crate) pa: u64,
+    /// Whether the contents were looked up since they last changed: for U and S mode.
+    pub(crate) looked_up: [bool; 2],
+    /// Number of the contents that lifted code knows, 0 for none: for U and S mode.
+    pub(crate) content: [u32; 2],
+    /// Values of entry points by halfword (see [`forelift_abi::lift::Page::entries`]), 0 where there is none.
+    lifted: [Option<Box<[u32; HALFWORDS]>>; 2],
+}
+
+/// Places in a page where an instruction can begin.
+pub(crate) const HALFWORDS: usize = (PAGE_SIZE / 2) as usize;
+
+/// Stands for the lifted code of pages without.
+static NOTHING_LIFTED: [u32; HALFWORDS] = [0; HALFWORDS];
+
+impl CodePage {
+    fn new(pa: u64) -> Self {
+        CodePage { blocks: [0; HALFWORDS], pa, looked_up: [false; 2], content: [0; 2], lifted: [None, None] }
+    }
+
+    /// The table of entry points for a privilege.
+    pub(crate) fn lifted(&self, privilege: Privilege) -> *const u32 {
+        self.lifted[privilege as usize].as_deref().unwrap_or(&NOTHING_LIFTED).as_ptr()
+    }
+
+    /// Value of the entry point at byte `offset`, 0 for none.
+    pub(crate) fn lifted_at(&self, privilege: Privilege, offset: u16) -> u32 {
+        self.lifted[privilege as usize].as_deref().map_or(0, |table| table[usize::from(offset / 2)])
+    }
+
+    /// Whether there is an entry point at byte `offset` in any privilege.
+    pub(crate) fn is_entry(&self, offset: u16) -> bool {
+        self.lifted.iter().flatten().any(|table| table[usize::from(offset / 2)] != 0)
+    }
+
+    fn forget(&mut self) {
+        *self = CodePage::new(self.pa);
+    }
 }
 
 pub(crate) struct Cache {
@@ -68,7 +106,7 @@ impl Cache {
             self.clear();
         }
         let slot = self.slot(mem, pa);
-        self.pages.push(Box::new(CodePage { blocks: [0; (PAGE_SIZE / 2) as usize], pa }));
+        self.pages.push(Box::new(CodePage::new(pa)));
         self.index[slot] = self.pages.len() as u16;
         (self.pages.len() as u32 - 1, emptied)
     }
@@ -84,12 +122,14 @@ impl Cache {
         ARENA_ENTRIES - self.arena.len() >= MAX_BLOCK
     }
 
-    /// Adds a decoded block at `offset` of `page` and gives its entry's index. There must be room.
-    pub(crate) fn add_block(&mut self, page: u32, offset: u16, block: &[Entry]) -> u32 {
+    /// Adds a decoded block, noted at `offset` of `page` if given, and gives its entry's index. There must be room.
+    pub(crate) fn add_block(&mut self, page: u32, offset: Option<u16>, block: &[Entry]) -> u32 {
         let at = self.arena.len() as u32;
         debug_assert!(self.has_room() && block.len() <= MAX_BLOCK);
         self.arena.extend_from_slice(block);
-        self.pages[page as usize].blocks[usize::from(offset / 2)] = at;
+        if let Some(offset) = offset {
+            self.pages[page as usize].blocks[usize::from(offset / 2)] = at;
+        }
         at
     }
 
@@ -98,13 +138,51 @@ impl Cache {
         self.arena[branch as usize].target = target;
     }
 
-    /// Drops what was decoded from a page of RAM.
-    pub(crate) fn drop_ram_page(&mut self, page: u32) {
-        if let Some(&index) = self.index.get(page as usize)
-            && index != 0
-        {
-            self.pages[usize::from(index) - 1].blocks.fill(0);
+    /// Drops what is known of a page of RAM, whose contents changed; gives its number when there was something.
+    pub(crate) fn drop_ram_page(&mut self, page: u32) -> Option<u32> {
+        let index = self.index.get(page as usize).copied().filter(|&index| index != 0)? - 1;
+        self.pages[usize::from(index)].forget();
+        Some(u32::from(index))
+    }
+
+    /// Notes the lifted code of page `page`, which the contents with number `content` have in `privilege`. Blocks that were decoded
+    /// before are dropped: they run past the entry points.
+    pub(crate) fn set_lifted(
+        &mut self,
+        page: u32,
+        privilege: Privilege,
+        content: u32,
+        entries: &[(u16, u32)],
+    ) {
+        let page = &mut *self.pages[page as usize];
+        let mut table = Box::new([0; HALFWORDS]);
+        for &(offset, value) in entries {
+            table[usize::from(offset / 2) % HALFWORDS] = value;
         }
+        page.content[privilege as usize] = content;
+        page.lifted[privilege as usize] = Some(table);
+        page.blocks.fill(0);
+    }
+
+    /// Notes that page `page` was looked up for `privilege`; tells whether it had been already.
+    pub(crate) fn set_looked_up(&mut self, page: u32, privilege: Privilege) -> bool {
+        core::mem::replace(&mut self.pages[page as usize].looked_up[privilege as usize], true)
+    }
+
+    /// The first entry behind the mark of lifted code that `at` is, decoded by the caller if 0.
+    pub(crate) fn behind_mark(&self, at: u32) -> Option<u32> {
+        let entry = self.arena[at as usize];
+        (entry.op == Kind::Lifted).then_some(entry.target)
+    }
+
+    /// All pages, for the profile.
+    pub(crate) fn pages(&self) -> impl Iterator<Item = &CodePage> {
+        self.pages.iter().map(|page| &**page)
+    }
+
+    /// Entries from `at` to the end of the arena.
+    pub(crate) fn entries(&self, at: u32) -> &[Entry] {
+        self.arena.get(at as usize..).unwrap_or(&[])
     }
 
     /// Drops everything; pointers to entries stay readable until the next block is added.

@@ -56,7 +56,7 @@ impl Hart {
         self.spie = value & SPIE != 0;
         self.spp = if value & SPP != 0 { Privilege::Supervisor } else { Privilege::User };
         self.fs = (value >> FS_SHIFT & 3) as u8;
-        self.sum = value & SUM != 0;
+        self.set_sum(value & SUM != 0);
         let mxr = value & MXR != 0;
         if mxr != self.mxr {
             // Read permissions are folded into the TLB's tags.

@@ -34,6 +34,9 @@ pub enum Kind {
     Unlinked,
     /// End of a block that goes on at `imm` in the same page.
     Next,
+    /// An entry point of lifted code: to the dispatcher. `target` is the first entry of the same place for the interpreter, 0 when
+    /// it was not decoded yet.
+    Lifted,
     /// No architectural effect.
     Nop,
     /// `rd = imm`.

@@ -10,7 +10,7 @@
 use super::entry::{Entry, Kind};
 use super::mmu::{Access, Exception};
 use super::predecode::Block;
-use super::state::{Hart, ITLB_ENTRIES, ItlbEntry, Privilege, TLB_ENTRIES, TlbEntry, hart_ptr};
+use super::state::{Hart, ITLB_ENTRIES, ItlbEntry, Privilege, hart_ptr};
 use super::{Context, Exit};
 
 /// Runs until `budget` instructions have retired or the machine has to act.
@@ -36,21 +36,51 @@ pub(crate) fn run(cx: &mut Context<'_>, budget: u64) -> Exit {
 /// Takes a pending interrupt, finds the code at `pc` and runs it.
 fn step(cx: &mut Context<'_>, end: u64, left: &mut i64) -> Option<Exit> {
     cx.take_interrupt();
-    let mut straddling = [Entry::UNLINKED; 2];
     let pc = cx.hart.pc;
-    let found = cx.find_block(pc).and_then(|found| match found {
-        Some(found) => Ok(found),
-        None => {
-            straddling = cx.straddling(pc)?;
-            Ok((straddling.as_ptr(), NO_PAGE))
+    let page = match cx.find_page(pc) {
+        Ok(page) => page,
+        Err(e) => return cx.raise(e),
+    };
+    let lifted = cx.cache.page(page).lifted_at(cx.hart.privilege, (pc & 0xfff) as u16);
+    if lifted != 0 {
+        let before = *left;
+        cx.hart.pc = cx.call_lifted(lifted, end, left) & !1;
+        if cx.hart.pc != pc || *left != before {
+            return None;
         }
-    });
-    match found {
-        // SAFETY: `entry` points into the arena or to `straddling`; both outlive the call.
-        Ok((entry, page)) => unsafe { interpret(cx, entry, page, end, left) },
-        Err(e) => cx.raise(e),
+        // It could not do its first instruction: a TLB miss, a fault, or the FPU is off.
+    }
+    interpret_at(cx, page, end, left)
+}
+
+/// Interprets from `pc`, which is in page `page` of the cache, at least one instruction, or takes its exception.
+fn interpret_at(cx: &mut Context<'_>, page: u32, end: u64, left: &mut i64) -> Option<Exit> {
+    let mut emptied = false;
+    let pc = cx.hart.pc;
+    let straddling;
+    let (entry, page) = match cx.block_behind_mark(page, (pc & 0xfff) as u16, &mut emptied) {
+        // SAFETY: an index inside the arena. After emptying, the one page there has index 0.
+        Block::At(index) => unsafe { (cx.cache.arena().add(index as usize), if emptied { 0 } else { page }) },
+        Block::Straddles => {
+            straddling = match cx.straddling(pc) {
+                Ok(entries) => entries,
+                Err(e) => return cx.raise(e),
+            };
+            (straddling.as_ptr(), NO_PAGE)
+        }
+    };
+    // SAFETY: `entry` points into the arena or to `straddling`; both outlive the call.
+    unsafe {
+        if PROFILES && cx.profile.is_some() {
+            interpret::<true>(cx, entry, page, end, left)
+        } else {
+            interpret::<false>(cx, entry, page, end, left)
+        }
     }
 }
+
+/// Whether this build can count what it executes.
+const PROFILES: bool = cfg!(not(target_family = "wasm"));
 
 /// Stands for the page index of code that is not in the cache.
 const NO_PAGE: u32 = u32::MAX;
@@ -62,21 +92,6 @@ impl Context<'_> {
             self.hart.slow_exception = (e.cause, e.value);
         }
         result.is_ok()
-    }
-
-    /// The block at virtual address `pc` and its page; `None` when the instruction straddles pages.
-    fn find_block(&mut self, pc: u64) -> Result<Option<(*const Entry, u32)>, Exception> {
-        let page = self.find_page(pc)?;
-        let mut emptied = false;
-        Ok(match self.block(page, (pc & 0xfff) as u16, &mut emptied) {
-            Block::At(index) => {
-                // SAFETY: `block` gives an index inside the arena.
-                let entry = unsafe { self.cache.arena().add(index as usize) };
-                // After emptying, the one page there has index 0.
-                Some((entry, if emptied { 0 } else { page }))
-            }
-            Block::Straddles => None,
-        })
     }
 
     #[inline]
@@ -223,7 +238,7 @@ unsafe fn float_enable(cx: *mut Context<'_>, e: &Entry) -> bool {
     clippy::undocumented_unsafe_blocks,
     reason = "one contract for all of them: see # Safety and `Entry`"
 )]
-unsafe fn interpret(
+unsafe fn interpret<const PROFILE: bool>(
     cx: &mut Context<'_>,
     mut p: *const Entry,
     page: u32,
@@ -239,7 +254,23 @@ unsafe fn interpret(
         (*h).page = page;
         (*h).page_va = (*h).pc & !0xfff;
         let itlb: *const ItlbEntry = (&raw const (*h).itlb[(*h).privilege as usize]).cast();
-        let mut tlb: *const TlbEntry = (&raw const (*h).tlb[(*h).tlb_index()]).cast();
+        let mut reads: *const u64 = (*h).dtlb.read_table((*h).tlb_index());
+        let slots = (*h).dtlb.mask;
+
+        // Counters of the training run.
+        let counters: [*mut u32; 3] = match &mut (*cx).profile {
+            Some(p) if PROFILE => [p.arrivals.as_mut_ptr(), p.taken.as_mut_ptr(), p.indirect.as_mut_ptr()],
+            _ => [core::ptr::null_mut(); 3],
+        };
+        macro_rules! count {
+            ($counter:literal, $entry:expr) => {
+                if PROFILE && (*h).page != NO_PAGE {
+                    let counter = counters[$counter].add($entry.offset_from_unsigned(arena));
+                    *counter = (*counter).saturating_add(1);
+                }
+            };
+        }
+        count!(0, p);
 
         macro_rules! rx {
             ($at:expr) => {
@@ -308,7 +339,11 @@ unsafe fn interpret(
                     leave!(None);
                 }
                 from = p;
+                count!(1, from);
                 p = arena.add($e.target as usize);
+                if $e.target != 0 {
+                    count!(0, p);
+                }
             }};
         }
         macro_rules! branch {
@@ -317,7 +352,7 @@ unsafe fn interpret(
             };
         }
         macro_rules! go {
-            ($pc:expr) => {{
+            ($pc:expr, $indirect:expr) => {{
                 let pc: u64 = $pc;
                 if left <= 0 {
                     (*h).pc = pc;
@@ -332,19 +367,26 @@ unsafe fn interpret(
                 (*h).page = t.page;
                 (*h).page_va = t.tag;
                 p = arena.add(index as usize);
+                count!(0, p);
+                if $indirect {
+                    count!(2, p);
+                }
             }};
         }
+        // Offset in RAM, or something beyond it when the table does not answer.
         macro_rules! lookup {
-            ($va:expr) => {
-                &*tlb.add(($va >> 12) as usize % TLB_ENTRIES)
-            };
+            ($table:expr, $va:expr, $type:ty) => {{
+                let a = $va.wrapping_add(*$table.add(($va >> 12 & slots) as usize));
+                const SHIFT: u32 = size_of::<$type>().trailing_zeros();
+                (a, a.rotate_right(SHIFT) < (*h).dtlb.ram_len >> SHIFT)
+            }};
         }
         macro_rules! load {
             ($e:ident, $type:ty, |$value:ident| $result:expr) => {{
                 let va = rx!($e.rs1).wrapping_add(imm!($e));
-                let t = lookup!(va);
-                let $value = if t.read_tag == va & (!0xfff | (size_of::<$type>() as u64 - 1)) {
-                    *((va as usize).wrapping_add(t.addend as usize) as *const $type)
+                let (at, found) = lookup!(reads, va, $type);
+                let $value = if found {
+                    *(*h).dtlb.ram.add(at as usize).cast::<$type>()
                 } else if slow_load(cx, va, size_of::<$type>()) {
                     (*h).slow_value as $type
                 } else {
@@ -357,10 +399,10 @@ unsafe fn interpret(
         macro_rules! store {
             ($e:ident, $type:ty, $value:expr) => {{
                 let va = rx!($e.rs1).wrapping_add(imm!($e));
-                let t = lookup!(va);
+                let (at, found) = lookup!(reads.add(slots as usize + 1), va, $type);
                 let value: u64 = $value;
-                if t.write_tag == va & (!0xfff | (size_of::<$type>() as u64 - 1)) {
-                    *((va as usize).wrapping_add(t.addend as usize) as *mut $type) = value as $type;
+                if found {
+                    *(*h).dtlb.ram.add(at as usize).cast::<$type>() = value as $type;
                 } else if !slow_store(cx, va, size_of::<$type>(), value) {
                     fault!($e)
                 }
@@ -389,13 +431,18 @@ unsafe fn interpret(
                 Kind::Unlinked => {
                     // Branches out of the page come here each time: look in the cache first.
                     if (*from).imm as u32 >= 0x1000 {
-                        go!((*h).page_va.wrapping_add(i64::from((*from).imm) as u64));
+                        go!((*h).page_va.wrapping_add(i64::from((*from).imm) as u64), false);
                         continue;
                     }
                     p = link(cx, from);
                     if p.is_null() {
                         leave!(None);
                     }
+                    count!(0, p);
+                }
+                Kind::Lifted => {
+                    (*h).pc = (*h).page_va + u64::from(e.offset);
+                    leave!(None);
                 }
                 Kind::Next => take!(e),
                 Kind::Nop => next!(),
@@ -490,13 +537,13 @@ unsafe fn interpret(
                 }
                 Kind::Jr => {
                     left -= i64::from(e.count);
-                    go!(rx!(e.rs1).wrapping_add(imm!(e)) & !1);
+                    go!(rx!(e.rs1).wrapping_add(imm!(e)) & !1, true);
                 }
                 Kind::Jalr => {
                     left -= i64::from(e.count);
                     let pc = rx!(e.rs1).wrapping_add(imm!(e)) & !1;
                     wx!(e.rd, (*h).page_va + u64::from(e.offset) + u64::from(e.target));
-                    go!(pc);
+                    go!(pc, true);
                 }
                 Kind::Lr | Kind::Sc | Kind::AmoW | Kind::AmoD => {
                     if !atomic(cx, e) {
@@ -543,7 +590,7 @@ unsafe fn interpret(
                     (*h).instret = end.wrapping_sub((left - i64::from(e.count)) as u64);
                     match system(cx, e, (*h).page_va + u64::from(e.offset)) {
                         Then::Next => {
-                            tlb = (&raw const (*h).tlb[(*h).tlb_index()]).cast();
+                            reads = (*h).dtlb.read_table((*h).tlb_index());
                             next!();
                         }
                         Then::Redispatch => {

@@ -8,7 +8,7 @@ use super::entry::{Entry, Kind};
 use super::exec::sext;
 use super::mmu::Exception;
 use super::state::Hart;
-use forelift_isa::rv64::Op;
+use forelift_isa::rv64::{Op, Reg};
 use forelift_softfloat as sf;
 use forelift_softfloat::Round;
 
@@ -66,11 +66,11 @@ impl Context<'_> {
         }
         let op = Op::ALL[usize::from((e.imm as u32 >> 24) as u8)];
         let round = if op.uses_rm() { rounding(hart, e)? } else { Round::Rne };
-        match execute(hart, op, &o, round, &mut flags) {
+        let rs1 = if reads_integer(op) { hart.x[o.rs1] } else { hart.f[o.rs1] };
+        match compute(op, rs1, hart.f[o.rs2], hart.f[o.rs3], round, &mut flags) {
             Some(Value::X(value)) if o.rd != 0 => hart.x[o.rd] = value,
             Some(Value::X(_)) => {}
-            Some(Value::S(bits)) => hart.f[o.rd] = sf::f32_box(bits),
-            Some(Value::D(bits)) => hart.f[o.rd] = bits,
+            Some(value) => hart.f[o.rd] = value.bits(),
             None => return Err(Exception { cause: 2, value: u64::from(e.target) }),
         }
         hart.fflags = flags;
@@ -79,16 +79,30 @@ impl Context<'_> {
 }
 
 /// A result and the register file it goes to.
-enum Value {
+pub(crate) enum Value {
     X(u64),
     S(u32),
     D(u64),
 }
 
-/// Computes `op`; `None` when it is no floating-point operation.
-fn execute(hart: &Hart, op: Op, o: &Operands, rm: Round, flags: &mut u8) -> Option<Value> {
-    let x = hart.x[o.rs1];
-    let (a, b, c) = (hart.f[o.rs1], hart.f[o.rs2], hart.f[o.rs3]);
+impl Value {
+    /// What the register holds then.
+    pub(crate) fn bits(self) -> u64 {
+        match self {
+            Value::X(bits) | Value::D(bits) => bits,
+            Value::S(bits) => sf::f32_box(bits),
+        }
+    }
+}
+
+/// Whether the first operand is an integer register.
+fn reads_integer(op: Op) -> bool {
+    op.format().layout().rs1 == Reg::X
+}
+
+/// Computes `op` on the values of its registers; `None` when it is no floating-point operation.
+pub(crate) fn compute(op: Op, a: u64, b: u64, c: u64, rm: Round, flags: &mut u8) -> Option<Value> {
+    let x = a;
     let (sa, sb, sc) = (sf::f32_unbox(a), sf::f32_unbox(b), sf::f32_unbox(c));
     Some(match op {
         Op::FmaddS => Value::S(sf::f32_fma(sa, sb, sc, rm, flags)),
@@ -119,6 +133,13 @@ fn execute(hart: &Hart, op: Op, o: &Operands, rm: Round, flags: &mut u8) -> Opti
         Op::FcvtSLu => Value::S(sf::f32_from_u64(x, rm, flags)),
         Op::FmvXW => Value::X(sext(a as u32)),
         Op::FmvWX => Value::S(x as u32),
+        Op::FaddD => Value::D(sf::f64_add(a, b, rm, flags)),
+        Op::FsubD => Value::D(sf::f64_sub(a, b, rm, flags)),
+        Op::FmulD => Value::D(sf::f64_mul(a, b, rm, flags)),
+        Op::FdivD => Value::D(sf::f64_div(a, b, rm, flags)),
+        Op::FmaddD => Value::D(sf::f64_fma(a, b, c, rm, flags)),
+        Op::FsgnjD => Value::D(a & !SIGN64 | b & SIGN64),
+        Op::FmvDX => Value::D(x),
         Op::FmsubD => Value::D(sf::f64_fma(a, b, c ^ SIGN64, rm, flags)),
         Op::FnmsubD => Value::D(sf::f64_fma(a ^ SIGN64, b, c, rm, flags)),
         Op::FnmaddD => Value::D(sf::f64_fma(a ^ SIGN64, b, c ^ SIGN64, rm, flags)),

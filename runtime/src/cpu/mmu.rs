@@ -5,7 +5,7 @@
 //! Invalid entries are never cached (Svvptc).
 
 use super::Context;
-use super::state::{ITLB_ENTRIES, ItlbEntry, NO_TAG, Privilege, TLB_ENTRIES, TLB_KERNEL, TlbEntry};
+use super::state::{ITLB_ENTRIES, ItlbEntry, Privilege, TLB_KERNEL};
 use forelift_abi::layout::PAGE_SIZE;
 
 /// Kinds of access, as the page tables and the exception codes tell them apart.
@@ -150,22 +150,14 @@ impl Context<'_> {
     fn translate_data(&mut self, va: u64, access: Access) -> Result<u64, Exception> {
         let t = self.translate(va, access)?;
         let page_pa = t.pa & !(PAGE_SIZE - 1);
-        if let Some(host) = self.mem.read_ptr(page_pa, PAGE_SIZE as usize) {
-            let page_va = va & !(PAGE_SIZE - 1);
-            let fast_write = t.writable
-                && self.mem.write_ptr(page_pa, PAGE_SIZE as usize).is_some()
-                && !self.mem.is_code(page_pa);
+        if let Some(offset) = self.mem.ram_offset(page_pa) {
+            let fast_write = t.writable && !self.mem.is_code(page_pa);
             self.hart.note_page_size(va, t.shift);
             let set = self.hart.tlb_index();
             if set == TLB_KERNEL && !t.global {
                 self.hart.kernel_tlb_local = true;
             }
-            self.hart.tlb[set][(va >> 12) as usize % TLB_ENTRIES] = TlbEntry {
-                read_tag: if t.readable { page_va } else { NO_TAG },
-                write_tag: if fast_write { page_va } else { NO_TAG },
-                addend: (host as usize).wrapping_sub(page_va as usize) as u64,
-                host: host as usize as u64,
-            };
+            self.hart.dtlb.fill(set, va & !(PAGE_SIZE - 1), offset, t.readable, fast_write);
         }
         Ok(t.pa)
     }
@@ -268,8 +260,19 @@ impl Context<'_> {
                 page
             }
         };
-        self.hart.itlb[self.hart.privilege as usize][(va >> 12) as usize % ITLB_ENTRIES] =
-            ItlbEntry { tag: va & !(PAGE_SIZE - 1), page, blocks: self.cache.page(page).blocks.as_ptr() };
+        let privilege = self.hart.privilege;
+        self.bind_lifted(page, privilege);
+        if let Some(profile) = self.profile.as_deref_mut() {
+            profile.note_page(page_pa, va & !(PAGE_SIZE - 1), privilege, self.hart.satp);
+        }
+        let code = self.cache.page(page);
+        self.hart.itlb[privilege as usize][(va >> 12) as usize % ITLB_ENTRIES] = ItlbEntry {
+            tag: va & !(PAGE_SIZE - 1),
+            page,
+            content: code.content[privilege as usize],
+            blocks: code.blocks.as_ptr(),
+            lifted: code.lifted(privilege),
+        };
         Ok(page)
     }
 

@@ -2,13 +2,16 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`state`] | registers, CSRs, TLBs: [`Hart`](state::Hart), plain data at a fixed address in WebAssembly |
+//! | [`state`] | registers, CSRs, instruction TLB: [`Hart`](state::Hart), at a fixed address in WebAssembly |
+//! | [`tlb`] | the data TLB |
 //! | [`mmu`] | page walk, TLB fill, the slow paths of memory accesses |
 //! | [`entry`] | the predecoded form of an instruction |
 //! | [`predecode`] | instruction to entry |
 //! | [`cache`] | decoded blocks by physical page |
 //! | [`exec`] | the interpreter: one switch over entries |
 //! | [`float`] | floating-point entries |
+//! | [`lifted`] | ahead-of-time translated code: finding and calling it |
+//! | [`profile`] | counts for the translator |
 //! | [`csr`] | control and status registers |
 //! | [`trap`] | exceptions, interrupts, `sret` |
 //! | [`sbi`] | what firmware would do |
@@ -20,10 +23,13 @@ pub mod csr;
 pub mod entry;
 pub mod exec;
 pub mod float;
+pub mod lifted;
 pub mod mmu;
 pub mod predecode;
+pub mod profile;
 pub mod sbi;
 pub mod state;
+pub mod tlb;
 pub mod trap;
 
 #[cfg(test)]
@@ -31,6 +37,8 @@ mod tests;
 
 use crate::memory::GuestMemory;
 use cache::Cache;
+use lifted::Lifted;
+use profile::{PageProfile, Profile};
 use state::{Hart, HartCell};
 
 /// What the CPU needs from the rest of the machine.
@@ -75,17 +83,40 @@ pub struct Cpu {
     /// Architectural state and TLBs.
     pub hart: HartCell,
     cache: Cache,
+    lifted: Lifted,
+    profile: Option<Box<Profile>>,
 }
 
 impl Cpu {
     /// A hart in S mode with all registers zero, for `mem`.
     pub fn new(mem: &GuestMemory) -> Self {
-        Cpu { hart: HartCell::new(), cache: Cache::new(mem) }
+        let mut hart = HartCell::new();
+        // SAFETY: whoever set the area vouches for it (GuestMemory::set_tlb_area).
+        unsafe { hart.dtlb.attach(mem.ram_ptr(), mem.ram_len(), mem.tlb_area()) };
+        Cpu { hart, cache: Cache::new(mem), lifted: Lifted::default(), profile: None }
+    }
+
+    /// Counts what is executed from now on.
+    pub fn start_profile(&mut self, mem: &mut GuestMemory) {
+        self.flush(mem);
+        self.profile = Some(Box::default());
+    }
+
+    /// What was executed since [`Cpu::start_profile`]; empty without it.
+    pub fn profile(&self, mem: &GuestMemory) -> Vec<PageProfile> {
+        self.profile.as_ref().map_or_else(Vec::new, |profile| profile.pages(&self.cache, mem))
     }
 
     /// Runs about `budget` instructions (at most one block more).
     pub fn run(&mut self, mem: &mut GuestMemory, bus: &mut dyn Bus, budget: u64) -> Exit {
-        let mut cx = Context { hart: &mut self.hart, cache: &mut self.cache, mem, bus };
+        let mut cx = Context {
+            hart: &mut self.hart,
+            cache: &mut self.cache,
+            mem,
+            bus,
+            lifted: &self.lifted,
+            profile: self.profile.as_deref_mut(),
+        };
         cx.drop_dirty_code();
         exec::run(&mut cx, budget)
     }
@@ -104,6 +135,8 @@ pub(crate) struct Context<'a> {
     pub(crate) cache: &'a mut Cache,
     pub(crate) mem: &'a mut GuestMemory,
     pub(crate) bus: &'a mut dyn Bus,
+    pub(crate) lifted: &'a Lifted,
+    pub(crate) profile: Option<&'a mut Profile>,
 }
 
 impl Context<'_> {
@@ -111,7 +144,9 @@ impl Context<'_> {
     pub(crate) fn drop_dirty_code(&mut self) {
         if self.mem.has_dirty_code() {
             for page in self.mem.take_dirty_code() {
-                self.cache.drop_ram_page(page);
+                if let Some(page) = self.cache.drop_ram_page(page) {
+                    self.hart.flush_itlb_of(page);
+                }
             }
         }
     }

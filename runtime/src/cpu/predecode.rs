@@ -240,7 +240,7 @@ pub(crate) fn illegal(bits: u32, offset: u16) -> Entry {
     Entry { op: Kind::Illegal, target: bits, offset, ..Entry::UNLINKED }
 }
 
-fn ends_block(kind: Kind) -> bool {
+pub(crate) fn ends_block(kind: Kind) -> bool {
     matches!(
         kind,
         Kind::J
@@ -284,13 +284,18 @@ fn next(offset: usize, count: u16) -> Entry {
     Entry { op: Kind::Next, imm: offset as i32, count, offset: offset as u16, ..Entry::UNLINKED }
 }
 
-/// Decodes the block at `offset` of the page whose bytes are `code` into `out`.
+/// Decodes the block at `offset` of the page whose bytes are `code` into `out`. It ends where lifted code can be entered.
 ///
 /// `None` when the first instruction itself runs over the page's end.
-fn decode_block(code: &[u8], start: u16, out: &mut [Entry; MAX_BLOCK]) -> Option<usize> {
+fn decode_block(
+    code: &[u8],
+    start: u16,
+    is_entry: impl Fn(u16) -> bool,
+    out: &mut [Entry; MAX_BLOCK],
+) -> Option<usize> {
     let mut offset = usize::from(start);
     let mut len = 0;
-    while len < MAX_BLOCK - 1 && offset < PAGE_SIZE as usize {
+    while len < MAX_BLOCK - 1 && offset < PAGE_SIZE as usize && (len == 0 || !is_entry(offset as u16)) {
         let low = u16::from_le_bytes([code[offset], code[offset + 1]]);
         let wide = low & 3 == 3;
         if wide && offset + 4 > PAGE_SIZE as usize {
@@ -326,31 +331,66 @@ pub(crate) enum Block {
 }
 
 impl Context<'_> {
-    /// The block at `offset` (even) of code page `page`, decoded if need be. `emptied` is set when the cache had to be
-    /// emptied for it: indices known before are void then, `page` included.
+    /// The block at `offset` (even) of code page `page`, decoded if need be: where lifted code can be entered, a mark that
+    /// leads to the dispatcher. `emptied` is set when the cache had to be emptied for it: indices known before are void
+    /// then, `page` included.
     pub(crate) fn block(&mut self, page: u32, offset: u16, emptied: &mut bool) -> Block {
         let known = self.cache.page(page).blocks[usize::from(offset / 2)];
         if known != 0 {
             return Block::At(known);
         }
+        if !self.cache.page(page).is_entry(offset) {
+            return self.decode(page, offset, true, emptied);
+        }
+        let page = self.make_room(page, emptied);
+        let mark = Entry { op: Kind::Lifted, offset, ..Entry::UNLINKED };
+        Block::At(self.cache.add_block(page, Some(offset), &[mark]))
+    }
+
+    /// The block at `offset` for the interpreter, also where lifted code can be entered.
+    pub(crate) fn block_behind_mark(&mut self, page: u32, offset: u16, emptied: &mut bool) -> Block {
+        let at = match self.block(page, offset, emptied) {
+            Block::At(at) => at,
+            Block::Straddles => return Block::Straddles,
+        };
+        match self.cache.behind_mark(at) {
+            None => Block::At(at),
+            Some(0) => {
+                let page = if *emptied { 0 } else { page };
+                let mut again = false;
+                let block = self.decode(page, offset, false, &mut again);
+                *emptied |= again;
+                if let (Block::At(behind), false) = (&block, again) {
+                    self.cache.link(at, *behind);
+                }
+                block
+            }
+            Some(behind) => Block::At(behind),
+        }
+    }
+
+    /// Makes room for a block; gives the number that `page` has then.
+    fn make_room(&mut self, page: u32, emptied: &mut bool) -> u32 {
+        if self.cache.has_room() {
+            return page;
+        }
+        let pa = self.cache.page(page).pa;
+        self.cache.clear();
+        self.hart.flush_itlb();
+        *emptied = true;
+        self.cache.add_page(self.mem, pa).0
+    }
+
+    /// Decodes the block at `offset` of page `page`, and notes it in the page's table if `noted`.
+    fn decode(&mut self, page: u32, offset: u16, noted: bool, emptied: &mut bool) -> Block {
         let pa = self.cache.page(page).pa;
         let Some(code) = self.mem.slice(pa, PAGE_SIZE as usize) else { return Block::Straddles };
         let mut entries = [Entry::UNLINKED; MAX_BLOCK];
-        let Some(len) = decode_block(code, offset, &mut entries) else { return Block::Straddles };
-        if let Some(host) = self.mem.write_ptr(pa, PAGE_SIZE as usize)
-            && !self.mem.is_code(pa)
-        {
-            self.mem.mark_code(pa);
-            self.hart.protect_host_page(host as usize as u64);
-        }
-        let mut page = page;
-        if !self.cache.has_room() {
-            self.cache.clear();
-            self.hart.flush_itlb();
-            *emptied = true;
-            page = self.cache.add_page(self.mem, pa).0;
-        }
-        Block::At(self.cache.add_block(page, offset, &entries[..len]))
+        let is_entry = |offset| self.cache.page(page).is_entry(offset);
+        let Some(len) = decode_block(code, offset, is_entry, &mut entries) else { return Block::Straddles };
+        self.protect_code(pa);
+        let page = self.make_room(page, emptied);
+        Block::At(self.cache.add_block(page, noted.then_some(offset), &entries[..len]))
     }
 
     /// Decodes the instruction at `pc` that straddles two pages, for one execution.

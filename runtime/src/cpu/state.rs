@@ -4,10 +4,9 @@
 //! access (a pointer argument would cost an addition each time, 15-20 % of the interpreter); natively it is boxed, so
 //! that tests and the converter can have several.
 
+use super::tlb::DataTlb;
 use serde::{Deserialize, Serialize};
 
-/// Number of entries of each data TLB: direct mapped by virtual page number.
-pub const TLB_ENTRIES: usize = 512;
 /// Number of entries of each instruction TLB.
 pub const ITLB_ENTRIES: usize = 256;
 /// A tag that no address matches: lookups clear the low bits.
@@ -23,38 +22,32 @@ pub enum Privilege {
     Supervisor = 1,
 }
 
-/// Translation of one data page. `host = va + addend` when the tag matches.
-#[derive(Clone, Copy)]
-#[repr(C, align(32))]
-pub struct TlbEntry {
-    /// Page's virtual address when it may be read.
-    pub read_tag: u64,
-    /// Page's virtual address when it may be written without further ado.
-    pub write_tag: u64,
-    /// Host address minus virtual address, wrapping.
-    pub addend: u64,
-    /// Host page address; all ones when invalid. For finding the translations of a physical page.
-    pub host: u64,
-}
-
 /// Translation of one code page.
 #[derive(Clone, Copy)]
-#[repr(C, align(16))]
+#[repr(C, align(32))]
 pub struct ItlbEntry {
     /// Page's virtual address.
     pub tag: u64,
     /// Index of the page in the block cache.
     pub page: u32,
+    /// Number of the page's contents when they are lifted, else 0.
+    pub(crate) content: u32,
     /// Its table of blocks.
     pub(crate) blocks: *const u32,
+    /// Its table of lifted code.
+    pub(crate) lifted: *const u32,
 }
 
-// SAFETY: `blocks` is only followed by the owner of the block cache, which moves together with the hart.
+// SAFETY: the tables are only followed by the owner of the block cache, which moves together with the hart.
 unsafe impl Send for ItlbEntry {}
 
-// All ones throughout, so that a flush is one memory fill.
-const EMPTY: TlbEntry = TlbEntry { read_tag: NO_TAG, write_tag: NO_TAG, addend: u64::MAX, host: u64::MAX };
-const EMPTY_I: ItlbEntry = ItlbEntry { tag: NO_TAG, page: u32::MAX, blocks: core::ptr::null() };
+pub(crate) const EMPTY_I: ItlbEntry = ItlbEntry {
+    tag: NO_TAG,
+    page: u32::MAX,
+    content: 0,
+    blocks: core::ptr::null(),
+    lifted: core::ptr::null(),
+};
 
 /// Index of the data TLB for U mode.
 pub const TLB_USER: usize = 0;
@@ -64,7 +57,6 @@ pub const TLB_KERNEL: usize = 1;
 pub const TLB_KERNEL_SUM: usize = 2;
 
 /// Architectural state. Field names are the manual's.
-#[derive(Clone)]
 #[repr(C, align(64))]
 pub struct Hart {
     /// Integer registers; `x[0]` stays 0.
@@ -138,7 +130,15 @@ pub struct Hart {
     pub(crate) page_va: u64,
     /// Its index in the block cache.
     pub(crate) page: u32,
-    pub(crate) tlb: [[TlbEntry; TLB_ENTRIES]; 3],
+    /// Budget of the slice while lifted code runs.
+    pub(crate) left: i64,
+    /// `instret + left`: instructions retired at the end of the slice.
+    pub(crate) end: u64,
+    /// What helpers of lifted code work on, while it runs.
+    pub(crate) context: *mut core::ffi::c_void,
+    /// Lifted functions by number, natively.
+    pub(crate) functions: *const usize,
+    pub(crate) dtlb: DataTlb,
     pub(crate) itlb: [[ItlbEntry; ITLB_ENTRIES]; 2],
 }
 
@@ -211,7 +211,11 @@ impl Hart {
         slow_exception: (0, 0),
         page_va: 0,
         page: 0,
-        tlb: [[EMPTY; TLB_ENTRIES]; 3],
+        left: 0,
+        end: 0,
+        context: core::ptr::null_mut(),
+        functions: core::ptr::null(),
+        dtlb: DataTlb::NONE,
         itlb: [[EMPTY_I; ITLB_ENTRIES]; 2],
     };
 
@@ -225,9 +229,17 @@ impl Hart {
         }
     }
 
+    /// Writes `sstatus.SUM`.
+    pub(crate) fn set_sum(&mut self, sum: bool) {
+        self.sum = sum;
+        self.dtlb.select_supervisor(if sum { TLB_KERNEL_SUM } else { TLB_KERNEL });
+    }
+
     /// Forgets every translation.
     pub fn flush_tlb(&mut self) {
-        self.tlb = [[EMPTY; TLB_ENTRIES]; 3];
+        for set in [TLB_USER, TLB_KERNEL, TLB_KERNEL_SUM] {
+            self.dtlb.flush(set);
+        }
         self.itlb = [[EMPTY_I; ITLB_ENTRIES]; 2];
         self.kernel_tlb_local = false;
         self.large_pages = [0; 2];
@@ -239,8 +251,8 @@ impl Hart {
             self.flush_tlb();
             return;
         }
-        self.tlb[TLB_USER] = [EMPTY; TLB_ENTRIES];
-        self.tlb[TLB_KERNEL_SUM] = [EMPTY; TLB_ENTRIES];
+        self.dtlb.flush(TLB_USER);
+        self.dtlb.flush(TLB_KERNEL_SUM);
         self.itlb[Privilege::User as usize] = [EMPTY_I; ITLB_ENTRIES];
     }
 
@@ -249,22 +261,15 @@ impl Hart {
     pub(crate) fn flush_tlb_page(&mut self, va: u64) {
         let shift = self.large_pages[(va >> 63) as usize];
         if shift != 0 {
-            let inside = |tag: u64| (tag ^ va) >> shift == 0;
-            for entry in self.tlb.iter_mut().flatten().filter(|e| inside(e.read_tag) || inside(e.write_tag)) {
-                *entry = EMPTY;
-            }
+            let inside = move |tag: u64| (tag ^ va) >> shift == 0;
+            self.dtlb.flush_where(inside);
             for entry in self.itlb.iter_mut().flatten().filter(|e| inside(e.tag)) {
                 *entry = EMPTY_I;
             }
             return;
         }
         let page = va & !0xfff;
-        for tlb in &mut self.tlb {
-            let entry = &mut tlb[(va >> 12) as usize % TLB_ENTRIES];
-            if entry.read_tag == page || entry.write_tag == page {
-                *entry = EMPTY;
-            }
-        }
+        self.dtlb.flush_page(page);
         for itlb in &mut self.itlb {
             let entry = &mut itlb[(va >> 12) as usize % ITLB_ENTRIES];
             if entry.tag == page {
@@ -281,12 +286,15 @@ impl Hart {
         }
     }
 
-    /// Forgets the right to write to the host page `host` without further ado: it holds decoded code from now on.
-    pub(crate) fn protect_host_page(&mut self, host: u64) {
-        for entry in self.tlb.iter_mut().flatten() {
-            if entry.host == host {
-                entry.write_tag = NO_TAG;
-            }
+    /// Forgets the right to write to the page of RAM at `offset` without further ado: it holds decoded code from now on.
+    pub(crate) fn protect_ram_page(&mut self, offset: u64) {
+        self.dtlb.protect(offset);
+    }
+
+    /// Forgets the code translations that lead to page `page` of the block cache.
+    pub(crate) fn flush_itlb_of(&mut self, page: u32) {
+        for entry in self.itlb.iter_mut().flatten().filter(|e| e.page == page) {
+            *entry = EMPTY_I;
         }
     }
 
@@ -347,7 +355,7 @@ impl Hart {
         self.sie_enabled = state.sie_enabled;
         self.spie = state.spie;
         self.spp = state.spp;
-        self.sum = state.sum;
+        self.set_sum(state.sum);
         self.mxr = state.mxr;
         self.user_only = false;
         self.max_satp_mode = if state.max_satp_mode == 8 { 8 } else { 9 };
@@ -412,6 +420,10 @@ mod cell {
     /// Owner of a hart.
     pub struct HartCell(Box<Hart>);
 
+    // SAFETY: the pointers in a hart lead to what it owns, or to what moves with it: the block cache, and the tables that are
+    // set for the duration of a run.
+    unsafe impl Send for HartCell {}
+
     impl HartCell {
         pub(crate) fn new() -> Self {
             HartCell(Box::new(Hart::RESET))
@@ -433,6 +445,12 @@ mod cell {
 }
 
 pub use cell::HartCell;
+
+/// The module's one hart.
+#[cfg(target_family = "wasm")]
+pub(crate) fn static_hart() -> *mut Hart {
+    &raw mut cell::HART
+}
 
 /// The hart's address: a constant in WebAssembly, whatever `hart` is.
 #[inline(always)]

@@ -1,0 +1,297 @@
+//! Lifted code: finding it, calling it, and what it calls.
+//!
+//! The contract is [`forelift_abi::lift`]'s. Lifted code is only ever an accelerator: whatever it does not do itself (a TLB miss, a
+//! fault, an instruction that was not lifted, an interrupt that is due) it leaves to the interpreter, by returning
+//! the address of the instruction where the guest goes on, with all state in place.
+//!
+//! # Why no stale code is run
+//! A function is entered only through the instruction TLB, which says which page of memory an address leads to; the page's table of
+//! entry points was made from a hash of its contents, and the page is marked as code from then on, so that a store to it takes the
+//! slow path, which forgets the table. Inside of lifted code, going on to another page is checked against the instruction TLB in the
+//! same way (the number of the contents must be the one that was translated). Whatever changes translations or makes stores
+//! visible to instruction fetch (`sfence.vma`, `satp`, `fence.i`, a change of privilege) is not lifted or leaves all
+//! lifted frames. Until `fence.i` a hart may execute what it fetched before (unprivileged manual, "Zifencei").
+
+use super::state::{Hart, ITLB_ENTRIES, ItlbEntry, Privilege};
+use super::{Context, predecode};
+use core::mem::offset_of;
+use forelift_abi::layout::{PAGE_SIZE, RAM_BASE};
+use forelift_abi::lift::{FUNCTION_BITS, Index, Layout, MAX_DEPTH, VERSION, page_hash};
+use forelift_isa::rv64::{Op, decode};
+use forelift_softfloat::Round;
+
+/// The lifted code that a CPU knows.
+#[derive(Default)]
+pub struct Lifted {
+    index: Index,
+    /// Addresses of the functions, by number; natively only.
+    functions: Vec<usize>,
+}
+
+impl Lifted {
+    /// Whether there is any.
+    pub(crate) fn is_active(&self) -> bool {
+        !self.index.pages.is_empty()
+    }
+
+    pub(crate) fn functions(&self) -> *const usize {
+        self.functions.as_ptr()
+    }
+}
+
+impl super::Cpu {
+    /// Takes lifted code into use, in place of what there was. An index that is inconsistent is not taken.
+    ///
+    /// # Safety
+    /// In WebAssembly the module's table holds lifted functions at the numbers of the index; natively `functions` holds the addresses of
+    /// lifted functions that were made for [`Cpu::lift_layout`](super::Cpu::lift_layout) of this CPU and stay as long as it lives.
+    pub unsafe fn install(
+        &mut self,
+        index: Index,
+        functions: Vec<usize>,
+        mem: &mut crate::memory::GuestMemory,
+    ) -> bool {
+        let (first, count) = index.functions;
+        let there = cfg!(target_family = "wasm") || first as usize + count as usize <= functions.len();
+        let valid = index.is_valid() && there;
+        self.lifted = if valid { Lifted { index, functions } } else { Lifted::default() };
+        self.flush(mem);
+        valid
+    }
+
+    /// Where the hart's state is, for lifted code.
+    pub fn lift_layout(&mut self) -> Layout {
+        let hart: *mut Hart = &raw mut *self.hart;
+        let mut layout = layout_at(hart as usize as u64);
+        layout.dtlb_user = self.hart.dtlb.read_table(super::state::TLB_USER) as usize as u64;
+        layout.dtlb_entries = self.hart.dtlb.mask + 1;
+        layout.ram = self.hart.dtlb.ram as usize as u64;
+        layout.ram_len = self.hart.dtlb.ram_len;
+        layout
+    }
+}
+
+/// The layout of a hart at `hart`, without what depends on its memory.
+pub const fn layout_at(hart: u64) -> Layout {
+    const fn at(hart: u64, offset: usize) -> u64 {
+        hart + offset as u64
+    }
+    let itlb = at(hart, offset_of!(Hart, itlb));
+    Layout {
+        version: VERSION as u64,
+        x: at(hart, offset_of!(Hart, x)),
+        f: at(hart, offset_of!(Hart, f)),
+        pc: at(hart, offset_of!(Hart, pc)),
+        left: at(hart, offset_of!(Hart, left)),
+        fflags: at(hart, offset_of!(Hart, fflags)),
+        fs: at(hart, offset_of!(Hart, fs)),
+        reservation: at(hart, offset_of!(Hart, reservation)),
+        itlb_user: itlb,
+        itlb_supervisor: itlb + (ITLB_ENTRIES * size_of::<ItlbEntry>()) as u64,
+        itlb_entries: ITLB_ENTRIES as u64,
+        itlb_entry_size: size_of::<ItlbEntry>() as u64,
+        itlb_tag: offset_of!(ItlbEntry, tag) as u64,
+        itlb_content: offset_of!(ItlbEntry, content) as u64,
+        dtlb_user: 0,
+        dtlb_supervisor: at(hart, offset_of!(Hart, dtlb))
+            + offset_of!(super::tlb::DataTlb, supervisor) as u64,
+        dtlb_entries: 0,
+        ram: 0,
+        ram_len: 0,
+        ram_base: RAM_BASE,
+        hart,
+        pass_hart: if cfg!(target_family = "wasm") { 0 } else { 1 },
+        pointer: size_of::<usize>() as u64,
+        itlb_lifted: offset_of!(ItlbEntry, lifted) as u64,
+        functions: at(hart, offset_of!(Hart, functions)),
+        privilege: at(hart, offset_of!(Hart, privilege)),
+    }
+}
+
+// fflags and frm are read together.
+const _: () = assert!(offset_of!(Hart, frm) == offset_of!(Hart, fflags) + 1);
+
+impl Context<'_> {
+    /// Looks up the contents of page `page` of the block cache among the lifted ones, once until they change.
+    pub(crate) fn bind_lifted(&mut self, page: u32, privilege: Privilege) {
+        if !self.lifted.is_active() || self.cache.set_looked_up(page, privilege) {
+            return;
+        }
+        let pa = self.cache.page(page).pa;
+        let Some(bytes) = self.mem.slice(pa, PAGE_SIZE as usize) else { return };
+        let Some(found) = self.lifted.index.find(page_hash(bytes), privilege as u8) else { return };
+        self.cache.set_lifted(page, privilege, found.content, &found.entries);
+        self.protect_code(pa);
+    }
+
+    /// Marks the page at `pa` as one that holds code in use, so that no store to it goes unnoticed.
+    pub(crate) fn protect_code(&mut self, pa: u64) {
+        if let Some(offset) = self.mem.ram_offset(pa)
+            && !self.mem.is_code(pa)
+        {
+            self.mem.mark_code(pa);
+            self.hart.protect_ram_page(offset);
+        }
+    }
+
+    /// Calls the lifted function whose value is `value` at `hart.pc`; gives what it returns. `left` is the budget.
+    pub(crate) fn call_lifted(&mut self, value: u32, end: u64, left: &mut i64) -> u64 {
+        let va = self.hart.pc;
+        self.hart.left = *left;
+        self.hart.end = end;
+        self.hart.functions = self.lifted.functions();
+        let context: *mut Self = self;
+        // SAFETY: helpers use the pointer while the function runs, during which nobody else uses `self`.
+        unsafe {
+            let hart = super::state::hart_ptr((*context).hart);
+            (*hart).context = context.cast();
+            let next = call(hart, value, va, MAX_DEPTH);
+            (*hart).context = core::ptr::null_mut();
+            *left = (*hart).left;
+            next
+        }
+    }
+}
+
+/// # Safety
+/// `value` is from the table of a page, which `Cpu::install` vouches for; `hart.context` is set.
+#[inline(always)]
+unsafe fn call(hart: *mut Hart, value: u32, va: u64, depth: u32) -> u64 {
+    let number = (value & ((1 << FUNCTION_BITS) - 1)) as usize;
+    #[cfg(target_family = "wasm")]
+    let address = {
+        let _ = hart;
+        number
+    };
+    // SAFETY: the number is below the length of the list (Index::is_valid, install).
+    #[cfg(not(target_family = "wasm"))]
+    let address = unsafe { *(*hart).functions.add(number) };
+    // SAFETY: a lifted function has this signature. (In WebAssembly a function pointer is an index into the table, and the
+    // engine checks the signature.)
+    unsafe {
+        let function: extern "C" fn(u64, u32, u32) -> u64 = core::mem::transmute(address);
+        function(va, value >> FUNCTION_BITS, depth)
+    }
+}
+
+/// [`Helper::Dispatch`](forelift_abi::lift::Helper::Dispatch).
+///
+/// # Safety
+/// Called by lifted code only.
+#[inline(always)]
+unsafe fn dispatch(hart: *mut Hart, va: u64, depth: u32) -> u64 {
+    // SAFETY: the hart that the code was made for; table pointers in the TLB are valid as long as their entry is.
+    unsafe {
+        let itlb: *const ItlbEntry = (&raw const (*hart).itlb[(*hart).privilege as usize]).cast();
+        let entry = itlb.add((va >> 12) as usize % ITLB_ENTRIES);
+        if (*entry).tag != va & !(PAGE_SIZE - 1) || depth == 0 || (*hart).left <= 0 {
+            return va | 1;
+        }
+        let value = *(*entry).lifted.add((va >> 1) as usize & 0x7ff);
+        if value == 0 {
+            return va | 1;
+        }
+        call(hart, value, va, depth - 1)
+    }
+}
+
+/// [`Helper::Csr`](forelift_abi::lift::Helper::Csr).
+///
+/// # Safety
+/// Called by lifted code only.
+unsafe fn csr(hart: *mut Hart, pc: u64, bits: u32, left: i64) -> u32 {
+    // SAFETY: set by call_lifted, whose borrow is not used while lifted code runs.
+    let cx = unsafe { &mut *(*hart).context.cast::<Context<'_>>() };
+    cx.hart.pc = pc;
+    cx.hart.left = left;
+    cx.hart.instret = cx.hart.end.wrapping_sub(left as u64);
+    let Some(insn) = decode(bits) else { return 1 };
+    match cx.csr(&predecode::entry(&insn, (pc & 0xfff) as u16)) {
+        Ok(false) => 0,
+        Ok(true) => {
+            cx.hart.pc = pc.wrapping_add(4);
+            cx.hart.left = left - 1;
+            1
+        }
+        // Nothing has happened: the interpreter raises it.
+        Err(_) => 1,
+    }
+}
+
+/// [`Helper::Float`](forelift_abi::lift::Helper::Float).
+///
+/// # Safety
+/// Called by lifted code only.
+unsafe fn float(hart: *mut Hart, op: u32, a: u64, b: u64, c: u64) -> u64 {
+    // SAFETY: the hart that the code was made for.
+    let hart = unsafe { &mut *hart };
+    let rm = match (op >> 8) as u8 {
+        7 => hart.frm,
+        rm => rm,
+    };
+    let Some(op) = Op::ALL.get((op & 0xff) as usize) else { return 0 };
+    let mut flags = hart.fflags;
+    let value = super::float::compute(*op, a, b, c, Round::from_rm(rm).unwrap_or(Round::Rne), &mut flags);
+    hart.fflags = flags;
+    value.map_or(0, super::float::Value::bits)
+}
+
+#[cfg(target_family = "wasm")]
+mod exports {
+    use super::super::state::Hart;
+
+    fn hart() -> *mut Hart {
+        super::super::state::static_hart()
+    }
+
+    #[unsafe(no_mangle)]
+    extern "C" fn forelift_dispatch(va: u64, depth: u32) -> u64 {
+        // SAFETY: only lifted code calls it.
+        unsafe { super::dispatch(hart(), va, depth) }
+    }
+
+    #[unsafe(no_mangle)]
+    extern "C" fn forelift_csr(pc: u64, bits: u32, left: i64) -> u32 {
+        // SAFETY: only lifted code calls it.
+        unsafe { super::csr(hart(), pc, bits, left) }
+    }
+
+    #[unsafe(no_mangle)]
+    extern "C" fn forelift_float(op: u32, a: u64, b: u64, c: u64) -> u64 {
+        // SAFETY: only lifted code calls it.
+        unsafe { super::float(hart(), op, a, b, c) }
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+mod exports {
+    use super::super::state::Hart;
+    use forelift_abi::lift::Helper;
+
+    unsafe extern "C" fn dispatch(hart: *mut Hart, va: u64, depth: u32) -> u64 {
+        // SAFETY: only lifted code calls it, with its hart.
+        unsafe { super::dispatch(hart, va, depth) }
+    }
+
+    unsafe extern "C" fn csr(hart: *mut Hart, pc: u64, bits: u32, left: i64) -> u32 {
+        // SAFETY: only lifted code calls it, with its hart.
+        unsafe { super::csr(hart, pc, bits, left) }
+    }
+
+    unsafe extern "C" fn float(hart: *mut Hart, op: u32, a: u64, b: u64, c: u64) -> u64 {
+        // SAFETY: only lifted code calls it, with its hart.
+        unsafe { super::float(hart, op, a, b, c) }
+    }
+
+    /// Addresses of the helpers, for code that is made for this process.
+    pub fn helper_address(helper: Helper) -> usize {
+        match helper {
+            Helper::Dispatch => dispatch as *const () as usize,
+            Helper::Csr => csr as *const () as usize,
+            Helper::Float => float as *const () as usize,
+        }
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+pub use exports::helper_address;

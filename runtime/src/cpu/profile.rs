@@ -1,0 +1,114 @@
+//! What a training run learns: how often each instruction was executed, and where control came in from elsewhere.
+//!
+//! The interpreter counts arrivals at entries of its arena and branches taken; what lies between follows from the blocks.
+
+use super::cache::{ARENA_ENTRIES, Cache, HALFWORDS};
+use super::entry::Kind;
+use super::state::Privilege;
+use crate::memory::GuestMemory;
+use forelift_abi::layout::PAGE_SIZE;
+use std::collections::BTreeMap;
+
+/// Counters of a training run.
+pub struct Profile {
+    /// By entry of the arena: how often control came to it.
+    pub(crate) arrivals: Vec<u32>,
+    /// By entry of the arena: how often this branch was taken.
+    pub(crate) taken: Vec<u32>,
+    /// By entry of the arena: how often control came to it by an indirect jump.
+    pub(crate) indirect: Vec<u32>,
+    /// Where physical pages were executed: page's physical address and privilege to virtual address and `satp`.
+    seen: BTreeMap<(u64, u8), (u64, u64)>,
+    /// Physical page by virtual address, privilege and `satp`.
+    mapped: BTreeMap<(u64, u8, u64), u64>,
+}
+
+/// A page of code as the training run saw it.
+#[derive(Clone, Debug)]
+pub struct PageProfile {
+    /// Its contents.
+    pub bytes: Vec<u8>,
+    /// 0: U mode, 1: S mode.
+    pub privilege: u8,
+    /// Where it was mapped last.
+    pub va: u64,
+    /// Position in [`Profile::pages`]'s list of the page that was mapped behind it.
+    pub next: Option<usize>,
+    /// Executions of the instruction at each halfword.
+    pub counts: Vec<u32>,
+    /// Arrivals by indirect jumps at each halfword.
+    pub indirect: Vec<u32>,
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        let zeros = || vec![0; ARENA_ENTRIES];
+        Profile {
+            arrivals: zeros(),
+            taken: zeros(),
+            indirect: zeros(),
+            seen: BTreeMap::new(),
+            mapped: BTreeMap::new(),
+        }
+    }
+}
+
+impl Profile {
+    pub(crate) fn note_page(&mut self, pa: u64, va: u64, privilege: Privilege, satp: u64) {
+        let privilege = privilege as u8;
+        self.seen.insert((pa, privilege), (va, satp));
+        self.mapped.insert((va, privilege, satp), pa);
+    }
+
+    /// The pages that were executed, in a fixed order.
+    pub(crate) fn pages(&self, cache: &Cache, mem: &GuestMemory) -> Vec<PageProfile> {
+        let mut counts = BTreeMap::new();
+        for page in cache.pages() {
+            counts.insert(page.pa, self.counts(cache, &page.blocks));
+        }
+        let keys: Vec<(u64, u8)> =
+            self.seen.keys().copied().filter(|(pa, _)| counts.contains_key(pa)).collect();
+        let place = |pa, privilege| keys.binary_search(&(pa, privilege)).ok();
+        let page = |&(pa, privilege): &(u64, u8)| {
+            let (va, satp) = self.seen[&(pa, privilege)];
+            let next = self.mapped.get(&(va.wrapping_add(PAGE_SIZE), privilege, satp));
+            let (counts, indirect) = counts[&pa].clone();
+            PageProfile {
+                bytes: mem.slice(pa, PAGE_SIZE as usize).unwrap_or(&[]).to_vec(),
+                privilege,
+                va,
+                next: next.and_then(|&pa| place(pa, privilege)),
+                counts,
+                indirect,
+            }
+        };
+        keys.iter().map(page).collect()
+    }
+
+    fn counts(&self, cache: &Cache, blocks: &[u32; HALFWORDS]) -> (Vec<u32>, Vec<u32>) {
+        let mut counts = vec![0u32; HALFWORDS];
+        let mut indirect = vec![0u32; HALFWORDS];
+        for (halfword, &at) in blocks.iter().enumerate().filter(|(_, at)| **at != 0) {
+            indirect[halfword] = indirect[halfword].saturating_add(self.indirect[at as usize]);
+            let mut times = self.arrivals[at as usize];
+            let entries = cache.entries(at);
+            for (n, entry) in entries.iter().enumerate() {
+                if n > 0 && entry.op != Kind::Next {
+                    // Control can also come in here: a block that was decoded later begins in the middle of this one, as a
+                    // copy of its own, so nothing is to be added.
+                    debug_assert!(usize::from(entry.offset) / 2 != halfword);
+                }
+                if entry.op == Kind::Next || entry.op == Kind::Lifted {
+                    break;
+                }
+                let slot = &mut counts[usize::from(entry.offset / 2)];
+                *slot = slot.saturating_add(times);
+                if super::predecode::ends_block(entry.op) {
+                    break;
+                }
+                times = times.saturating_sub(self.taken[at as usize + n]);
+            }
+        }
+        (counts, indirect)
+    }
+}

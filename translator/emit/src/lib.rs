@@ -1,0 +1,2 @@
+//! Cranelift IR to WebAssembly functions.
+#![forbid(unsafe_code)]
