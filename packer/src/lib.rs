@@ -2,6 +2,7 @@
 //!
 //! * [`image`] reads container images, [`erofs`] makes the root file system image of one;
 //! * [`boot`] runs the machine up to the snapshot;
+//! * [`lift`](mod@lift) finds out what is hot and translates it;
 //! * [`pack`] puts everything into one module, and reads it back;
 //! * [`embed`] runs a module on wasmtime, [`native`] without WebAssembly;
 //! * [`cli`] is the command `forelift`.
@@ -12,6 +13,7 @@ pub mod cli;
 pub mod embed;
 pub mod erofs;
 pub mod image;
+pub mod lift;
 pub mod native;
 pub mod pack;
 pub mod progress;

@@ -135,7 +135,7 @@ pub fn run(packed: &PackedImage, options: &RunOptions) -> Result<u8, NativeError
         Some(state) => Origin::Snapshot(state),
         None => Origin::Boot { kernel: &parts.kernel, initrd: &parts.initrd },
     };
-    let image = Image { memory: parts.memory, config: packed.config.clone(), origin };
+    let image = Image { memory: parts.memory, config: packed.config.clone(), origin, lifted: None };
     let args: Vec<Vec<u8>> = options.args.iter().skip(1).map(|a| a.clone().into_bytes()).collect();
     let env: Vec<Vec<u8>> = options.env.iter().map(|(k, v)| format!("{k}={v}").into_bytes()).collect();
     let outcome = image::run(image, &args, &env, shares, &mut outside, |text| print!("{text}"));

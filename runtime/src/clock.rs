@@ -35,6 +35,11 @@ impl Clock {
         Clock::Virtual { skipped: 0 }
     }
 
+    /// Virtual time that shows `ticks` when `instret` instructions have retired.
+    pub fn virtual_from(ticks: u64, instret: u64) -> Self {
+        Clock::Virtual { skipped: ticks.wrapping_sub(instret / INSTRUCTIONS_PER_TICK) }
+    }
+
     /// The host's time, showing `ticks` now.
     pub fn from_host(host: &mut dyn Host, ticks: u64) -> Self {
         Clock::Host { since_ns: host.monotonic_ns(), ticks }

@@ -13,10 +13,17 @@ use crate::session::{ConsoleLog, Outcome};
 use forelift_abi::config::ImageConfig;
 use forelift_abi::control::Mount;
 use forelift_abi::exit::FAILURE;
+use forelift_abi::lift::Index;
 
 /// Name of the environment variable that shows the guest kernel's console on standard error (any value but `0`).
 /// It is not passed on to the container.
 pub const CONSOLE_VARIABLE: &[u8] = b"FORELIFT_CONSOLE";
+
+/// Name of the environment variable that chooses the engine: `interp` leaves lifted code alone. It is not passed on to the container.
+pub const ENGINE_VARIABLE: &[u8] = b"FORELIFT_ENGINE";
+/// Name of the environment variable that has figures of the run written to standard error at its end, as JSON (any value but `0`). It
+/// is not passed on to the container.
+pub const STATISTICS_VARIABLE: &[u8] = b"FORELIFT_STATISTICS";
 
 /// How the guest gets to *ready to exec*.
 pub enum Origin<'a> {
@@ -39,6 +46,8 @@ pub struct Image<'a> {
     pub config: ImageConfig,
     /// Where the guest starts from.
     pub origin: Origin<'a>,
+    /// Lifted code, which the module's table holds.
+    pub lifted: Option<Index>,
 }
 
 /// A host directory for the container.
@@ -79,9 +88,21 @@ pub fn run(
     host: &mut dyn Host,
     print: impl FnOnce(&str),
 ) -> Outcome {
-    let console = env.iter().rev().find_map(|e| e.strip_prefix(CONSOLE_VARIABLE)?.strip_prefix(b"="));
-    let log = if console.is_some_and(|v| v != b"0") { ConsoleLog::Stream } else { ConsoleLog::Keep };
-    let is_ours = |e: &[u8]| e.strip_prefix(CONSOLE_VARIABLE).is_some_and(|rest| rest.starts_with(b"="));
+    let value = |name| env.iter().rev().find_map(|e| e.strip_prefix(name)?.strip_prefix(b"="));
+    let is_set = |name| value(name).is_some_and(|v| v != b"0");
+    let log = if is_set(CONSOLE_VARIABLE) { ConsoleLog::Stream } else { ConsoleLog::Keep };
+    let statistics = is_set(STATISTICS_VARIABLE);
+    let interpret = match value(ENGINE_VARIABLE) {
+        None | Some(b"aot" | b"") => false,
+        Some(b"interp") => true,
+        Some(other) => {
+            let name = String::from_utf8_lossy(other);
+            return failure(format!("FORELIFT_ENGINE={name}: no such engine here: choose interp or aot"));
+        }
+    };
+    let ours = [CONSOLE_VARIABLE, ENGINE_VARIABLE, STATISTICS_VARIABLE];
+    let is_ours =
+        |e: &[u8]| ours.iter().any(|name| e.strip_prefix(*name).is_some_and(|rest| rest.starts_with(b"=")));
     let env: Vec<Vec<u8>> = env.iter().filter(|e| !is_ours(e)).cloned().collect();
     let mounts = shares.iter().enumerate().map(|(n, share)| Mount {
         tag: nine_p::tag(n),
@@ -94,10 +115,17 @@ pub fn run(
         Ok(Request::Version) => return printed(print, &args::version()),
         Err(error) => return failure(error.to_string()),
     };
+    let mut image = image;
+    let lifted = image.lifted.take().filter(|_| !interpret);
     let mut machine = match ready(image, host, log) {
         Ok(machine) => machine,
         Err(error) => return failure(error.to_string()),
     };
+    if let Some(index) = lifted
+        && !machine.install_lifted(index)
+    {
+        return failure("image: its index of lifted code is inconsistent: convert it again".into());
+    }
     let (devices, mem) = machine.devices_mut();
     for (n, share) in shares.into_iter().enumerate() {
         let device = Box::new(P9::new(n, share.directory, share.read_only));
@@ -105,7 +133,11 @@ pub fn run(
             return failure(format!("directory for {}: {error}", share.path));
         }
     }
-    machine.run(start, host)
+    let outcome = machine.run(start, host);
+    if statistics {
+        eprintln!("{}", machine.statistics());
+    }
+    outcome
 }
 
 /// The machine at *ready to exec*.

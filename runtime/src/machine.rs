@@ -8,6 +8,7 @@
 //! sleeping when the guest has nothing to do.
 
 use crate::clock::Clock;
+use crate::cpu::profile::PageProfile;
 use crate::cpu::{Bus, Cpu, Exit};
 use crate::dev::Devices;
 use crate::fdt;
@@ -17,6 +18,7 @@ use crate::session::{ConsoleLog, Outcome, Session, State};
 use crate::snapshot::{MachineState, SnapshotError};
 use forelift_abi::control::Start;
 use forelift_abi::layout::{KERNEL_OFFSET, PAGE_SIZE, RAM_BASE};
+use forelift_abi::lift::Index;
 use thiserror::Error;
 
 /// Instructions between two looks at the host: about 0.2 ms.
@@ -294,6 +296,63 @@ impl Machine {
             };
             return Err(MachineError::Boot { why, log: self.log() });
         }
+    }
+
+    /// Takes into use what the module's table holds; false when the index is inconsistent.
+    pub(crate) fn install_lifted(&mut self, index: Index) -> bool {
+        // SAFETY: only images have an index, and their packer put the functions into the table. (A wrong number is caught by the engine,
+        // which checks the signature; natively there are no functions, so no index is taken.)
+        unsafe { self.cpu.install(index, Vec::new(), &mut self.mem) }
+    }
+
+    /// Figures of the run, as JSON.
+    pub fn statistics(&self) -> String {
+        let hart = &self.cpu.hart;
+        format!(
+            "{{\"instructions\":{},\"lifted_instructions\":{},\"lifted_calls\":{}}}",
+            hart.instret, hart.lifted_retired, hart.lifted_calls
+        )
+    }
+
+    /// Runs the container's command for at most `limit` instructions on virtual time, counting what is executed. `go_on` is asked
+    /// now and then, with the number of instructions, whether to continue.
+    pub fn train(
+        &mut self,
+        start: Start,
+        host: &mut dyn Host,
+        limit: u64,
+        go_on: &mut dyn FnMut(&Self, u64) -> bool,
+    ) -> Vec<PageProfile> {
+        let ticks = self.clock.ticks(host, self.cpu.hart.instret);
+        self.clock = Clock::virtual_from(ticks, self.cpu.hart.instret);
+        self.cpu.start_profile(&mut self.mem);
+        self.session.start(start);
+        let begin = self.cpu.hart.instret;
+        let mut exit = Exit::Budget;
+        let mut stuck = 0;
+        loop {
+            let moved = self.session.pump(&mut self.devices, &mut self.mem, host).moved;
+            let ended =
+                matches!(self.session.state(), State::Ended(_)) || matches!(exit, Exit::Shutdown { .. });
+            let done = self.cpu.hart.instret.wrapping_sub(begin);
+            if ended || done >= limit || stuck > STUCK_SLICES || !go_on(self, done) {
+                return self.profile();
+            }
+            if exit == Exit::Wfi && !moved {
+                if self.is_stuck(host) {
+                    return self.profile();
+                }
+                self.idle(host);
+            }
+            let before = self.cpu.hart.instret;
+            exit = self.slice(host);
+            stuck = if exit == Exit::Budget && self.cpu.hart.instret == before { stuck + 1 } else { 0 };
+        }
+    }
+
+    /// What was executed since training began.
+    pub fn profile(&self) -> Vec<PageProfile> {
+        self.cpu.profile(&self.mem)
     }
 
     /// Switches from virtual to the host's time: what boots an image without a snapshot.

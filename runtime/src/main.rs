@@ -17,6 +17,7 @@ mod wasi {
     use forelift_abi::config::ImageConfig;
     use forelift_abi::exit::FAILURE;
     use forelift_abi::header::{ImageHeader, SIZE, Span};
+    use forelift_abi::lift::dtlb_bytes;
     use forelift_runtime::dev::p9::{HostFs, preopens};
     use forelift_runtime::image::{self, Image, Origin, Share};
     use forelift_runtime::memory::GuestMemory;
@@ -59,7 +60,7 @@ mod wasi {
         let config: ImageConfig = postcard::from_bytes(part(header.config))
             .map_err(|_| "image: its configuration is damaged: convert it again".to_string())?;
         // SAFETY: both parts are checked, page-aligned, and nobody else's; linear memory lives for ever.
-        let memory = unsafe {
+        let mut memory = unsafe {
             GuestMemory::from_raw(
                 header.ram.addr as usize as *mut u8,
                 header.ram.len as usize,
@@ -68,6 +69,17 @@ mod wasi {
                 None,
             )
         };
+        if header.tlb.len >= dtlb_bytes(header.ram.len) {
+            // SAFETY: as above; the size was just checked.
+            unsafe { memory.set_tlb_area(header.tlb.addr as usize as *mut u64) };
+        }
+        let lifted =
+            match header.lifted.len {
+                0 => None,
+                _ => Some(postcard::from_bytes(part(header.lifted)).map_err(|_| {
+                    "image: its index of lifted code is damaged: convert it again".to_string()
+                })?),
+            };
         let origin = if header.state.len > 0 {
             Origin::Snapshot(part(header.state))
         } else {
@@ -82,7 +94,7 @@ mod wasi {
         let env: Vec<Vec<u8>> = std::env::vars_os()
             .map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='))
             .collect();
-        let image = Image { memory, config, origin };
+        let image = Image { memory, config, origin, lifted };
         let outcome =
             image::run(image, &args, &env, shares.collect(), &mut SystemHost::new(), |text| print!("{text}"));
         if let Some(message) = outcome.message {

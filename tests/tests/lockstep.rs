@@ -18,11 +18,14 @@ const MINIMUM: u64 = 10_000_000;
 
 /// Runs that must give what the plain one gives.
 const VARIANTS: &[Variant] = &[
-    Variant { paging: Some(Sv39), privilege: User, stops: Stops::Never },
-    Variant { paging: Some(Sv48), privilege: Supervisor, stops: Stops::Never },
-    Variant { paging: None, privilege: User, stops: Stops::Often },
-    Variant { paging: Some(Sv48), privilege: User, stops: Stops::Often },
-    Variant { paging: Some(Sv39), privilege: Supervisor, stops: Stops::Migrate },
+    Variant { paging: Some(Sv39), privilege: User, stops: Stops::Never, lifted: false },
+    Variant { paging: Some(Sv48), privilege: Supervisor, stops: Stops::Never, lifted: false },
+    Variant { paging: None, privilege: User, stops: Stops::Often, lifted: false },
+    Variant { paging: Some(Sv48), privilege: User, stops: Stops::Often, lifted: false },
+    Variant { paging: Some(Sv39), privilege: Supervisor, stops: Stops::Migrate, lifted: false },
+    Variant { paging: None, privilege: User, stops: Stops::Never, lifted: true },
+    Variant { paging: Some(Sv39), privilege: Supervisor, stops: Stops::Often, lifted: true },
+    Variant { paging: Some(Sv48), privilege: User, stops: Stops::Never, lifted: true },
 ];
 
 fn seeds() -> (Range<u64>, bool) {

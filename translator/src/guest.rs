@@ -49,7 +49,8 @@ impl Program {
     /// A program of these pages. Pages with the same contents and privilege become one, whose counts are the sums; a page that has no
     /// whole contents is left out.
     pub fn new(pages: Vec<Page>) -> Self {
-        let whole = |p: &Page| p.bytes.len() == PAGE as usize && p.counts.len() == 2048 && p.indirect.len() == 2048;
+        let whole =
+            |p: &Page| p.bytes.len() == PAGE as usize && p.counts.len() == 2048 && p.indirect.len() == 2048;
         let mut known: BTreeMap<(u128, u8), usize> = BTreeMap::new();
         let mut place: Vec<Option<usize>> = Vec::with_capacity(pages.len());
         let mut out: Vec<Page> = Vec::new();

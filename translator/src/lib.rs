@@ -2,9 +2,19 @@
 //!
 //! The stages, in order, each with a command of its own in the program `forelift-translator`:
 //!
-//! * [`decode`]: executable bytes of an ELF file to instructions and basic blocks.
+//! * [`decode`]: executable bytes of an ELF file to instructions and basic blocks;
+//! * [`region`]: which hot code of a [`guest`] program becomes one function;
+//! * [`lift`]: a function's guest code to CLIF;
+//! * [`opt`]: the mid-end;
+//! * [`index`]: how the runtime finds it;
+//! * `forelift_emit`: CLIF to WebAssembly; [`jit`]: CLIF to this host's machine code.
 //!
-//! Lifting, optimisation and emission follow it. The translator never imports the runtime.
-#![forbid(unsafe_code)]
+//! The translator never imports the runtime.
 
 pub mod decode;
+pub mod guest;
+pub mod index;
+pub mod jit;
+pub mod lift;
+pub mod opt;
+pub mod region;

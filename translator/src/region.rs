@@ -281,7 +281,9 @@ pub fn regions(program: &Program, limits: Limits) -> Vec<Region> {
     let entries: BTreeSet<At> = grown
         .iter()
         .zip(&made)
-        .flat_map(|(region, functions)| functions.iter().flat_map(|f| f.entries.iter().map(|&e| place(region, e))))
+        .flat_map(|(region, functions)| {
+            functions.iter().flat_map(|f| f.entries.iter().map(|&e| place(region, e)))
+        })
         .collect();
     for (region, functions) in grown.iter().zip(&mut made) {
         for function in functions.iter_mut() {
@@ -442,8 +444,12 @@ fn functions(region: &Grown, wanted: &BTreeSet<i32>, limits: Limits) -> Vec<Func
                 stack.extend(edges(address));
             }
         }
-        let blocks: BTreeMap<i32, Block> =
-            region.blocks.iter().filter(|(address, _)| inside.contains(address)).map(|(a, b)| (*a, b.clone())).collect();
+        let blocks: BTreeMap<i32, Block> = region
+            .blocks
+            .iter()
+            .filter(|(address, _)| inside.contains(address))
+            .map(|(a, b)| (*a, b.clone()))
+            .collect();
         let weight = match round {
             0 => blocks.values().map(|b| u64::from(b.count) * b.insns.len() as u64).sum(),
             _ => 0,
@@ -492,7 +498,9 @@ fn roots(region: &Grown, wanted: &BTreeSet<i32>, edges: &dyn Fn(i32) -> Vec<i32>
             out.push(address);
             continue;
         }
-        let rank = |address: i32| (comes_in.contains(&address) || address == region.seed, region.blocks[&address].count);
+        let rank = |address: i32| {
+            (comes_in.contains(&address) || address == region.seed, region.blocks[&address].count)
+        };
         let best = chosen.entry(number).or_insert(address);
         if rank(address) > rank(*best) {
             *best = address;
@@ -559,7 +567,12 @@ fn components(region: &Grown, from: &BTreeSet<i32>, edges: &dyn Fn(i32) -> Vec<i
 }
 
 /// Addresses that a function goes to, or calls, and that are entry points of other functions.
-fn elsewhere(program: &Program, region: &Grown, function: &Function, entries: &BTreeSet<At>) -> BTreeSet<i32> {
+fn elsewhere(
+    program: &Program,
+    region: &Grown,
+    function: &Function,
+    entries: &BTreeSet<At>,
+) -> BTreeSet<i32> {
     let mut out = BTreeSet::new();
     for next in function.blocks.values().flat_map(Block::successors) {
         let there = target(program, region, next).is_some_and(|at| entries.contains(&at));

@@ -25,8 +25,10 @@ use crate::{
     assets::{self, Kernel},
     boot, erofs,
     image::{LoadOptions, LoadedImage},
+    lift::{self, Budget, train},
     pack::{
-        self, Manifest, Parts, Summary, initrd, manifest,
+        self, Manifest, PackError, Parts, Summary, extend, initrd, manifest,
+        module::Module,
         output::{Output, directory},
         plan,
         writer::{self, V8_LIMIT},
@@ -69,6 +71,15 @@ pub(super) struct Args {
     /// What the image starts from
     #[arg(long, value_enum, default_value_t = Snapshot::Ready)]
     snapshot: Snapshot,
+    /// Train on this command, split as a shell would; can be repeated [default: the image's own command]
+    #[arg(long, value_name = "CMD")]
+    train: Vec<String>,
+    /// Instructions that each training run may take
+    #[arg(long, value_name = "N", default_value_t = train::DEFAULT_LIMIT)]
+    train_limit: u64,
+    /// How much code to translate ahead of time: none, max, or a size of WebAssembly such as 4M
+    #[arg(long, value_name = "SIZE", default_value = "3M", value_parser = parse_budget)]
+    lift: Budget,
     /// Keep the emulator's function names, for profilers
     #[arg(long)]
     keep_names: bool,
@@ -85,6 +96,14 @@ fn parse_arch(text: &str) -> Result<Arch, String> {
         "riscv64" => Ok(Arch::Riscv64),
         "amd64" | "x86_64" => Err(format!("`{text}` is not supported yet: convert a riscv64 image")),
         _ => Err(format!("`{text}` is no architecture known here: use riscv64")),
+    }
+}
+
+fn parse_budget(text: &str) -> Result<Budget, String> {
+    match text {
+        "none" => Ok(Budget::None),
+        "max" => Ok(Budget::Max),
+        size => parse_size(size).map(Budget::Bytes).map_err(|e| format!("{e}, or none or max")),
     }
 }
 
@@ -240,6 +259,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let (root_file, root) = root_image(&loaded, ram, &path, &mut stages)?;
     let booted = boot_guest(args, &kernel, initrd, &config, ram, &root_file, &mut stages)?;
 
+    let hot = match &booted.snapshot {
+        Some(snapshot) => lift_hot(args, &runtime, snapshot, &config, &root_file, &mut stages)?,
+        None => None,
+    };
+    let runtime = hot.as_ref().map_or(&runtime, |hot| &hot.runtime);
     let encoded = postcard::to_allocvec(&config).context("encoding the image's configuration")?;
     let mut parts = Parts { config: &encoded, ram_len: ram, root: &root, ..Parts::default() };
     match &booted.snapshot {
@@ -252,12 +276,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
             parts.initrd = &booted.initrd;
         }
     }
-    let manifest = manifest(&config, &loaded, &kernel);
+    let mut manifest = manifest(&config, &loaded, &kernel);
+    if let Some(hot) = &hot {
+        parts.lifted = &hot.index;
+        manifest.lifted = Some(hot.report.clone());
+    }
     let pack_options = writer::Options { keep_names: args.keep_names };
     stages.begin("writing the module", None);
     let summary = {
         let mut out = output.writer();
-        pack::pack(&runtime, &parts, manifest, pack_options, &mut out, |_, _| {})
+        pack::pack(runtime, &parts, manifest, pack_options, &mut out, |_, _| {})
             .and_then(|summary| Ok(out.flush().map(|()| summary)?))
             .with_context(|| path.display().to_string())?
     };
@@ -270,7 +298,46 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
             format_size(summary.size)
         ));
     }
-    report(args, &path, &loaded, &config, &summary, &stages)
+    report(args, &path, &loaded, &config, &summary, hot.map(|hot| hot.report).as_ref(), &stages)
+}
+
+/// The runtime with lifted code.
+struct Hot {
+    runtime: Vec<u8>,
+    index: Vec<u8>,
+    report: lift::Report,
+}
+
+/// Trains, lifts, and puts the result into the runtime; `None` when nothing is to be lifted.
+fn lift_hot(
+    args: &Args,
+    runtime: &[u8],
+    snapshot: &boot::Snapshot,
+    config: &ImageConfig,
+    root: &File,
+    stages: &mut Stages,
+) -> anyhow::Result<Option<Hot>> {
+    if args.lift == Budget::None {
+        return Ok(None);
+    }
+    let template = Module::parse(runtime).map_err(PackError::Runtime)?;
+    let Some(layout) = plan::layout(&template, runtime, snapshot.ram.ram_len() as u64)? else {
+        bail!("the emulator is of another version than this program: build both with scripts/build");
+    };
+    stages.begin("training", None);
+    // SAFETY: an unlinked file of our own.
+    let map = || unsafe { Mmap::map(root) };
+    let (program, trained) = train::train(snapshot, &map, config, &args.train, args.train_limit, stages)?;
+    stages.begin("translating hot code", None);
+    let lifted = lift::lift(program, trained, layout, args.lift, &|_| {})?;
+    if lifted.bodies.is_empty() {
+        stages.end();
+        return Ok(None);
+    }
+    let extended = extend::extend(runtime, &lifted).map_err(PackError::Runtime)?;
+    let index = postcard::to_allocvec(&lifted.index(extended.first)).context("encoding the index")?;
+    stages.end();
+    Ok(Some(Hot { runtime: extended.bytes, index, report: lifted.report }))
 }
 
 fn report(
@@ -279,6 +346,7 @@ fn report(
     loaded: &LoadedImage,
     config: &ImageConfig,
     summary: &Summary,
+    lifted: Option<&lift::Report>,
     stages: &Stages,
 ) -> anyhow::Result<()> {
     if args.json {
@@ -293,6 +361,7 @@ fn report(
             "snapshot": summary.header.state.len > 0,
             "snapshot_pages": if summary.header.state.len > 0 { summary.ram_pages } else { 0 },
             "stored": summary.stored,
+            "lifted": lifted,
             "stages": stages.times(),
         }))?);
     }

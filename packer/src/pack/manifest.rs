@@ -1,6 +1,7 @@
 //! The custom section `forelift`: what is in an image, in JSON, for `inspect` and other tools. Nothing that runs an
 //! image reads it.
 
+use crate::lift::Report;
 use serde::{Deserialize, Serialize};
 
 /// Name of the custom section.
@@ -23,6 +24,9 @@ pub struct StoredSizes {
     pub ram: u64,
     /// Root file system image, without its pages of zeros.
     pub root: u64,
+    /// Index of the lifted code. (The code itself counts as the emulator's.)
+    #[serde(default)]
+    pub lifted: u64,
 }
 
 /// The kernel inside an image.
@@ -63,6 +67,9 @@ pub struct Manifest {
     pub kernel: Kernel,
     /// What takes how much of the file.
     pub stored: StoredSizes,
+    /// What was lifted.
+    #[serde(default)]
+    pub lifted: Option<Report>,
 }
 
 impl Manifest {

@@ -3,6 +3,7 @@
 //! * [`module`]: what is needed of a WebAssembly module;
 //! * [`plan`]: addresses in linear memory, and which bytes are stored;
 //! * [`data`]: the data section, laid out so that it can be mapped from the file;
+//! * [`extend`](mod@extend): lifted functions in the runtime module;
 //! * [`writer`]: the whole module;
 //! * [`manifest`]: the custom section for people and tools;
 //! * [`output`]: an output file that appears complete or not at all;
@@ -12,6 +13,7 @@
 
 pub mod compiled;
 pub mod data;
+pub mod extend;
 pub mod initrd;
 pub mod manifest;
 pub mod mapping;

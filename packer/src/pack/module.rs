@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use forelift_abi::header;
+use forelift_abi::{header, lift::Layout};
 use thiserror::Error;
 use wasmparser::{DataKind, ExternalKind, Operator, Parser, Payload};
 
@@ -88,6 +88,8 @@ pub struct Module {
     pub segments: Vec<Segment>,
     /// Address of the header block, when the module exports one.
     pub header_addr: Option<u64>,
+    /// Address of the layout for lifted code, when the module exports one.
+    pub layout_addr: Option<u64>,
     /// Whether a data count section is there: then the number of segments may not change unnoticed.
     pub has_data_count: bool,
     /// Whether the module has a start function, which would run before the caller gets at the memory.
@@ -122,12 +124,13 @@ impl Module {
             max_pages: None,
             segments: Vec::new(),
             header_addr: None,
+            layout_addr: None,
             has_data_count: false,
             has_start: false,
         };
         let mut memories = 0u32;
         let mut globals: Vec<Option<u64>> = Vec::new();
-        let mut header_global = None;
+        let (mut header_global, mut layout_global) = (None, None);
         let mut ended = false;
         for payload in Parser::new(0).parse_all(bytes) {
             let payload = payload?;
@@ -169,6 +172,9 @@ impl Module {
                         if export.name == header::EXPORT && export.kind == ExternalKind::Global {
                             header_global = Some(export.index as usize);
                         }
+                        if export.name == Layout::EXPORT && export.kind == ExternalKind::Global {
+                            layout_global = Some(export.index as usize);
+                        }
                     }
                 }
                 Payload::StartSection { .. } => module.has_start = true,
@@ -189,7 +195,9 @@ impl Module {
         if memories != 1 {
             return Err(ModuleError::Unsupported("it has not exactly one memory"));
         }
-        module.header_addr = header_global.and_then(|i| globals.get(i).copied().flatten());
+        let address = |global: Option<usize>| global.and_then(|i| globals.get(i).copied().flatten());
+        module.header_addr = address(header_global);
+        module.layout_addr = address(layout_global);
         module.check_segments()?;
         Ok(module)
     }

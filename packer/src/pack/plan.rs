@@ -1,13 +1,14 @@
 //! Where everything goes in the image's linear memory, and which bytes are stored.
 //!
-//! The parts follow the runtime's own memory: configuration, machine state, kernel and initrd, guest RAM, root file
-//! system. A gap of at least one page follows each, so that a data segment can be lengthened with zeros (see
+//! The parts follow the runtime's own memory: guest RAM and the data TLB, whose addresses lifted code knows before the other parts
+//! are complete; then the root file system, kernel and initrd, configuration, machine state, index of the lifted code. A gap of at least one page follows each, so that a data segment can be lengthened with zeros (see
 //! [`data`](super::data)). Pages of zeros are not stored. Memory behind the last part is left to the runtime's heap,
 //! which grows there.
 
 use forelift_abi::{
     header::{self, ImageHeader, Span},
     layout::REGION_ALIGN,
+    lift,
 };
 
 use super::{
@@ -43,6 +44,8 @@ pub struct Parts<'a> {
     pub ram: &'a [u8],
     /// Root file system image; empty for none.
     pub root: &'a [u8],
+    /// Encoded index of the lifted code; empty for none.
+    pub lifted: &'a [u8],
 }
 
 /// Bytes to store at an address.
@@ -72,19 +75,39 @@ pub fn place(template: &Module, parts: &Parts<'_>) -> Result<(ImageHeader, u64),
         Span { addr, len }
     };
     let root_len = (parts.root.len() as u64).next_multiple_of(REGION_ALIGN);
+    let tlb_len = if template.layout_addr.is_some() { lift::dtlb_bytes(parts.ram_len) } else { 0 };
+    // In the order in which they lie in memory.
     let image = ImageHeader {
-        config: next(parts.config.len() as u64, 16),
-        state: next(parts.state.len() as u64, 16),
+        ram: next(parts.ram_len, WASM_PAGE),
+        tlb: next(tlb_len, WASM_PAGE),
+        root: next(root_len, WASM_PAGE),
         kernel: next(parts.kernel.len() as u64, PAGE as u64),
         initrd: next(parts.initrd.len() as u64, PAGE as u64),
-        ram: next(parts.ram_len, WASM_PAGE),
-        root: next(root_len, WASM_PAGE),
+        config: next(parts.config.len() as u64, 16),
+        state: next(parts.state.len() as u64, 16),
+        lifted: next(parts.lifted.len() as u64, 16),
     };
     let size = (end + PAGE as u64).next_multiple_of(WASM_PAGE);
     let limit =
         (template.max_pages.unwrap_or(0x1_0000) * WASM_PAGE).saturating_sub(HEAP_RESERVE).min(MEMORY_LIMIT);
     check_sum(parts.ram_len, root_len, size - parts.ram_len - root_len, limit)?;
     Ok((image, size))
+}
+
+/// The layout for lifted code in an image made from `template`, whose bytes are `bytes`; `None` when the runtime has none.
+///
+/// # Errors
+/// [`PackError::TooLarge`].
+pub fn layout(template: &Module, bytes: &[u8], ram_len: u64) -> Result<Option<lift::Layout>, PackError> {
+    let Some(addr) = template.layout_addr else { return Ok(None) };
+    let table = template.memory(bytes, addr, lift::Layout::SIZE);
+    let Some(mut layout) = lift::Layout::decode(&table) else { return Ok(None) };
+    let (image, _) = place(template, &Parts { ram_len, ..Parts::default() })?;
+    layout.ram = image.ram.addr;
+    layout.ram_len = ram_len;
+    layout.dtlb_user = image.tlb.addr;
+    layout.dtlb_entries = lift::dtlb_entries(ram_len);
+    Ok(Some(layout))
 }
 
 /// Checks that guest RAM, root file system and the rest, in bytes, fit into `limit`.
@@ -137,17 +160,17 @@ pub fn pieces<'a>(
     parts: &Parts<'a>,
 ) -> Vec<Piece<'a>> {
     let mut out = vec![Piece { addr: header_addr, bytes: block, mappable: false }];
-    for (span, bytes) in [(at.config, parts.config), (at.state, parts.state)] {
-        if !bytes.is_empty() {
-            out.push(Piece { addr: span.addr, bytes, mappable: false });
-        }
-    }
     let large =
-        [(at.kernel, parts.kernel), (at.initrd, parts.initrd), (at.ram, parts.ram), (at.root, parts.root)];
+        [(at.ram, parts.ram), (at.root, parts.root), (at.kernel, parts.kernel), (at.initrd, parts.initrd)];
     for (span, bytes) in large {
         for (from, to) in runs(bytes) {
             let (from, to) = (from * PAGE, (to * PAGE).min(bytes.len()));
             out.push(Piece { addr: span.addr + from as u64, bytes: &bytes[from..to], mappable: true });
+        }
+    }
+    for (span, bytes) in [(at.config, parts.config), (at.state, parts.state), (at.lifted, parts.lifted)] {
+        if !bytes.is_empty() {
+            out.push(Piece { addr: span.addr, bytes, mappable: false });
         }
     }
     out

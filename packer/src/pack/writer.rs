@@ -143,6 +143,7 @@ fn stored_sizes(image: &ImageHeader, runtime: &[u8], pieces: &[Piece<'_>]) -> (S
         initrd: within(image.initrd),
         ram: within(image.ram),
         root: within(image.root),
+        lifted: within(image.lifted),
     };
     let pages = sizes.ram / PAGE as u64;
     (sizes, pages)

@@ -13,7 +13,7 @@ pub const SIZE: usize = 256;
 /// First bytes of the block.
 pub const MAGIC: [u8; 8] = *b"FORELIFT";
 /// Version of the layout below and of everything that it points to.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A range of the module's linear memory (or of a buffer, when a module is read natively), in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +46,10 @@ pub struct ImageHeader {
     pub kernel: Span,
     /// Initial RAM file system (cpio); present only without a snapshot.
     pub initrd: Span,
+    /// Room for the data TLB, whose address lifted code knows (see [`lift::dtlb_bytes`](crate::lift::dtlb_bytes)); aligned to 64 KiB.
+    pub tlb: Span,
+    /// Index of the lifted code: a [`lift::Index`](crate::lift::Index) in postcard; absent when nothing is lifted.
+    pub lifted: Span,
 }
 
 /// Why an image header was refused.
@@ -89,7 +93,7 @@ pub fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
 }
 
-const PARTS: usize = 6;
+const PARTS: usize = 8;
 const BODY: usize = 16 + PARTS * 16;
 
 impl ImageHeader {
@@ -101,6 +105,8 @@ impl ImageHeader {
             ("config", self.config),
             ("kernel", self.kernel),
             ("initrd", self.initrd),
+            ("tlb", self.tlb),
+            ("lifted", self.lifted),
         ]
     }
 
@@ -153,10 +159,12 @@ impl ImageHeader {
             config: span(3),
             kernel: span(4),
             initrd: span(5),
+            tlb: span(6),
+            lifted: span(7),
         };
         for (part, Span { addr, len }) in header.parts() {
             let inside = addr.checked_add(len).is_some_and(|end| end <= memory_size);
-            let aligned = !matches!(part, "ram" | "root") || addr.is_multiple_of(0x1_0000);
+            let aligned = !matches!(part, "ram" | "root" | "tlb") || addr.is_multiple_of(0x1_0000);
             if !inside || !aligned {
                 return Err(HeaderError::Part { part, addr, len });
             }
@@ -178,6 +186,8 @@ mod tests {
             config: span(0x10_1000, 5),
             kernel: Span::default(),
             initrd: Span::default(),
+            tlb: span(0xc0_0000, 0x1_0000),
+            lifted: span(0xd0_0000, 9),
         }
     }
 

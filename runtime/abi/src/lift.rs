@@ -38,7 +38,7 @@ macro_rules! layout {
 
         impl Layout {
             /// The layout as words.
-            pub fn to_words(self) -> [u64; WORDS] {
+            pub const fn to_words(self) -> [u64; WORDS] {
                 [$(self.$field),*]
             }
 
@@ -106,21 +106,49 @@ layout! {
     privilege,
 }
 
-impl Layout {
-    /// Name of the runtime's exported global that holds the address of the words of its layout (little-endian, 8 bytes each). What
-    /// the packer decides (addresses of RAM and of the data TLB) is 0 there.
-    pub const EXPORT: &'static str = "forelift_layout";
-    /// Size of the words in bytes.
-    pub const SIZE: usize = WORDS * 8;
+/// What a runtime in WebAssembly exports under [`Layout::EXPORT`]: its layout, little-endian.
+#[repr(C)]
+pub struct Exported<P> {
+    /// The layout for a hart at address 0. What the packer decides (addresses of RAM and of the data TLB) is 0.
+    pub words: [u64; WORDS],
+    /// The hart's address.
+    pub hart: P,
+}
 
-    /// Reads the words.
+impl Layout {
+    /// Name of the runtime's exported global that holds the address of its [`Exported`].
+    pub const EXPORT: &'static str = "forelift_layout";
+    /// Size of [`Exported`] in WebAssembly without padding, in bytes.
+    pub const SIZE: usize = WORDS * 8 + 4;
+
+    /// Reads an [`Exported`]. `None`: too short, or of another version.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let bytes = bytes.get(..Self::SIZE)?;
-        let mut words = [0; WORDS];
-        for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
-            *word = chunk.iter().rev().fold(0, |w, &b| w << 8 | u64::from(b));
+        let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |w, &b| w << 8 | u64::from(b));
+        let (words, hart) = bytes.get(..Self::SIZE)?.split_at(WORDS * 8);
+        let mut layout = [0; WORDS];
+        for (word, chunk) in layout.iter_mut().zip(words.chunks_exact(8)) {
+            *word = number(chunk);
         }
-        let layout = Self::from_words(words);
+        let mut layout = Self::from_words(layout);
+        let hart = number(hart);
+        let addresses = [
+            &mut layout.x,
+            &mut layout.f,
+            &mut layout.pc,
+            &mut layout.left,
+            &mut layout.fflags,
+            &mut layout.fs,
+            &mut layout.reservation,
+            &mut layout.itlb_user,
+            &mut layout.itlb_supervisor,
+            &mut layout.dtlb_supervisor,
+            &mut layout.hart,
+            &mut layout.functions,
+            &mut layout.privilege,
+        ];
+        for address in addresses {
+            *address = address.wrapping_add(hart);
+        }
         (layout.version == u64::from(VERSION)).then_some(layout)
     }
 }

@@ -147,7 +147,9 @@ impl Context<'_> {
             (*hart).context = context.cast();
             let next = call(hart, value, va, MAX_DEPTH);
             (*hart).context = core::ptr::null_mut();
-            *left = (*hart).left;
+            let before = core::mem::replace(left, (*hart).left);
+            (*hart).lifted_retired = (*hart).lifted_retired.wrapping_add(before.wrapping_sub(*left) as u64);
+            (*hart).lifted_calls = (*hart).lifted_calls.wrapping_add(1);
             next
         }
     }
@@ -239,6 +241,21 @@ unsafe fn float(hart: *mut Hart, op: u32, a: u64, b: u64, c: u64) -> u64 {
 #[cfg(target_family = "wasm")]
 mod exports {
     use super::super::state::Hart;
+    use forelift_abi::lift::{Exported, Layout};
+
+    /// What the packer reads: the layout relative to the hart, and the hart's address.
+    #[repr(transparent)]
+    struct Table(Exported<*const Hart>);
+
+    // SAFETY: a constant; the address is not followed.
+    unsafe impl Sync for Table {}
+
+    #[unsafe(no_mangle)]
+    #[used]
+    static forelift_layout: Table = Table(Exported {
+        words: Layout::to_words(super::layout_at(0)),
+        hart: super::super::state::STATIC_HART,
+    });
 
     fn hart() -> *mut Hart {
         super::super::state::static_hart()

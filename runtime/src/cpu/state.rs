@@ -134,6 +134,10 @@ pub struct Hart {
     pub(crate) left: i64,
     /// `instret + left`: instructions retired at the end of the slice.
     pub(crate) end: u64,
+    /// Instructions that lifted code retired.
+    pub lifted_retired: u64,
+    /// How often the dispatcher called lifted code.
+    pub lifted_calls: u64,
     /// What helpers of lifted code work on, while it runs.
     pub(crate) context: *mut core::ffi::c_void,
     /// Lifted functions by number, natively.
@@ -213,6 +217,8 @@ impl Hart {
         page: 0,
         left: 0,
         end: 0,
+        lifted_retired: 0,
+        lifted_calls: 0,
         context: core::ptr::null_mut(),
         functions: core::ptr::null(),
         dtlb: DataTlb::NONE,
@@ -451,6 +457,10 @@ pub use cell::HartCell;
 pub(crate) fn static_hart() -> *mut Hart {
     &raw mut cell::HART
 }
+
+/// Its address as a constant.
+#[cfg(target_family = "wasm")]
+pub(crate) const STATIC_HART: *const Hart = &raw const cell::HART;
 
 /// The hart's address: a constant in WebAssembly, whatever `hart` is.
 #[inline(always)]

@@ -90,7 +90,7 @@ impl DataTlb {
     }
 
     fn slot(&self, va: u64) -> usize {
-        (va / PAGE_SIZE & self.mask) as usize
+        ((va / PAGE_SIZE) & self.mask) as usize
     }
 
     /// The read table of a set; its write table begins `mask + 1` entries behind it.
@@ -206,7 +206,7 @@ mod tests {
     fn lookup(tlb: &DataTlb, set: usize, write: bool, va: u64, size: u32) -> Option<u64> {
         let table = tlb.read_table(set).wrapping_add(if write { tlb.mask as usize + 1 } else { 0 });
         // SAFETY: inside the table, by the mask.
-        let a = va.wrapping_add(unsafe { *table.add((va / PAGE_SIZE & tlb.mask) as usize) });
+        let a = va.wrapping_add(unsafe { *table.add(((va / PAGE_SIZE) & tlb.mask) as usize) });
         (a.rotate_right(size.trailing_zeros()) < tlb.ram_len / u64::from(size)).then_some(a)
     }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`asm`] | short pieces of code, written in Rust |
 //! | [`elf`] | programs from files |
+//! | [`lifted`] | lifted code on the hart, compiled for this host |
 //! | [`paged`] | a hart under address translation |
 //! | [`pages`] | page tables |
 //! | [`programs`] | random programs on the hart, in several ways, and on QEMU |
@@ -12,6 +13,7 @@
 
 pub mod asm;
 pub mod elf;
+pub mod lifted;
 pub mod paged;
 pub mod pages;
 pub mod programs;

@@ -1,13 +1,14 @@
 //! Random programs ([`forelift_isa::rv64::random`]) on the hart, in several ways, and on QEMU's user mode.
 
-use super::Machine;
 use super::pages::{A, D, Mode, PageTables, R, U, V, W, X};
+use super::{Machine, lifted};
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::{
     decode, length,
     random::{Program, Rng},
 };
 use forelift_runtime::cpu::{Cpu, Exit, state::Privilege};
+use forelift_translator::region::Limits;
 use std::{ffi::OsStr, fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 /// The reference emulator.
@@ -41,10 +42,13 @@ pub struct Variant {
     pub privilege: Privilege,
     /// Interruptions.
     pub stops: Stops,
+    /// Whether the program is run twice: interpreted and counted, and again with everything lifted that was executed.
+    pub lifted: bool,
 }
 
 /// The run that the others are compared to.
-pub const PLAIN: Variant = Variant { paging: None, privilege: Privilege::User, stops: Stops::Never };
+pub const PLAIN: Variant =
+    Variant { paging: None, privilege: Privilege::User, stops: Stops::Never, lifted: false };
 
 /// What a run gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,6 +134,29 @@ impl Loaded {
 pub fn run(program: &Program, variant: &Variant, seed: u64) -> Result<Outcome, String> {
     let mut rng = Rng::new(seed ^ 0x0072_756e);
     let mut loaded = Loaded::new(program, variant, &mut rng);
+    if !variant.lifted {
+        return execute(&mut loaded, variant, &mut rng);
+    }
+    loaded.machine.cpu.start_profile(&mut loaded.machine.mem);
+    let state = loaded.machine.cpu.hart.save();
+    execute(&mut loaded, variant, &mut rng)?;
+    let machine = &mut loaded.machine;
+    let _installed = lifted::install(machine, Limits { threshold: 1, ..Limits::default() });
+    for (bytes, pa) in program.image.chunks(PAGE as usize).zip(&loaded.pages) {
+        machine.put(*pa, bytes);
+    }
+    let zeros = vec![0; program.size as usize - program.image.len()];
+    for (n, bytes) in zeros.chunks(1).enumerate() {
+        let at = (program.image.len() + n) as u64;
+        machine.put(loaded.pages[(at / PAGE) as usize] + at % PAGE, bytes);
+    }
+    machine.cpu.hart.restore(&state);
+    machine.cpu.hart.user_only = true;
+    machine.cpu.hart.privilege = variant.privilege;
+    execute(&mut loaded, variant, &mut rng)
+}
+
+fn execute(loaded: &mut Loaded, variant: &Variant, rng: &mut Rng) -> Result<Outcome, String> {
     let mut output = Vec::new();
     loop {
         let budget = match variant.stops {

@@ -1,0 +1,168 @@
+//! Adds lifted functions to a runtime module: a type, the functions, room for them in the table, an element segment that puts them
+//! there, and their code. Everything else stays as it is; nothing of the runtime is re-encoded.
+
+use forelift_abi::lift::Helper;
+use wasm_encoder::{
+    CodeSection, ElementSection, Elements, Encode, FunctionSection, RefType, TableSection, TableType,
+};
+use wasmparser::{BinaryReader, ExternalKind, Parser, Payload, TypeRef};
+
+use super::module::ModuleError;
+use crate::lift::{Lifted, helper};
+
+/// A module with lifted functions.
+pub struct Extended {
+    /// The module.
+    pub bytes: Vec<u8>,
+    /// Index in the table of the first function.
+    pub first: u32,
+}
+
+/// What is looked up in the runtime.
+#[derive(Default)]
+struct Facts {
+    types: u32,
+    imports: u32,
+    functions: u32,
+    table: u64,
+    helpers: [Option<u32>; Helper::ALL.len()],
+}
+
+impl Facts {
+    fn read(runtime: &[u8]) -> Result<Self, ModuleError> {
+        let mut facts = Facts::default();
+        for payload in Parser::new(0).parse_all(runtime) {
+            match payload? {
+                Payload::TypeSection(types) => {
+                    for group in types {
+                        facts.types += group?.types().len() as u32;
+                    }
+                }
+                Payload::ImportSection(imports) => {
+                    for import in imports.into_imports() {
+                        facts.imports += u32::from(matches!(import?.ty, TypeRef::Func(_)));
+                    }
+                }
+                Payload::FunctionSection(functions) => facts.functions = functions.count(),
+                Payload::TableSection(tables) => {
+                    for table in tables {
+                        facts.table = table?.ty.initial;
+                    }
+                }
+                Payload::ExportSection(exports) => {
+                    for export in exports {
+                        let export = export?;
+                        let known = Helper::ALL.iter().position(|h| h.export() == export.name);
+                        if let (Some(n), ExternalKind::Func) = (known, export.kind) {
+                            facts.helpers[n] = Some(export.index);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(facts)
+    }
+}
+
+/// Puts `lifted` into `runtime`.
+///
+/// # Errors
+/// When the runtime does not have what is needed, or is damaged.
+pub fn extend(runtime: &[u8], lifted: &Lifted) -> Result<Extended, ModuleError> {
+    let facts = Facts::read(runtime)?;
+    let count = lifted.bodies.len() as u32;
+    if facts.table == 0 || facts.table + u64::from(count) >= 1 << forelift_abi::lift::FUNCTION_BITS {
+        return Err(ModuleError::Unsupported("its table has no room for lifted functions"));
+    }
+    let first = facts.table as u32;
+    let mut out = b"\0asm\x01\0\0\0".to_vec();
+    for payload in Parser::new(0).parse_all(runtime) {
+        let payload = payload?;
+        let Some((id, range)) = payload.as_section() else { continue };
+        let body = &runtime[range.start as usize..range.end as usize];
+        let added = match id {
+            1 => append(body, 1, &[0x60, 3, 0x7e, 0x7f, 0x7f, 1, 0x7e])?,
+            3 => append(body, count, &functions(facts.types, count))?,
+            4 => {
+                let mut table = TableSection::new();
+                let size = facts.table + u64::from(count);
+                table.table(TableType {
+                    element_type: RefType::FUNCREF,
+                    table64: false,
+                    minimum: size,
+                    maximum: Some(size),
+                    shared: false,
+                });
+                section_body(&table)
+            }
+            9 => append(body, 1, &elements(first, facts.imports + facts.functions, count))?,
+            10 => append(body, count, &code(lifted, &facts)?)?,
+            _ => body.to_vec(),
+        };
+        out.push(id);
+        (added.len() as u32).encode(&mut out);
+        out.extend_from_slice(&added);
+    }
+    Ok(Extended { bytes: out, first })
+}
+
+/// A section's contents with `count` more items, whose bytes are `items`.
+fn append(body: &[u8], count: u32, items: &[u8]) -> Result<Vec<u8>, ModuleError> {
+    let mut reader = BinaryReader::new(body, 0);
+    let before = reader.read_var_u32()?;
+    let rest = &body[reader.original_position() as usize..];
+    let mut out = Vec::with_capacity(body.len() + items.len() + 8);
+    (before + count).encode(&mut out);
+    out.extend_from_slice(rest);
+    out.extend_from_slice(items);
+    Ok(out)
+}
+
+/// What a section encodes behind its length.
+fn section_body(section: &impl Encode) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    section.encode(&mut bytes);
+    let mut reader = BinaryReader::new(&bytes, 0);
+    // Just encoded: a length is there.
+    let _ = reader.read_var_u32();
+    bytes.split_off(reader.original_position() as usize)
+}
+
+/// A section's items: what follows its length and its count.
+fn items(section: &impl Encode) -> Vec<u8> {
+    let body = section_body(section);
+    let mut reader = BinaryReader::new(&body, 0);
+    let _ = reader.read_var_u32();
+    body[reader.original_position() as usize..].to_vec()
+}
+
+fn functions(ty: u32, count: u32) -> Vec<u8> {
+    let mut section = FunctionSection::new();
+    for _ in 0..count {
+        section.function(ty);
+    }
+    items(&section)
+}
+
+fn elements(first: u32, function: u32, count: u32) -> Vec<u8> {
+    let mut section = ElementSection::new();
+    let all: Vec<u32> = (function..function + count).collect();
+    section.active(
+        None,
+        &wasm_encoder::ConstExpr::i32_const(first as i32),
+        Elements::Functions(all.as_slice().into()),
+    );
+    items(&section)
+}
+
+fn code(lifted: &Lifted, facts: &Facts) -> Result<Vec<u8>, ModuleError> {
+    let mut section = CodeSection::new();
+    for body in &lifted.bodies {
+        let mut body = body.clone();
+        body.resolve(|kind| facts.helpers[helper(kind)? as usize])
+            .map_err(|_| ModuleError::Unsupported("it does not export what lifted code calls"))?;
+        section.raw(&body.code);
+    }
+    Ok(items(&section))
+}

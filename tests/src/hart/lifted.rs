@@ -1,0 +1,57 @@
+//! Lifted code on a hart: what was executed so far is lifted, compiled for this host, and installed.
+
+use super::Machine;
+use forelift_abi::lift::{Index, Page, VERSION};
+use forelift_runtime::cpu::{lifted::helper_address, profile::PageProfile};
+use forelift_translator::guest::{self, Program};
+use forelift_translator::region::{self, Function, Limits};
+use forelift_translator::{index, jit};
+
+/// The profile of a training run as the translator takes it.
+pub fn program(profile: Vec<PageProfile>) -> Program {
+    Program::new(
+        profile
+            .into_iter()
+            .map(|p| guest::Page {
+                bytes: p.bytes,
+                privilege: p.privilege,
+                va: p.va,
+                next: p.next,
+                counts: p.counts,
+                indirect: p.indirect,
+            })
+            .collect(),
+    )
+}
+
+/// Machine code for a hart. It has to be kept as long as the hart runs.
+pub struct Installed {
+    /// The code.
+    pub code: jit::Code,
+    /// What was lifted.
+    pub functions: Vec<Function>,
+    /// The index that was installed.
+    pub index: Index,
+}
+
+/// Lifts what `machine` has executed since its profile was started, and installs it.
+///
+/// # Panics
+/// When the translator fails.
+pub fn install(machine: &mut Machine, limits: Limits) -> Installed {
+    let program = program(machine.cpu.profile(&machine.mem));
+    let functions: Vec<Function> =
+        region::regions(&program, limits).into_iter().flat_map(|region| region.functions).collect();
+    let all: Vec<&Function> = functions.iter().collect();
+    let layout = machine.cpu.lift_layout();
+    let code = jit::compile(&program, &all, layout, &helper_address).unwrap_or_else(|e| panic!("{e}"));
+    let index = index::index(&program, &all, 1);
+    let page = |p: &Page| p.entries.len();
+    assert!(index.is_valid() && index.version == VERSION && index.pages.iter().map(page).sum::<usize>() > 0);
+    // SAFETY: made for this CPU; the caller keeps the code.
+    let taken = unsafe {
+        machine.cpu.install(index.clone(), [vec![0], code.addresses.clone()].concat(), &mut machine.mem)
+    };
+    assert!(taken, "the index was refused");
+    Installed { code, functions, index }
+}

@@ -1,0 +1,77 @@
+//! The second back end: the same CLIF to this host's machine code, by cranelift-jit, for the engine `native`.
+
+use crate::guest::Program;
+use crate::lift::{self, HELPERS, Options};
+use crate::opt::{self, OptError};
+use crate::region::Function;
+use cranelift_codegen::ir::{UserExternalName, UserFuncName};
+use cranelift_jit::{JITBuilder, JITModule};
+use cranelift_module::{FuncId, Linkage, Module};
+use forelift_abi::lift::{Helper, Layout};
+
+/// Machine code of lifted functions. It is freed with this value.
+pub struct Code {
+    module: Option<JITModule>,
+    /// Address of each function, in the order in which they were given.
+    pub addresses: Vec<usize>,
+}
+
+impl Drop for Code {
+    fn drop(&mut self) {
+        if let Some(module) = self.module.take() {
+            // SAFETY: whoever runs the code holds this value (see `compile`).
+            unsafe { module.free_memory() };
+        }
+    }
+}
+
+/// Compiles `functions` for the runtime whose helpers are at `helpers`. The caller keeps the result as long as anybody may run the code.
+///
+/// # Errors
+/// See [`OptError`].
+pub fn compile(
+    program: &Program,
+    functions: &[&Function],
+    layout: Layout,
+    helpers: &dyn Fn(Helper) -> usize,
+) -> Result<Code, OptError> {
+    let error = |e: &dyn std::fmt::Display| OptError::Codegen(e.to_string());
+    let isa = opt::host_isa(cfg!(debug_assertions))?;
+    let call_conv = opt::call_conv(&isa);
+    let mut builder = JITBuilder::with_isa(isa, cranelift_module::default_libcall_names());
+    for helper in Helper::ALL {
+        builder.symbol(helper.export(), helpers(helper) as *const u8);
+    }
+    let mut module = JITModule::new(builder);
+    let pass_hart = layout.pass_hart != 0;
+    let mut imports: Vec<FuncId> = Vec::new();
+    for helper in Helper::ALL {
+        let signature = lift::helper_signature(helper, call_conv, pass_hart);
+        let id = module.declare_function(helper.export(), Linkage::Import, &signature);
+        imports.push(id.map_err(|e| error(&e))?);
+    }
+    let options = Options { layout, call_conv };
+    let mut ids = Vec::with_capacity(functions.len());
+    let mut context = module.make_context();
+    for (number, function) in functions.iter().enumerate() {
+        lift::lift(program, function, &options, &mut context.func);
+        let names: Vec<_> =
+            context.func.params.user_named_funcs().iter().map(|(r, n)| (r, n.clone())).collect();
+        for (reference, UserExternalName { namespace, index }) in names {
+            if namespace == HELPERS {
+                let id = imports[index as usize];
+                context.func.params.reset_user_func_name(reference, UserExternalName::new(0, id.as_u32()));
+            }
+        }
+        let id = module
+            .declare_function(&format!("lifted{number}"), Linkage::Local, &context.func.signature)
+            .map_err(|e| error(&e))?;
+        context.func.name = UserFuncName::user(0, id.as_u32());
+        module.define_function(id, &mut context).map_err(|e| error(&format!("{e:?}")))?;
+        module.clear_context(&mut context);
+        ids.push(id);
+    }
+    module.finalize_definitions().map_err(|e| error(&e))?;
+    let addresses = ids.iter().map(|&id| module.get_finalized_function(id) as usize).collect();
+    Ok(Code { module: Some(module), addresses })
+}

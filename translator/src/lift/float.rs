@@ -1,0 +1,169 @@
+//! Floating point (F, D).
+//!
+//! The idea is QEMU's hardfloat (Cota and Carloni, VEE 2019): while the inexact flag is set and rounding is to nearest, an operation of the
+//! host's whose result is an ordinary number needs nothing more (`runtime/softfloat/src/fast.rs` has the proof). Everything else is
+//! the runtime's, which is exact in every bit and flag.
+
+use super::Lifter;
+use cranelift_codegen::ir::{InstBuilder, Value, condcodes::FloatCC, condcodes::IntCC, types};
+use forelift_abi::lift::Helper;
+use forelift_isa::rv64::{Access, Insn, Op, Reg};
+
+const SIGN: i64 = i64::MIN;
+
+impl Lifter<'_> {
+    pub(super) fn float(&mut self, at: i32, insn: &Insn) {
+        self.need_fpu(at);
+        match insn.access() {
+            Access::Load { .. } => return self.load(at, insn),
+            Access::Store { .. } => return self.store(at, insn),
+            _ => {}
+        }
+        let layout = insn.op.format().layout();
+        let a = if layout.rs1 == Reg::X { self.get_x(insn.rs1) } else { self.get_f(insn.rs1) };
+        let b = if layout.rs2 == Reg::F { self.get_f(insn.rs2) } else { a };
+        let value = match insn.op {
+            Op::FaddD | Op::FsubD | Op::FmulD | Op::FdivD | Op::FsqrtD if matches!(insn.rm, 0 | 7) => {
+                self.ordinary(at, insn, a, b)
+            }
+            Op::FeqD | Op::FltD | Op::FleD => self.float_compare(at, insn, a, b),
+            Op::FsgnjD => self.sign(a, b),
+            Op::FsgnjnD => {
+                let b = self.b.ins().bnot(b);
+                self.sign(a, b)
+            }
+            Op::FsgnjxD => {
+                let sign = self.b.ins().band_imm_s(b, SIGN);
+                self.b.ins().bxor(a, sign)
+            }
+            Op::FmvXD | Op::FmvDX => a,
+            Op::FmvXW => {
+                let low = self.b.ins().ireduce(types::I32, a);
+                self.b.ins().sextend(types::I64, low)
+            }
+            Op::FmvWX => self.b.ins().bor_imm_s(a, -1 << 32),
+            Op::FcvtDW | Op::FcvtDWu => {
+                // Exact whatever the rounding mode; but a reserved one is illegal.
+                self.need_rounding(at, insn);
+                let low = self.b.ins().ireduce(types::I32, a);
+                let number = match insn.op {
+                    Op::FcvtDW => self.b.ins().fcvt_from_sint(types::F64, low),
+                    _ => self.b.ins().fcvt_from_uint(types::F64, low),
+                };
+                self.bits(number)
+            }
+            _ => self.by_helper(at, insn, a, b),
+        };
+        if layout.rd == Reg::F { self.set_f(insn.rd, value) } else { self.set_x(insn.rd, value) }
+    }
+
+    /// Leaves unless the FPU is on and its state dirty: `sstatus.FS` is 3.
+    fn need_fpu(&mut self, at: i32) {
+        if self.fpu_on {
+            return;
+        }
+        let fs = self.load_hart(types::I8, self.layout.fs);
+        let on = self.b.ins().icmp_imm_s(IntCC::Equal, fs, 3);
+        self.leave_unless(on, at);
+        self.fpu_on = true;
+    }
+
+    /// Leaves when the dynamic rounding mode is wanted and reserved.
+    fn need_rounding(&mut self, at: i32, insn: &Insn) {
+        if insn.op.uses_rm() && insn.rm == 7 {
+            let frm = self.load_hart(types::I8, self.layout.fflags + 1);
+            let valid = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, frm, 5);
+            self.leave_unless(valid, at);
+        }
+    }
+
+    fn number(&mut self, bits: Value) -> Value {
+        self.b.ins().bitcast(types::F64, cranelift_codegen::ir::MemFlagsData::new(), bits)
+    }
+
+    fn bits(&mut self, number: Value) -> Value {
+        self.b.ins().bitcast(types::I64, cranelift_codegen::ir::MemFlagsData::new(), number)
+    }
+
+    fn sign(&mut self, a: Value, b: Value) -> Value {
+        let magnitude = self.b.ins().band_imm_s(a, !SIGN);
+        let sign = self.b.ins().band_imm_s(b, SIGN);
+        self.b.ins().bor(magnitude, sign)
+    }
+
+    /// The runtime's arithmetic. The third operand is the instruction's, if there is one.
+    fn by_helper(&mut self, at: i32, insn: &Insn, a: Value, b: Value) -> Value {
+        self.need_rounding(at, insn);
+        let c = if insn.op.format().layout().rs3 == Reg::F { self.get_f(insn.rs3) } else { a };
+        let op = insn.op as i64 | i64::from(insn.rm) << 8;
+        let op = self.b.ins().iconst(types::I32, op);
+        self.call_helper(Helper::Float, &[op, a, b, c])
+    }
+
+    /// An operation of the host's where that is exact, else the runtime's.
+    fn ordinary(&mut self, at: i32, insn: &Insn, a: Value, b: Value) -> Value {
+        // The helper may leave: what is pending must be stored on both ways.
+        self.flush();
+        let (quick, slow, done) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        let result = self.b.append_block_param(done, types::I64);
+        self.b.set_cold_block(slow);
+        let state = self.load_hart(types::I16, self.layout.fflags);
+        // Bit 0 is NX; the upper byte is frm, 0 is to nearest.
+        let mask = if insn.rm == 7 { 0x0701 } else { 0x0001 };
+        let state = self.b.ins().band_imm_u(state, mask);
+        let usual = self.b.ins().icmp_imm_s(IntCC::Equal, state, 1);
+        self.b.ins().brif(usual, quick, &[], slow, &[]);
+
+        self.b.switch_to_block(quick);
+        let (x, y) = (self.number(a), self.number(b));
+        let ins = self.b.ins();
+        let number = match insn.op {
+            Op::FaddD => ins.fadd(x, y),
+            Op::FsubD => ins.fsub(x, y),
+            Op::FmulD => ins.fmul(x, y),
+            Op::FdivD => ins.fdiv(x, y),
+            _ => ins.sqrt(x),
+        };
+        let bits = self.bits(number);
+        let shifted = self.b.ins().ishl_imm_u(bits, 1);
+        // The exponent field is the upper 11 bits now. Sums: anything finite. Others: above the smallest normal number, too.
+        let safe = if matches!(insn.op, Op::FaddD | Op::FsubD) {
+            let infinite = self.iconst(0x7ff << 53);
+            self.b.ins().icmp(IntCC::UnsignedLessThan, shifted, infinite)
+        } else {
+            let low = self.b.ins().iadd_imm_s(shifted, -(2 << 53));
+            let span = self.iconst((0x7ff - 2) << 53);
+            self.b.ins().icmp(IntCC::UnsignedLessThan, low, span)
+        };
+        self.b.ins().brif(safe, done, &[bits.into()], slow, &[]);
+
+        self.b.switch_to_block(slow);
+        let value = self.by_helper(at, insn, a, b);
+        self.b.ins().jump(done, &[value.into()]);
+        self.b.switch_to_block(done);
+        result
+    }
+
+    fn float_compare(&mut self, at: i32, insn: &Insn, a: Value, b: Value) -> Value {
+        let (quick, slow, done) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        let result = self.b.append_block_param(done, types::I64);
+        self.b.set_cold_block(slow);
+        let (x, y) = (self.number(a), self.number(b));
+        let ordered = self.b.ins().fcmp(FloatCC::Ordered, x, y);
+        self.b.ins().brif(ordered, quick, &[], slow, &[]);
+        self.b.switch_to_block(quick);
+        let condition = match insn.op {
+            Op::FeqD => FloatCC::Equal,
+            Op::FltD => FloatCC::LessThan,
+            _ => FloatCC::LessThanOrEqual,
+        };
+        let holds = self.b.ins().fcmp(condition, x, y);
+        let holds = self.b.ins().uextend(types::I64, holds);
+        self.b.ins().jump(done, &[holds.into()]);
+        self.b.switch_to_block(slow);
+        let value = self.by_helper(at, insn, a, b);
+        self.b.ins().jump(done, &[value.into()]);
+        self.b.switch_to_block(done);
+        result
+    }
+}

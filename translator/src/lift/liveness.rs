@@ -1,0 +1,95 @@
+//! What is known at the beginning of each block: registers whose values are used, and pages that were checked.
+
+use super::{Set, f_bit, x_bit};
+use crate::guest::PAGE;
+use crate::region::{Block, End, Function};
+use forelift_isa::rv64::Insn;
+use std::collections::BTreeMap;
+
+/// Registers that an instruction reads.
+pub(super) fn reads(insn: &Insn) -> Set {
+    let regs = insn.reads();
+    u64::from(regs.x) | u64::from(regs.f) << 32
+}
+
+/// Registers that an instruction writes.
+pub(super) fn writes(insn: &Insn) -> Set {
+    let regs = insn.writes();
+    u64::from(regs.x) | u64::from(regs.f) << 32
+}
+
+/// Registers read in a block before they are written, and registers written.
+fn uses(block: &Block) -> (Set, Set) {
+    block
+        .insns
+        .iter()
+        .fold((0, 0), |(used, written), (_, insn)| (used | reads(insn) & !written, written | writes(insn)))
+}
+
+/// Whether control comes to what follows the block through the runtime, which has all registers in memory.
+pub(super) fn calls(block: &Block) -> bool {
+    matches!(block.end, End::Call(_) | End::CallRegister)
+}
+
+/// Registers whose value at the beginning of each block is used in the function.
+pub(super) fn live_in(function: &Function) -> BTreeMap<i32, Set> {
+    let sums: BTreeMap<i32, (Set, Set)> = function.blocks.iter().map(|(a, b)| (*a, uses(b))).collect();
+    let mut live: BTreeMap<i32, Set> = sums.iter().map(|(a, s)| (*a, s.0)).collect();
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for (address, block) in function.blocks.iter().rev() {
+            if calls(block) {
+                continue;
+            }
+            let out = block.successors().filter_map(|next| live.get(&next)).fold(0, |a, b| a | b);
+            let (used, written) = sums[address];
+            let new = used | out & !written;
+            if live[address] != new {
+                live.insert(*address, new);
+                changed = true;
+            }
+        }
+    }
+    debug_assert!(live.values().all(|set| set & x_bit(0) == 0) && f_bit(0) == 1 << 32);
+    live
+}
+
+/// Bit of a page of the region.
+pub(super) fn page_bit(page: i32) -> u64 {
+    1 << (page.rem_euclid(64))
+}
+
+/// The page that a block's first instruction begins in.
+pub(super) fn page_of(address: i32) -> i32 {
+    address.div_euclid(PAGE)
+}
+
+/// Pages that a block needs when it is entered: the one behind it, too, if its instruction lies across the end.
+pub(super) fn needed(block: &Block) -> u64 {
+    let first = page_bit(page_of(block.start));
+    if block.straddles() { first | page_bit(page_of(block.start) + 1) } else { first }
+}
+
+/// Pages that were checked on every path to each block. An entry point's own page is known.
+pub(super) fn checked_pages(function: &Function) -> BTreeMap<i32, u64> {
+    let mut checked: BTreeMap<i32, u64> = function.blocks.keys().map(|&a| (a, u64::MAX)).collect();
+    for entry in &function.entries {
+        checked.insert(*entry, page_bit(page_of(*entry)));
+    }
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for (address, block) in &function.blocks {
+            let out = checked[address] | needed(block);
+            for next in block.successors() {
+                let Some(known) = checked.get_mut(&next) else { continue };
+                // The edge checks the page that it goes to.
+                let new = *known & (out | page_bit(page_of(next)));
+                changed |= new != *known;
+                *known = new;
+            }
+        }
+    }
+    checked
+}
