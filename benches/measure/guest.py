@@ -9,9 +9,9 @@ import select
 import subprocess
 import time
 
+from .images import WORKLOADS
 from .tools import CompareError, cpu_clock, log, median, tool
 
-WORKLOADS = ["mix", "nbody", "sha256", "gzip", "xz", "python-start", "python-loop", "sqlite", "awk", "gcc", "forks", "dd"]
 # What issue 2 asks for, as Forelift's speed over QEMU's.
 TARGETS = {"mix": 0.18, "sha256": 0.10, "forks": 3.0, "dd": 1.8}
 TIMEOUT = 1800

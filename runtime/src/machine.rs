@@ -308,10 +308,16 @@ impl Machine {
     /// Figures of the run, as JSON.
     pub fn statistics(&self) -> String {
         let hart = &self.cpu.hart;
-        format!(
-            "{{\"instructions\":{},\"lifted_instructions\":{},\"lifted_calls\":{}}}",
-            hart.instret, hart.lifted_retired, hart.lifted_calls
-        )
+        let figures = [
+            ("instructions", hart.instret),
+            ("lifted_instructions", hart.lifted_retired),
+            ("lifted_calls", hart.lifted_calls),
+            ("lifted_returns", hart.lifted_returns),
+            ("lifted_refusals", hart.lifted_refusals),
+            ("interpreted_stretches", hart.interpreted_stretches),
+        ];
+        let fields: Vec<String> = figures.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        format!("{{{}}}", fields.join(","))
     }
 
     /// Runs the container's command for at most `limit` instructions on virtual time, counting what is executed. `go_on` is asked

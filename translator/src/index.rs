@@ -28,7 +28,7 @@ pub fn index(program: &Program, functions: &[&Function], first: u32) -> Index {
         }
         for (entry, address) in function.entries.iter().enumerate() {
             let Some(&page) = function.pages.get(&address.div_euclid(PAGE)) else { continue };
-            let value = first + number as u32 | (entry as u32) << FUNCTION_BITS;
+            let value = (first + number as u32) | ((entry as u32) << FUNCTION_BITS);
             entries.push((note(page), address.rem_euclid(PAGE) as u16, value));
         }
     }

@@ -31,7 +31,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { threshold: 24, insns: 700, rounds: 3 }
+        Limits { threshold: 16, insns: 1200, rounds: 4 }
     }
 }
 
@@ -55,6 +55,9 @@ pub enum End {
     /// Behind the last instruction is one that is not lifted.
     Leave,
 }
+
+/// Instructions of a block at most: a longer one is cut, so that it does not have to fit into a region as a whole.
+const MAX_BLOCK: usize = 200;
 
 /// A basic block. Addresses are relative to the first byte of the region's page number 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -232,7 +235,7 @@ fn block(program: &Program, leaders: &BTreeSet<At>, at: At, start: i32) -> Optio
             _ => {}
         }
         match program.step(here, i32::from(insn.len)) {
-            Some(next) if !leaders.contains(&next) && next.page == at.page => here = next,
+            Some(next) if !leaders.contains(&next) && next.page == at.page && insns.len() < MAX_BLOCK => here = next,
             _ => break End::Next,
         }
     };

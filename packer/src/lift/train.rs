@@ -19,11 +19,13 @@ use thiserror::Error;
 use crate::{boot::Snapshot, progress::Stages};
 
 /// Instructions that a training run may take, by default.
-pub const DEFAULT_LIMIT: u64 = 1_000_000_000;
+pub const DEFAULT_LIMIT: u64 = 1_500_000_000;
 /// How often is looked whether anything new got hot, in instructions.
-const INTERVAL: u64 = 100_000_000;
-/// A run ends when in an interval less than this part of the hot instructions was new.
-const NEWS: usize = 200;
+const INTERVAL: u64 = 50_000_000;
+/// An interval brings nothing new when less than this part of the hot instructions is new.
+const NEWS: usize = 300;
+/// A run ends after so many intervals without anything new.
+const PATIENCE: u32 = 4;
 /// Executions that make an instruction hot, for that question.
 const HOT: u32 = 24;
 
@@ -130,6 +132,8 @@ struct News {
     done: u64,
     next: u64,
     hot: usize,
+    /// Intervals without anything new.
+    quiet: u32,
 }
 
 impl News {
@@ -146,7 +150,8 @@ impl News {
         let hot = profile.iter().flat_map(|page| &page.counts).filter(|&&count| count >= HOT).count();
         let new = hot - self.hot.min(hot);
         self.hot = hot;
-        new * NEWS > hot
+        self.quiet = if new * NEWS > hot { 0 } else { self.quiet + 1 };
+        self.quiet < PATIENCE
     }
 }
 

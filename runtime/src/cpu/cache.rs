@@ -46,11 +46,6 @@ impl CodePage {
         self.lifted[privilege as usize].as_deref().unwrap_or(&NOTHING_LIFTED).as_ptr()
     }
 
-    /// Value of the entry point at byte `offset`, 0 for none.
-    pub(crate) fn lifted_at(&self, privilege: Privilege, offset: u16) -> u32 {
-        self.lifted[privilege as usize].as_deref().map_or(0, |table| table[usize::from(offset / 2)])
-    }
-
     /// Whether there is an entry point at byte `offset` in any privilege.
     pub(crate) fn is_entry(&self, offset: u16) -> bool {
         self.lifted.iter().flatten().any(|table| table[usize::from(offset / 2)] != 0)

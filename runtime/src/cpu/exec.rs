@@ -41,13 +41,18 @@ fn step(cx: &mut Context<'_>, end: u64, left: &mut i64) -> Option<Exit> {
         Ok(page) => page,
         Err(e) => return cx.raise(e),
     };
-    let lifted = cx.cache.page(page).lifted_at(cx.hart.privilege, (pc & 0xfff) as u16);
+    let known = &cx.hart.itlb[cx.hart.privilege as usize][(pc >> 12) as usize % ITLB_ENTRIES];
+    // SAFETY: find_page made this the entry for `pc`, and its table of 2048 words lives as long as the entry.
+    let lifted = unsafe { *known.lifted.add((pc >> 1) as usize & 0x7ff) };
     if lifted != 0 {
         let before = *left;
-        cx.hart.pc = cx.call_lifted(lifted, end, left) & !1;
+        let next = cx.call_lifted(lifted, end, left);
+        cx.hart.pc = next & !1;
+        cx.hart.lifted_returns += u64::from(next & 1 == 0);
         if cx.hart.pc != pc || *left != before {
             return None;
         }
+        cx.hart.lifted_refusals += 1;
         // It could not do its first instruction: a TLB miss, a fault, or the FPU is off.
     }
     interpret_at(cx, page, end, left)
@@ -57,6 +62,7 @@ fn step(cx: &mut Context<'_>, end: u64, left: &mut i64) -> Option<Exit> {
 fn interpret_at(cx: &mut Context<'_>, page: u32, end: u64, left: &mut i64) -> Option<Exit> {
     let mut emptied = false;
     let pc = cx.hart.pc;
+    cx.hart.interpreted_stretches += 1;
     let straddling;
     let (entry, page) = match cx.block_behind_mark(page, (pc & 0xfff) as u16, &mut emptied) {
         // SAFETY: an index inside the arena. After emptying, the one page there has index 0.

@@ -17,10 +17,12 @@ pub struct Profile {
     pub(crate) taken: Vec<u32>,
     /// By entry of the arena: how often control came to it by an indirect jump.
     pub(crate) indirect: Vec<u32>,
-    /// Where physical pages were executed: page's physical address and privilege to virtual address and `satp`.
-    seen: BTreeMap<(u64, u8), (u64, u64)>,
+    /// Where physical pages were executed last: page's physical address and privilege to virtual address.
+    seen: BTreeMap<(u64, u8), u64>,
     /// Physical page by virtual address, privilege and `satp`.
     mapped: BTreeMap<(u64, u8, u64), u64>,
+    /// The physical page that was mapped behind a page.
+    behind: BTreeMap<(u64, u8), u64>,
 }
 
 /// A page of code as the training run saw it.
@@ -49,6 +51,7 @@ impl Default for Profile {
             indirect: zeros(),
             seen: BTreeMap::new(),
             mapped: BTreeMap::new(),
+            behind: BTreeMap::new(),
         }
     }
 }
@@ -56,8 +59,15 @@ impl Default for Profile {
 impl Profile {
     pub(crate) fn note_page(&mut self, pa: u64, va: u64, privilege: Privilege, satp: u64) {
         let privilege = privilege as u8;
-        self.seen.insert((pa, privilege), (va, satp));
+        self.seen.insert((pa, privilege), va);
         self.mapped.insert((va, privilege, satp), pa);
+        // At once, while both are mapped: the same pages turn up in many address spaces, not always side by side.
+        if let Some(&next) = self.mapped.get(&(va.wrapping_add(PAGE_SIZE), privilege, satp)) {
+            self.behind.insert((pa, privilege), next);
+        }
+        if let Some(&before) = self.mapped.get(&(va.wrapping_sub(PAGE_SIZE), privilege, satp)) {
+            self.behind.insert((before, privilege), pa);
+        }
     }
 
     /// The pages that were executed, in a fixed order.
@@ -70,8 +80,8 @@ impl Profile {
             self.seen.keys().copied().filter(|(pa, _)| counts.contains_key(pa)).collect();
         let place = |pa, privilege| keys.binary_search(&(pa, privilege)).ok();
         let page = |&(pa, privilege): &(u64, u8)| {
-            let (va, satp) = self.seen[&(pa, privilege)];
-            let next = self.mapped.get(&(va.wrapping_add(PAGE_SIZE), privilege, satp));
+            let va = self.seen[&(pa, privilege)];
+            let next = self.behind.get(&(pa, privilege));
             let (counts, indirect) = counts[&pa].clone();
             PageProfile {
                 bytes: mem.slice(pa, PAGE_SIZE as usize).unwrap_or(&[]).to_vec(),

@@ -8,7 +8,7 @@ use super::tlb::DataTlb;
 use serde::{Deserialize, Serialize};
 
 /// Number of entries of each instruction TLB.
-pub const ITLB_ENTRIES: usize = 256;
+pub const ITLB_ENTRIES: usize = 1024;
 /// A tag that no address matches: lookups clear the low bits.
 pub const NO_TAG: u64 = u64::MAX;
 
@@ -138,6 +138,12 @@ pub struct Hart {
     pub lifted_retired: u64,
     /// How often the dispatcher called lifted code.
     pub lifted_calls: u64,
+    /// How often it came back by a return instruction.
+    pub lifted_returns: u64,
+    /// How often it could not even do its first instruction.
+    pub lifted_refusals: u64,
+    /// How often the interpreter was entered.
+    pub interpreted_stretches: u64,
     /// What helpers of lifted code work on, while it runs.
     pub(crate) context: *mut core::ffi::c_void,
     /// Lifted functions by number, natively.
@@ -219,6 +225,9 @@ impl Hart {
         end: 0,
         lifted_retired: 0,
         lifted_calls: 0,
+        lifted_returns: 0,
+        lifted_refusals: 0,
+        interpreted_stretches: 0,
         context: core::ptr::null_mut(),
         functions: core::ptr::null(),
         dtlb: DataTlb::NONE,

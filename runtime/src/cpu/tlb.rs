@@ -255,7 +255,7 @@ mod tests {
             tlb.fill(0, n * PAGE_SIZE, n % 700 * PAGE_SIZE, true, true);
             assert!(tlb.filled[0].len() <= MAX_FILLED);
         }
-        tlb.flush_where(|va| va / PAGE_SIZE % 2 == 0);
+        tlb.flush_where(|va| (va / PAGE_SIZE).is_multiple_of(2));
         let last = 3 * MAX_FILLED as u64 - 1;
         assert!(lookup(&tlb, 0, true, last * PAGE_SIZE, 8).is_some());
         assert!(lookup(&tlb, 0, true, (last - 1) * PAGE_SIZE, 8).is_none());

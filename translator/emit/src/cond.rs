@@ -25,10 +25,12 @@ impl Builder<'_> {
     /// For a pending comparison with 0: its operand, and whether it is an `eq`. None if it is none.
     fn zero_test(&self, value: Value) -> Option<(Value, bool)> {
         let inst = self.peek(value, Opcode::Icmp)?;
-        let [x, zero] = self.args(inst).ok()?;
-        if int_const(self.func, zero) != Some(0) {
-            return None;
-        }
+        let [a, b] = self.args(inst).ok()?;
+        let x = match (int_const(self.func, a), int_const(self.func, b)) {
+            (_, Some(0)) => a,
+            (Some(0), _) => b,
+            _ => return None,
+        };
         match self.func.dfg.insts[inst].cond_code() {
             Some(IntCC::Equal) => Some((x, true)),
             Some(IntCC::NotEqual) => Some((x, false)),
@@ -73,6 +75,8 @@ impl Builder<'_> {
     }
 
     /// `select`: the condition is tested against 0 whichever way is shorter.
+    ///
+    /// For an `i32` that is never `i32.eqz`, which wasmi 2.0.0 gets wrong before a `select`.
     pub(crate) fn select(&mut self, inst: Inst) -> Result {
         let [c, mut a, mut b] = self.args(inst)?;
         crate::code::val_type(self.ty(a))?;

@@ -547,9 +547,10 @@ impl Builder<'_> {
 
     fn exchange(&mut self, group: u32, ty: Type) {
         let wide = ty == types::I64;
-        let ones = u64::MAX / ((1u64 << (2 * group).min(63)) - 1).max(1);
-        let mask = if 2 * group >= 64 { 0xffff_ffff } else { ones.wrapping_mul((1 << group) - 1) };
-        let mask = if wide { mask as i64 } else { i64::from((mask & (u64::MAX >> (64 - ty.bits()))) as u32) };
+        // The lower group of each pair: `group` is at most 16 here.
+        let pairs = u64::MAX / ((1u64 << (2 * group)) - 1);
+        let mask = (pairs * ((1 << group) - 1)) & (u64::MAX >> (64 - ty.bits()));
+        let mask = if wide { mask as i64 } else { i64::from(mask as u32) };
         let again = self.keep(if wide { ValType::I64 } else { ValType::I32 });
         self.int_const(wide, i64::from(group));
         self.plain(pick(wide, I::I32ShrU, I::I64ShrU));

@@ -2,7 +2,8 @@
 //! function, which is `u0:0`:
 //!
 //! `; run: u0:0(mem, 1) == 2, 3` or `== trap`. `mem` is the address of 256 bytes with a fixed pattern. `BLESS=1`
-//! completes a line without `==` by what Cranelift's interpreter gives.
+//! completes a line without `==` by what Cranelift's interpreter gives. `; wasm:` is for calls
+//! which the interpreter gets wrong (it has no negative offsets, for example).
 
 mod common;
 
@@ -34,7 +35,7 @@ fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|s| !s.is_empty())
 }
 
-fn check(path: &Path, line: &str, variants: &[(&str, &[Function])]) {
+fn check(path: &Path, line: &str, variants: &[(&str, &[Function])], interpreter: bool) {
     let (call, expected) = line.split_once("==").unwrap_or((line, ""));
     let sig = &variants[0].1[0].signature;
     let args = arguments(call, sig);
@@ -49,7 +50,7 @@ fn check(path: &Path, line: &str, variants: &[(&str, &[Function])]) {
             (Outcome::Trap, None) => {}
             (outcome, expected) => panic!("{}: {outcome:?}, not {expected:?}", at()),
         }
-        if let Some(outcome) = interpret(funcs, &args) {
+        if interpreter && let Some(outcome) = interpret(funcs, &args) {
             assert_eq!(wasm, outcome, "{}: interpreter", at());
         }
         assert_eq!(*first.get_or_insert(wasm.clone()), wasm, "{}", at());
@@ -117,8 +118,13 @@ fn files() {
         let plain = parse(&text);
         let text = if bless() { complete(path, &text, &plain) } else { text };
         let better: Vec<Function> = plain.iter().map(|f| optimised(f, &isa)).collect();
-        for line in text.lines().filter_map(|l| l.strip_prefix("; run:")) {
-            check(path, line, &[("as written", &plain), ("optimised", &better)]);
+        for line in text.lines() {
+            let (line, interpreter) = match (line.strip_prefix("; run:"), line.strip_prefix("; wasm:")) {
+                (Some(line), _) => (line, true),
+                (_, Some(line)) => (line, false),
+                _ => continue,
+            };
+            check(path, line, &[("as written", &plain), ("optimised", &better)], interpreter);
             calls += 1;
         }
         let wat = wasmprinter::print_bytes(module(&better)).unwrap();

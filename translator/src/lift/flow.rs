@@ -106,7 +106,9 @@ impl Lifter<'_> {
     /// Goes on at `address`; everything is flushed and counted.
     fn go(&mut self, from: &Block, address: i32) {
         let Some(to) = self.function.blocks.get(&address) else {
-            if self.function.elsewhere.contains(&address) {
+            // Beyond the pages that are known, other lifted code may well be.
+            let unknown = !self.function.pages.contains_key(&page_of(address));
+            if unknown || self.function.elsewhere.contains(&address) {
                 let target = self.pc(address);
                 self.dispatch_and_return(target);
             } else {
