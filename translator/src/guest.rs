@@ -23,7 +23,7 @@ pub struct Page {
     pub next: Option<usize>,
     /// Executions of the instruction at each halfword.
     pub counts: Vec<u32>,
-    /// Arrivals at each halfword by jumps to a register's value.
+    /// Arrivals at each halfword from other pages or by jumps to a register's value.
     pub indirect: Vec<u32>,
 }
 
@@ -136,7 +136,7 @@ impl Program {
         self.pages[at.page].counts[usize::from(at.offset / 2)]
     }
 
-    /// How often control came to `at` by a jump to a register's value.
+    /// How often control came to `at` from another page or by a jump to a register's value.
     pub fn indirect(&self, at: At) -> u32 {
         self.pages[at.page].indirect[usize::from(at.offset / 2)]
     }

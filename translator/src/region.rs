@@ -235,7 +235,9 @@ fn block(program: &Program, leaders: &BTreeSet<At>, at: At, start: i32) -> Optio
             _ => {}
         }
         match program.step(here, i32::from(insn.len)) {
-            Some(next) if !leaders.contains(&next) && next.page == at.page && insns.len() < MAX_BLOCK => here = next,
+            Some(next) if !leaders.contains(&next) && next.page == at.page && insns.len() < MAX_BLOCK => {
+                here = next
+            }
             _ => break End::Next,
         }
     };

@@ -259,12 +259,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let (root_file, root) = root_image(&loaded, ram, &path, &mut stages)?;
     let booted = boot_guest(args, &kernel, initrd, &config, ram, &root_file, &mut stages)?;
 
+    let encoded = postcard::to_allocvec(&config).context("encoding the image's configuration")?;
     let hot = match &booted.snapshot {
-        Some(snapshot) => lift_hot(args, &runtime, snapshot, &config, &root_file, &mut stages)?,
+        Some(snapshot) => lift_hot(args, &runtime, snapshot, (&config, &encoded), &root_file, &mut stages)?,
         None => None,
     };
     let runtime = hot.as_ref().map_or(&runtime, |hot| &hot.runtime);
-    let encoded = postcard::to_allocvec(&config).context("encoding the image's configuration")?;
     let mut parts = Parts { config: &encoded, ram_len: ram, root: &root, ..Parts::default() };
     match &booted.snapshot {
         Some(snapshot) => {
@@ -279,7 +279,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let mut manifest = manifest(&config, &loaded, &kernel);
     if let Some(hot) = &hot {
         parts.lifted = &hot.index;
-        manifest.lifted = Some(hot.report.clone());
+        // What took how long is not the image's: the same input gives the same bytes.
+        manifest.lifted = Some(lift::Report { lift_ms: 0, ..hot.report.clone() });
     }
     let pack_options = writer::Options { keep_names: args.keep_names };
     stages.begin("writing the module", None);
@@ -313,7 +314,7 @@ fn lift_hot(
     args: &Args,
     runtime: &[u8],
     snapshot: &boot::Snapshot,
-    config: &ImageConfig,
+    (config, encoded): (&ImageConfig, &[u8]),
     root: &File,
     stages: &mut Stages,
 ) -> anyhow::Result<Option<Hot>> {
@@ -321,7 +322,7 @@ fn lift_hot(
         return Ok(None);
     }
     let template = Module::parse(runtime).map_err(PackError::Runtime)?;
-    let Some(layout) = plan::layout(&template, runtime, snapshot.ram.ram_len() as u64)? else {
+    let Some(layout) = plan::layout(&template, runtime, encoded, snapshot.ram.ram_len() as u64)? else {
         bail!("the emulator is of another version than this program: build both with scripts/build");
     };
     stages.begin("training", None);

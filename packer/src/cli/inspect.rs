@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::print;
 use crate::{
+    lift::Report,
     pack::{
         PackedImage,
         plan::PAGE,
@@ -36,6 +37,8 @@ fn parts(image: &PackedImage) -> Vec<(&'static str, u64, u64)> {
         ("initrd", h.initrd),
         ("ram", h.ram),
         ("root", h.root),
+        ("tlb", h.tlb),
+        ("lifted", h.lifted),
     ];
     let mut out: Vec<_> = parts.iter().map(|(name, span)| (*name, span.len, image.stored(*span))).collect();
     let stored: u64 = out.iter().map(|p| p.2).sum();
@@ -114,6 +117,13 @@ fn text(image: &PackedImage) -> anyhow::Result<String> {
     line("volumes", words(&c.volumes));
     line("ports", words(&c.exposed_ports));
     line("hostname", or_dash(hostname));
+    if let Some(report) = image.manifest.as_ref().and_then(|m| m.lifted.as_ref()) {
+        for (label, value) in lifted(report) {
+            line(label, value);
+        }
+    } else {
+        line("lifted", "nothing: all guest code is interpreted".into());
+    }
     line("file", format!("{} bytes, {} data segments", image.file_len(), image.module.segments.len()));
     if let Some(code) = image.code()? {
         line("native code", format_size(code.len() as u64));
@@ -122,6 +132,43 @@ fn text(image: &PackedImage) -> anyhow::Result<String> {
         line(&format!("  {name}"), format!("{} stored of {}", format_size(stored), format_size(size)));
     }
     Ok(out.trim_end().to_string())
+}
+
+/// What was lifted, in lines.
+fn lifted(report: &Report) -> Vec<(&'static str, String)> {
+    let share = |part: u64, whole: u64| part as f64 * 100.0 / whole.max(1) as f64;
+    let list = |map: &std::collections::BTreeMap<String, u64>| {
+        let items: Vec<String> = map.iter().map(|(why, count)| format!("{why} ({count})")).collect();
+        if items.is_empty() { "-".to_string() } else { items.join(", ") }
+    };
+    vec![
+        (
+            "lifted",
+            format!(
+                "{} functions ({} of them to resume in) of {} regions, {} entry points in {} pages",
+                report.functions, report.resumes, report.regions, report.entries, report.pages
+            ),
+        ),
+        (
+            "  code",
+            format!(
+                "{} for {} guest instructions: {:.1} bytes each",
+                format_size(report.bytes),
+                report.instructions,
+                report.bytes as f64 / report.instructions.max(1) as f64
+            ),
+        ),
+        (
+            "  coverage",
+            format!(
+                "{:.1} % of the {} million instructions of the training run",
+                share(report.covered, report.executed).min(100.0),
+                report.trained / 1_000_000
+            ),
+        ),
+        ("  left to the", format!("interpreter: {}", list(&report.not_lifted))),
+        ("  refused", list(&report.refused)),
+    ]
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {

@@ -54,6 +54,9 @@ pub(super) struct Args {
     /// Compile the image even if its code is cached, and do not cache it
     #[arg(long)]
     no_cache: bool,
+    /// How guest code runs: aot, lifted code where there is any; interp, interpreted throughout (for comparison)
+    #[arg(long, value_name = "ENGINE", value_parser = ["aot", "interp"], default_value = "aot")]
+    engine: String,
     /// Run the emulator natively instead of in WebAssembly (for tests and comparison)
     #[arg(long)]
     native: bool,
@@ -94,9 +97,14 @@ fn options(args: &Args, path: &str, rest: &[String]) -> anyhow::Result<RunOption
         words.push("--".to_string());
     }
     words.extend(rest.iter().cloned());
+    let mut env = environment(&args.env_file, &args.env)?;
+    if args.engine == "interp" {
+        // The runtime's own variable: it does not reach the container.
+        env.push(("FORELIFT_ENGINE".to_string(), args.engine.clone()));
+    }
     Ok(RunOptions {
         args: words,
-        env: environment(&args.env_file, &args.env)?,
+        env,
         shares: args.dirs.iter().map(|d| share(d)).collect::<anyhow::Result<_>>()?,
         stdin: args.interactive || !terminal,
         tty: args.tty,

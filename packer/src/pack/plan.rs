@@ -1,7 +1,7 @@
 //! Where everything goes in the image's linear memory, and which bytes are stored.
 //!
-//! The parts follow the runtime's own memory: guest RAM and the data TLB, whose addresses lifted code knows before the other parts
-//! are complete; then the root file system, kernel and initrd, configuration, machine state, index of the lifted code. A gap of at least one page follows each, so that a data segment can be lengthened with zeros (see
+//! The parts follow the runtime's own memory: configuration; guest RAM and the data TLB, whose addresses lifted code knows before the
+//! other parts are complete; then the root file system, kernel and initrd, machine state, index of the lifted code. A gap of at least one page follows each, so that a data segment can be lengthened with zeros (see
 //! [`data`](super::data)). Pages of zeros are not stored. Memory behind the last part is left to the runtime's heap,
 //! which grows there.
 
@@ -78,12 +78,12 @@ pub fn place(template: &Module, parts: &Parts<'_>) -> Result<(ImageHeader, u64),
     let tlb_len = if template.layout_addr.is_some() { lift::dtlb_bytes(parts.ram_len) } else { 0 };
     // In the order in which they lie in memory.
     let image = ImageHeader {
+        config: next(parts.config.len() as u64, 16),
         ram: next(parts.ram_len, WASM_PAGE),
         tlb: next(tlb_len, WASM_PAGE),
         root: next(root_len, WASM_PAGE),
         kernel: next(parts.kernel.len() as u64, PAGE as u64),
         initrd: next(parts.initrd.len() as u64, PAGE as u64),
-        config: next(parts.config.len() as u64, 16),
         state: next(parts.state.len() as u64, 16),
         lifted: next(parts.lifted.len() as u64, 16),
     };
@@ -94,15 +94,21 @@ pub fn place(template: &Module, parts: &Parts<'_>) -> Result<(ImageHeader, u64),
     Ok((image, size))
 }
 
-/// The layout for lifted code in an image made from `template`, whose bytes are `bytes`; `None` when the runtime has none.
+/// The layout for lifted code in an image made from `template`, whose bytes are `bytes`, with this encoded configuration; `None` when
+/// the runtime has none.
 ///
 /// # Errors
 /// [`PackError::TooLarge`].
-pub fn layout(template: &Module, bytes: &[u8], ram_len: u64) -> Result<Option<lift::Layout>, PackError> {
+pub fn layout(
+    template: &Module,
+    bytes: &[u8],
+    config: &[u8],
+    ram_len: u64,
+) -> Result<Option<lift::Layout>, PackError> {
     let Some(addr) = template.layout_addr else { return Ok(None) };
     let table = template.memory(bytes, addr, lift::Layout::SIZE);
     let Some(mut layout) = lift::Layout::decode(&table) else { return Ok(None) };
-    let (image, _) = place(template, &Parts { ram_len, ..Parts::default() })?;
+    let (image, _) = place(template, &Parts { config, ram_len, ..Parts::default() })?;
     layout.ram = image.ram.addr;
     layout.ram_len = ram_len;
     layout.dtlb_user = image.tlb.addr;
@@ -160,6 +166,12 @@ pub fn pieces<'a>(
     parts: &Parts<'a>,
 ) -> Vec<Piece<'a>> {
     let mut out = vec![Piece { addr: header_addr, bytes: block, mappable: false }];
+    let small = |out: &mut Vec<Piece<'a>>, span: Span, bytes: &'a [u8]| {
+        if !bytes.is_empty() {
+            out.push(Piece { addr: span.addr, bytes, mappable: false });
+        }
+    };
+    small(&mut out, at.config, parts.config);
     let large =
         [(at.ram, parts.ram), (at.root, parts.root), (at.kernel, parts.kernel), (at.initrd, parts.initrd)];
     for (span, bytes) in large {
@@ -168,11 +180,8 @@ pub fn pieces<'a>(
             out.push(Piece { addr: span.addr + from as u64, bytes: &bytes[from..to], mappable: true });
         }
     }
-    for (span, bytes) in [(at.config, parts.config), (at.state, parts.state), (at.lifted, parts.lifted)] {
-        if !bytes.is_empty() {
-            out.push(Piece { addr: span.addr, bytes, mappable: false });
-        }
-    }
+    small(&mut out, at.state, parts.state);
+    small(&mut out, at.lifted, parts.lifted);
     out
 }
 

@@ -358,7 +358,7 @@ unsafe fn interpret<const PROFILE: bool>(
             };
         }
         macro_rules! go {
-            ($pc:expr, $indirect:expr) => {{
+            ($pc:expr) => {{
                 let pc: u64 = $pc;
                 if left <= 0 {
                     (*h).pc = pc;
@@ -374,9 +374,7 @@ unsafe fn interpret<const PROFILE: bool>(
                 (*h).page_va = t.tag;
                 p = arena.add(index as usize);
                 count!(0, p);
-                if $indirect {
-                    count!(2, p);
-                }
+                count!(2, p);
             }};
         }
         // Offset in RAM, or something beyond it when the table does not answer.
@@ -437,7 +435,7 @@ unsafe fn interpret<const PROFILE: bool>(
                 Kind::Unlinked => {
                     // Branches out of the page come here each time: look in the cache first.
                     if (*from).imm as u32 >= 0x1000 {
-                        go!((*h).page_va.wrapping_add(i64::from((*from).imm) as u64), false);
+                        go!((*h).page_va.wrapping_add(i64::from((*from).imm) as u64));
                         continue;
                     }
                     p = link(cx, from);
@@ -543,13 +541,13 @@ unsafe fn interpret<const PROFILE: bool>(
                 }
                 Kind::Jr => {
                     left -= i64::from(e.count);
-                    go!(rx!(e.rs1).wrapping_add(imm!(e)) & !1, true);
+                    go!(rx!(e.rs1).wrapping_add(imm!(e)) & !1);
                 }
                 Kind::Jalr => {
                     left -= i64::from(e.count);
                     let pc = rx!(e.rs1).wrapping_add(imm!(e)) & !1;
                     wx!(e.rd, (*h).page_va + u64::from(e.offset) + u64::from(e.target));
-                    go!(pc, true);
+                    go!(pc);
                 }
                 Kind::Lr | Kind::Sc | Kind::AmoW | Kind::AmoD => {
                     if !atomic(cx, e) {

@@ -15,7 +15,7 @@ pub struct Profile {
     pub(crate) arrivals: Vec<u32>,
     /// By entry of the arena: how often this branch was taken.
     pub(crate) taken: Vec<u32>,
-    /// By entry of the arena: how often control came to it by an indirect jump.
+    /// By entry of the arena: how often control came to it from another page or by a jump to a register's value.
     pub(crate) indirect: Vec<u32>,
     /// Where physical pages were executed last: page's physical address and privilege to virtual address.
     seen: BTreeMap<(u64, u8), u64>,
@@ -38,7 +38,7 @@ pub struct PageProfile {
     pub next: Option<usize>,
     /// Executions of the instruction at each halfword.
     pub counts: Vec<u32>,
-    /// Arrivals by indirect jumps at each halfword.
+    /// Arrivals at each halfword from other pages or by jumps to a register's value.
     pub indirect: Vec<u32>,
 }
 
@@ -58,6 +58,8 @@ impl Default for Profile {
 
 impl Profile {
     pub(crate) fn note_page(&mut self, pa: u64, va: u64, privilege: Privilege, satp: u64) {
+        // The kernel is the same in all address spaces.
+        let satp = if privilege == Privilege::User { satp } else { 0 };
         let privilege = privilege as u8;
         self.seen.insert((pa, privilege), va);
         self.mapped.insert((va, privilege, satp), pa);
