@@ -364,7 +364,7 @@ fn refuses_damage(host: Host, at: usize, words: &[&str]) {
 
 fn damaged_header(host: Host) {
     let module = fs::read(Image::Busybox.wasm()).expect("the module");
-    let places = find(&module, b"FORELIFT\x01\0\0\0");
+    let places = find(&module, b"FORELIFT\x02\0\0\0");
     assert_eq!(places.len(), 1, "the image header should stand in the module once: {places:x?}");
     for (offset, word) in [(3, "header"), (8, "version"), (20, "header"), (40, "header")] {
         refuses_damage(host, places[0] + offset, &[word]);
