@@ -479,7 +479,7 @@ fn functions(region: &Grown, wanted: &BTreeSet<i32>, limits: Limits) -> Vec<Func
 /// Which of the wanted addresses can be entry points at once without making a loop irreducible: those in no loop, and one of each
 /// outermost loop (a strongly connected component): if possible the one where control comes in from outside.
 fn roots(region: &Grown, wanted: &BTreeSet<i32>, edges: &dyn Fn(i32) -> Vec<i32>) -> Vec<i32> {
-    let component = components(region, wanted, edges);
+    let component = components(wanted, edges);
     let mut sizes: BTreeMap<usize, usize> = BTreeMap::new();
     for number in component.values() {
         *sizes.entry(*number).or_default() += 1;
@@ -517,12 +517,11 @@ fn roots(region: &Grown, wanted: &BTreeSet<i32>, edges: &dyn Fn(i32) -> Vec<i32>
 }
 
 /// Number of the strongly connected component of each block reachable from `from` (Tarjan 1972, without recursion).
-fn components(region: &Grown, from: &BTreeSet<i32>, edges: &dyn Fn(i32) -> Vec<i32>) -> BTreeMap<i32, usize> {
+fn components(from: &BTreeSet<i32>, edges: &dyn Fn(i32) -> Vec<i32>) -> BTreeMap<i32, usize> {
     struct Frame {
         address: i32,
         next: Vec<i32>,
     }
-    let _ = region;
     let mut index: BTreeMap<i32, usize> = BTreeMap::new();
     let mut low: BTreeMap<i32, usize> = BTreeMap::new();
     let mut component: BTreeMap<i32, usize> = BTreeMap::new();

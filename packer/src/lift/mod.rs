@@ -225,6 +225,6 @@ fn executed(program: &Program) -> u64 {
 
 /// Processor time of this process in milliseconds.
 fn cpu_ms() -> u64 {
-    rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime).tv_nsec as u64 / 1_000_000
-        + rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime).tv_sec as u64 * 1000
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
 }
