@@ -16,7 +16,7 @@
 
 use crate::guest::{At, PAGE, Program};
 use forelift_isa::rv64::{Flow, Insn, Op};
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 /// What regions are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { threshold: 16, insns: 1200, rounds: 4 }
+        Limits { threshold: 16, insns: 4000, rounds: 4 }
     }
 }
 
@@ -272,10 +272,13 @@ pub fn regions(program: &Program, limits: Limits) -> Vec<Region> {
     let leaders = Leaders::find(program, limits);
     let mut claims = Claims { owner: BTreeMap::new() };
     let mut grown: Vec<Grown> = Vec::new();
-    for seed in seeds(&leaders) {
-        if !claims.owner.contains_key(&seed)
-            && let Some(region) = grow(&leaders, &mut claims, seed, grown.len())
-        {
+    let mut seeds: VecDeque<At> = seeds(&leaders).into();
+    while let Some(seed) = seeds.pop_front() {
+        if claims.owner.contains_key(&seed) {
+            continue;
+        }
+        // What did not fit begins a region of its own.
+        if let Some(region) = grow(&leaders, &mut claims, seed, grown.len(), &mut seeds) {
             grown.push(region);
         }
     }
@@ -315,7 +318,14 @@ fn seeds(leaders: &Leaders<'_>) -> Vec<At> {
     seeds
 }
 
-fn grow(leaders: &Leaders<'_>, claims: &mut Claims, seed: At, number: usize) -> Option<Grown> {
+/// Grows a region from `seed`. Blocks that it has no room for are appended to `rest`.
+fn grow(
+    leaders: &Leaders<'_>,
+    claims: &mut Claims,
+    seed: At,
+    number: usize,
+    rest: &mut VecDeque<At>,
+) -> Option<Grown> {
     let program = leaders.program;
     let start = i32::from(seed.offset);
     let mut region = Grown {
@@ -334,7 +344,11 @@ fn grow(leaders: &Leaders<'_>, claims: &mut Claims, seed: At, number: usize) -> 
         }
         let Some(block) = block(program, &leaders.set, at, address) else { continue };
         // An empty block is of no use: its only instruction is not lifted.
-        if block.insns.is_empty() || insns + block.insns.len() > leaders.limits.insns {
+        if block.insns.is_empty() {
+            continue;
+        }
+        if !region.blocks.is_empty() && insns + block.insns.len() > leaders.limits.insns {
+            rest.push_back(at);
             continue;
         }
         insns += block.insns.len();
