@@ -176,11 +176,13 @@ pub enum Helper {
     /// `(op: i32, a: i64, b: i64, c: i64) -> i64`: a floating-point operation on register values; `op` is the position of the
     /// operation in the table, and 256 times the rounding mode, which must be valid (7: the dynamic one).
     Float = 2,
+    /// `(a: f64, b: f64, c: f64) -> f64`: `a * b + c`, rounded once, by the dynamic rounding mode, which must be valid.
+    Fma = 3,
 }
 
 impl Helper {
     /// All, in the order of their numbers.
-    pub const ALL: [Helper; 3] = [Helper::Dispatch, Helper::Csr, Helper::Float];
+    pub const ALL: [Helper; 4] = [Helper::Dispatch, Helper::Csr, Helper::Float, Helper::Fma];
 
     /// Name under which the runtime exports it.
     pub fn export(self) -> &'static str {
@@ -188,6 +190,7 @@ impl Helper {
             Helper::Dispatch => "forelift_dispatch",
             Helper::Csr => "forelift_csr",
             Helper::Float => "forelift_float",
+            Helper::Fma => "forelift_fma",
         }
     }
 }

@@ -188,6 +188,28 @@ fn fast_paths_agree_with_the_integers() {
     }
 }
 
+/// Sums of a product and what nearly cancels it, or nearly is half of its last place, or twice that.
+#[test]
+fn fused_sums_round_once_where_it_is_close() {
+    let mut state = 2;
+    let mut next = || operand(&mut state);
+    for case in 0..300_000_u64 {
+        let (a, b) = (next() & !(0x3ff << 52) | 0x3ff << 52, next() & !(0x3ff << 52) | 0x3ff << 52);
+        // Factors of few bits make sums that are exact, or exactly between two numbers.
+        let few = |x: u64| if case % 3 == 0 { x } else { x & (u64::MAX << (20 + case % 32)) };
+        let (a, b) = (few(a), few(b));
+        let product = f64::from_bits(a) * f64::from_bits(b);
+        let ulps = (case / 8 % 5) as i64 - 2;
+        let near = (-product).to_bits().wrapping_add_signed(ulps);
+        let exponent = [0, -52, -53, -54, 52, 53, 54, -106][case as usize % 8];
+        let c = (f64::from_bits(near) * f64::powi(2.0, exponent)).to_bits() ^ (case / 40 % 2) << 63;
+        let (mut fast_flags, mut soft_flags) = (NX, NX);
+        let fast = f64_fma(a, b, c, Round::Rne, &mut fast_flags);
+        let soft = soft::fma::<F64>(a, b, c, Round::Rne, &mut soft_flags);
+        assert_eq!((fast, fast_flags), (soft, soft_flags), "{a:#x} * {b:#x} + {c:#x}");
+    }
+}
+
 /// An 80-bit extended format as x87 has it, to hold the core to its word that 64 bits of precision fit.
 #[derive(Debug)]
 struct Extended;

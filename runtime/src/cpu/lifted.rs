@@ -17,7 +17,7 @@ use super::{Context, predecode};
 use core::mem::offset_of;
 use forelift_abi::layout::{PAGE_SIZE, RAM_BASE};
 use forelift_abi::lift::{FUNCTION_BITS, Index, Layout, MAX_DEPTH, VERSION, page_hash};
-use forelift_isa::rv64::{Op, decode};
+use forelift_isa::rv64::Op;
 use forelift_softfloat::Round;
 
 /// The lifted code that a CPU knows.
@@ -207,8 +207,7 @@ unsafe fn csr(hart: *mut Hart, pc: u64, bits: u32, left: i64) -> u32 {
     cx.hart.pc = pc;
     cx.hart.left = left;
     cx.hart.instret = cx.hart.end.wrapping_sub(left as u64);
-    let Some(insn) = decode(bits) else { return 1 };
-    match cx.csr(&predecode::entry(&insn, (pc & 0xfff) as u16)) {
+    match cx.csr(&predecode::csr_entry(bits)) {
         Ok(false) => 0,
         Ok(true) => {
             cx.hart.pc = pc.wrapping_add(4);
@@ -236,6 +235,18 @@ unsafe fn float(hart: *mut Hart, op: u32, a: u64, b: u64, c: u64) -> u64 {
     let value = super::float::compute(*op, a, b, c, Round::from_rm(rm).unwrap_or(Round::Rne), &mut flags);
     hart.fflags = flags;
     value.map_or(0, super::float::Value::bits)
+}
+
+/// [`Helper::Fma`](forelift_abi::lift::Helper::Fma).
+///
+/// # Safety
+/// Called by lifted code only.
+#[inline(always)]
+unsafe fn fma(hart: *mut Hart, a: f64, b: f64, c: f64) -> f64 {
+    // SAFETY: the hart that the code was made for.
+    let hart = unsafe { &mut *hart };
+    let rm = Round::from_rm(hart.frm).unwrap_or(Round::Rne);
+    f64::from_bits(forelift_softfloat::f64_fma(a.to_bits(), b.to_bits(), c.to_bits(), rm, &mut hart.fflags))
 }
 
 #[cfg(target_family = "wasm")]
@@ -278,6 +289,12 @@ mod exports {
         // SAFETY: only lifted code calls it.
         unsafe { super::float(hart(), op, a, b, c) }
     }
+
+    #[unsafe(no_mangle)]
+    extern "C" fn forelift_fma(a: f64, b: f64, c: f64) -> f64 {
+        // SAFETY: only lifted code calls it.
+        unsafe { super::fma(hart(), a, b, c) }
+    }
 }
 
 #[cfg(not(target_family = "wasm"))]
@@ -300,12 +317,18 @@ mod exports {
         unsafe { super::float(hart, op, a, b, c) }
     }
 
+    unsafe extern "C" fn fma(hart: *mut Hart, a: f64, b: f64, c: f64) -> f64 {
+        // SAFETY: only lifted code calls it, with its hart.
+        unsafe { super::fma(hart, a, b, c) }
+    }
+
     /// Addresses of the helpers, for code that is made for this process.
     pub fn helper_address(helper: Helper) -> usize {
         match helper {
             Helper::Dispatch => dispatch as *const () as usize,
             Helper::Csr => csr as *const () as usize,
             Helper::Float => float as *const () as usize,
+            Helper::Fma => fma as *const () as usize,
         }
     }
 }

@@ -98,6 +98,21 @@ fn csr(insn: &Insn, funct3: u32) -> Entry {
     Entry { op: Kind::Csr, rd: reg(insn.rd), rs1, imm: insn.imm, target: funct3, ..Entry::UNLINKED }
 }
 
+/// The entry for the Zicsr instruction `bits`.
+pub(crate) fn csr_entry(bits: u32) -> Entry {
+    let field = |shift: u32| (bits >> shift & 31) as u8;
+    let funct3 = bits >> 12 & 7;
+    let rs1 = if funct3 >= 5 { field(15) } else { reg(field(15)) };
+    Entry {
+        op: Kind::Csr,
+        rd: reg(field(7)),
+        rs1,
+        imm: (bits >> 20) as i32,
+        target: funct3,
+        ..Entry::UNLINKED
+    }
+}
+
 fn system(kind: Kind, insn: &Insn) -> Entry {
     Entry { op: kind, rd: insn.len, rs1: reg(insn.rs1), imm: i32::from(reg(insn.rs2)), ..Entry::UNLINKED }
 }

@@ -5,9 +5,9 @@
 //! the runtime's, which is exact in every bit and flag.
 
 use super::Lifter;
-use cranelift_codegen::ir::{InstBuilder, Value, condcodes::FloatCC, condcodes::IntCC, types};
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, condcodes::FloatCC, condcodes::IntCC, types};
 use forelift_abi::lift::Helper;
-use forelift_isa::rv64::{Access, Insn, Op, Reg};
+use forelift_isa::rv64::{Access, Insn, Op, Reg, csr};
 
 const SIGN: i64 = i64::MIN;
 
@@ -19,42 +19,77 @@ impl Lifter<'_> {
             Access::Store { .. } => return self.store(at, insn),
             _ => {}
         }
-        let layout = insn.op.format().layout();
-        let a = if layout.rs1 == Reg::X { self.get_x(insn.rs1) } else { self.get_f(insn.rs1) };
-        let b = if layout.rs2 == Reg::F { self.get_f(insn.rs2) } else { a };
-        let value = match insn.op {
+        // What is done on numbers stays in floating-point registers of the host.
+        let number = match insn.op {
             Op::FaddD | Op::FsubD | Op::FmulD | Op::FdivD | Op::FsqrtD if matches!(insn.rm, 0 | 7) => {
-                self.ordinary(at, insn, a, b)
+                Some(self.ordinary(at, insn))
             }
-            Op::FeqD | Op::FltD | Op::FleD => self.float_compare(at, insn, a, b),
-            Op::FsgnjD => self.sign(a, b),
+            Op::FmaddD | Op::FmsubD | Op::FnmsubD | Op::FnmaddD if matches!(insn.rm, 0 | 7) => {
+                Some(self.fused(at, insn))
+            }
+            Op::FsgnjD | Op::FsgnjnD | Op::FsgnjxD if insn.rs1 == insn.rs2 => {
+                let a = self.get_number(insn.rs1);
+                Some(match insn.op {
+                    Op::FsgnjD => a,
+                    Op::FsgnjnD => self.b.ins().fneg(a),
+                    _ => self.b.ins().fabs(a),
+                })
+            }
+            Op::FsgnjD => {
+                let (a, b) = (self.get_number(insn.rs1), self.get_number(insn.rs2));
+                Some(self.b.ins().fcopysign(a, b))
+            }
             Op::FsgnjnD => {
-                let b = self.b.ins().bnot(b);
-                self.sign(a, b)
+                let (a, b) = (self.get_number(insn.rs1), self.get_number(insn.rs2));
+                let b = self.b.ins().fneg(b);
+                Some(self.b.ins().fcopysign(a, b))
             }
-            Op::FsgnjxD => {
-                let sign = self.b.ins().band_imm_s(b, SIGN);
-                self.b.ins().bxor(a, sign)
-            }
-            Op::FmvXD | Op::FmvDX => a,
-            Op::FmvXW => {
-                let low = self.b.ins().ireduce(types::I32, a);
-                self.b.ins().sextend(types::I64, low)
-            }
-            Op::FmvWX => self.b.ins().bor_imm_s(a, -1 << 32),
             Op::FcvtDW | Op::FcvtDWu => {
                 // Exact whatever the rounding mode; but a reserved one is illegal.
                 self.need_rounding(at, insn);
+                let a = self.get_x(insn.rs1);
                 let low = self.b.ins().ireduce(types::I32, a);
-                let number = match insn.op {
+                Some(match insn.op {
                     Op::FcvtDW => self.b.ins().fcvt_from_sint(types::F64, low),
                     _ => self.b.ins().fcvt_from_uint(types::F64, low),
-                };
-                self.bits(number)
+                })
             }
-            _ => self.by_helper(at, insn, a, b),
+            _ => None,
         };
-        if layout.rd == Reg::F { self.set_f(insn.rd, value) } else { self.set_x(insn.rd, value) }
+        if let Some(number) = number {
+            return self.set_number(insn.rd, number);
+        }
+        let value = match insn.op {
+            Op::FeqD | Op::FltD | Op::FleD => self.float_compare(at, insn),
+            _ => {
+                let (a, b) = self.operands(insn);
+                match insn.op {
+                    Op::FsgnjxD => {
+                        let sign = self.b.ins().band_imm_s(b, SIGN);
+                        self.b.ins().bxor(a, sign)
+                    }
+                    Op::FmvXD | Op::FmvDX => a,
+                    Op::FmvXW => {
+                        let low = self.b.ins().ireduce(types::I32, a);
+                        self.b.ins().sextend(types::I64, low)
+                    }
+                    Op::FmvWX => self.b.ins().bor_imm_s(a, -1 << 32),
+                    _ => self.by_helper(at, insn),
+                }
+            }
+        };
+        match insn.op.format().layout().rd {
+            Reg::F => self.set_f(insn.rd, value),
+            _ => self.set_x(insn.rd, value),
+        }
+    }
+
+    /// Bits of the first two operands; of an operation with one operand, that twice.
+    fn operands(&mut self, insn: &Insn) -> (Value, Value) {
+        let layout = insn.op.format().layout();
+        let a = if layout.rs1 == Reg::X { self.get_x(insn.rs1) } else { self.get_f(insn.rs1) };
+        let b = if layout.rs2 == Reg::F { self.get_f(insn.rs2) } else { a };
+        (a, b)
     }
 
     /// Leaves unless the FPU is on and its state dirty: `sstatus.FS` is 3.
@@ -77,35 +112,79 @@ impl Lifter<'_> {
         }
     }
 
-    fn number(&mut self, bits: Value) -> Value {
-        self.b.ins().bitcast(types::F64, cranelift_codegen::ir::MemFlagsData::new(), bits)
-    }
-
     fn bits(&mut self, number: Value) -> Value {
-        self.b.ins().bitcast(types::I64, cranelift_codegen::ir::MemFlagsData::new(), number)
+        self.b.ins().bitcast(types::I64, MemFlagsData::new(), number)
     }
 
-    fn sign(&mut self, a: Value, b: Value) -> Value {
-        let magnitude = self.b.ins().band_imm_s(a, !SIGN);
-        let sign = self.b.ins().band_imm_s(b, SIGN);
-        self.b.ins().bor(magnitude, sign)
+    /// A read or write of the accrued exceptions, `fflags`; false when it is another CSR.
+    pub(super) fn float_flags(&mut self, at: i32, insn: &Insn) -> bool {
+        if insn.imm & 0xfff != i32::from(csr::FFLAGS) {
+            return false;
+        }
+        self.need_fpu(at);
+        let old = self.load_hart(types::I8, self.layout.fflags);
+        let old = self.b.ins().uextend(types::I64, old);
+        let source = match insn.op {
+            Op::Csrrw | Op::Csrrs | Op::Csrrc => self.get_x(insn.rs1),
+            _ => self.iconst(i64::from(insn.rs1)),
+        };
+        let new = match insn.op {
+            Op::Csrrw | Op::Csrrwi => Some(source),
+            // A set or clear of nothing does not write.
+            _ if insn.rs1 == 0 => None,
+            Op::Csrrs | Op::Csrrsi => Some(self.b.ins().bor(old, source)),
+            _ => Some(self.b.ins().band_not(old, source)),
+        };
+        if let Some(new) = new {
+            let new = self.b.ins().band_imm_u(new, 0x1f);
+            let new = self.b.ins().ireduce(types::I8, new);
+            self.store_hart(self.layout.fflags, new);
+        }
+        self.set_x(insn.rd, old);
+        true
     }
 
-    /// The runtime's arithmetic. The third operand is the instruction's, if there is one.
-    fn by_helper(&mut self, at: i32, insn: &Insn, a: Value, b: Value) -> Value {
+    /// The runtime's arithmetic, on bits. The third operand is the instruction's, if there is one.
+    fn by_helper(&mut self, at: i32, insn: &Insn) -> Value {
         self.need_rounding(at, insn);
+        let (a, b) = self.operands(insn);
         let c = if insn.op.format().layout().rs3 == Reg::F { self.get_f(insn.rs3) } else { a };
         let op = insn.op as i64 | i64::from(insn.rm) << 8;
         let op = self.b.ins().iconst(types::I32, op);
         self.call_helper(Helper::Float, &[op, a, b, c])
     }
 
+    /// As [`Self::by_helper`], as a number.
+    fn number_by_helper(&mut self, at: i32, insn: &Insn) -> Value {
+        let bits = self.by_helper(at, insn);
+        self.b.ins().bitcast(types::F64, MemFlagsData::new(), bits)
+    }
+
+    /// A fused multiply-add: WebAssembly has none. The four differ in the signs of what is multiplied and added.
+    fn fused(&mut self, at: i32, insn: &Insn) -> Value {
+        self.need_rounding(at, insn);
+        let [mut a, b, mut c] = [insn.rs1, insn.rs2, insn.rs3].map(|n| self.get_number(n));
+        if matches!(insn.op, Op::FnmsubD | Op::FnmaddD) {
+            a = self.b.ins().fneg(a);
+        }
+        if matches!(insn.op, Op::FmsubD | Op::FnmaddD) {
+            c = self.b.ins().fneg(c);
+        }
+        // The mode of the instruction is to nearest, or the dynamic one: the helper goes by that.
+        if insn.rm == 0 {
+            let frm = self.load_hart(types::I8, self.layout.fflags + 1);
+            let nearest = self.b.ins().icmp_imm_s(IntCC::Equal, frm, 0);
+            self.leave_unless(nearest, at);
+        }
+        self.call_helper(Helper::Fma, &[a, b, c])
+    }
+
     /// An operation of the host's where that is exact, else the runtime's.
-    fn ordinary(&mut self, at: i32, insn: &Insn, a: Value, b: Value) -> Value {
+    fn ordinary(&mut self, at: i32, insn: &Insn) -> Value {
         // The helper may leave: what is pending must be stored on both ways.
         self.flush();
         let (quick, slow, done) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
-        let result = self.b.append_block_param(done, types::I64);
+        let result = self.b.append_block_param(done, types::F64);
         self.b.set_cold_block(slow);
         let state = self.load_hart(types::I16, self.layout.fflags);
         // Bit 0 is NX; the upper byte is frm, 0 is to nearest.
@@ -115,7 +194,8 @@ impl Lifter<'_> {
         self.b.ins().brif(usual, quick, &[], slow, &[]);
 
         self.b.switch_to_block(quick);
-        let (x, y) = (self.number(a), self.number(b));
+        let x = self.get_number(insn.rs1);
+        let y = if insn.op == Op::FsqrtD { x } else { self.get_number(insn.rs2) };
         let ins = self.b.ins();
         let number = match insn.op {
             Op::FaddD => ins.fadd(x, y),
@@ -135,20 +215,20 @@ impl Lifter<'_> {
             let span = self.iconst((0x7ff - 2) << 53);
             self.b.ins().icmp(IntCC::UnsignedLessThan, low, span)
         };
-        self.b.ins().brif(safe, done, &[bits.into()], slow, &[]);
+        self.b.ins().brif(safe, done, &[number.into()], slow, &[]);
 
         self.b.switch_to_block(slow);
-        let value = self.by_helper(at, insn, a, b);
+        let value = self.number_by_helper(at, insn);
         self.b.ins().jump(done, &[value.into()]);
         self.b.switch_to_block(done);
         result
     }
 
-    fn float_compare(&mut self, at: i32, insn: &Insn, a: Value, b: Value) -> Value {
+    fn float_compare(&mut self, at: i32, insn: &Insn) -> Value {
         let (quick, slow, done) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
         let result = self.b.append_block_param(done, types::I64);
         self.b.set_cold_block(slow);
-        let (x, y) = (self.number(a), self.number(b));
+        let (x, y) = (self.get_number(insn.rs1), self.get_number(insn.rs2));
         let ordered = self.b.ins().fcmp(FloatCC::Ordered, x, y);
         self.b.ins().brif(ordered, quick, &[], slow, &[]);
         self.b.switch_to_block(quick);
@@ -161,7 +241,7 @@ impl Lifter<'_> {
         let holds = self.b.ins().uextend(types::I64, holds);
         self.b.ins().jump(done, &[holds.into()]);
         self.b.switch_to_block(slow);
-        let value = self.by_helper(at, insn, a, b);
+        let value = self.by_helper(at, insn);
         self.b.ins().jump(done, &[value.into()]);
         self.b.switch_to_block(done);
         result

@@ -47,6 +47,7 @@ impl Lifter<'_> {
         let flags = self.flags.ram;
         let ins = self.b.ins();
         let value = match (bytes, signed) {
+            _ if insn.op == Op::Fld => ins.load(types::F64, flags, base, offset),
             (1, true) => ins.sload8(types::I64, flags, base, offset),
             (1, false) => ins.uload8(types::I64, flags, base, offset),
             (2, true) => ins.sload16(types::I64, flags, base, offset),
@@ -60,7 +61,7 @@ impl Lifter<'_> {
                 let boxed = self.b.ins().bor_imm_s(value, -1 << 32);
                 self.set_f(insn.rd, boxed);
             }
-            Op::Fld => self.set_f(insn.rd, value),
+            Op::Fld => self.set_number(insn.rd, value),
             _ => self.set_x(insn.rd, value),
         }
     }
@@ -69,7 +70,8 @@ impl Lifter<'_> {
         let bytes = insn.access().bytes() as u8;
         let va = self.address(insn);
         let value = match insn.op {
-            Op::Fsw | Op::Fsd => self.get_f(insn.rs2),
+            Op::Fsd => self.get_number(insn.rs2),
+            Op::Fsw => self.get_f(insn.rs2),
             _ => self.get_x(insn.rs2),
         };
         let offset = self.translate(va, bytes, true, at);

@@ -63,6 +63,7 @@ pub fn helper_signature(helper: Helper, call_conv: CallConv, pass_hart: bool) ->
         Helper::Dispatch => (&[types::I64, types::I32], types::I64),
         Helper::Csr => (&[types::I64, types::I32, types::I64], types::I32),
         Helper::Float => (&[types::I32, types::I64, types::I64, types::I64], types::I64),
+        Helper::Fma => (&[types::F64, types::F64, types::F64], types::F64),
     };
     let mut signature = Signature::new(call_conv);
     if pass_hart {
@@ -108,6 +109,7 @@ struct Lifter<'a> {
     b: FunctionBuilder<'a>,
     flags: state::Flags,
     x: Vec<Variable>,
+    /// As binary64 numbers: what holds a NaN-boxed single is a NaN.
     f: Vec<Variable>,
     /// Budget.
     left: Variable,
@@ -140,10 +142,10 @@ impl<'a> Lifter<'a> {
         mut b: FunctionBuilder<'a>,
     ) -> Self {
         let flags = state::Flags::new(b.func);
-        let mut variable = || b.declare_var(types::I64);
-        let x = (0..32).map(|_| variable()).collect();
-        let f = (0..32).map(|_| variable()).collect();
-        let (left, base, tlb) = (variable(), variable(), variable());
+        let mut variable = |ty| b.declare_var(ty);
+        let x = (0..32).map(|_| variable(types::I64)).collect();
+        let f = (0..32).map(|_| variable(types::F64)).collect();
+        let [left, base, tlb] = [types::I64; 3].map(variable);
         let blocks = function.blocks.keys().map(|&address| (address, b.create_block())).collect();
         let exit = b.create_block();
         Lifter {
@@ -239,8 +241,11 @@ impl<'a> Lifter<'a> {
         self.done += 1;
     }
 
-    /// A Zicsr instruction, by the runtime.
+    /// A Zicsr instruction, by the runtime but for the accrued exceptions of floating point.
     fn csr(&mut self, at: i32, insn: &Insn) {
+        if self.float_flags(at, insn) {
+            return;
+        }
         self.flush();
         let pc = self.pc(at);
         let bits = self.b.ins().iconst(types::I32, i64::from(insn.raw));

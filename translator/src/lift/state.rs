@@ -77,30 +77,42 @@ impl Lifter<'_> {
         }
     }
 
-    /// Bits of a floating-point register.
-    pub(super) fn get_f(&mut self, n: u8) -> Value {
+    /// A floating-point register as a number.
+    pub(super) fn get_number(&mut self, n: u8) -> Value {
         self.b.use_var(self.f[usize::from(n)])
     }
 
-    pub(super) fn set_f(&mut self, n: u8, value: Value) {
+    /// Bits of a floating-point register.
+    pub(super) fn get_f(&mut self, n: u8) -> Value {
+        let number = self.get_number(n);
+        self.b.ins().bitcast(types::I64, MemFlagsData::new(), number)
+    }
+
+    pub(super) fn set_f(&mut self, n: u8, bits: Value) {
+        let number = self.b.ins().bitcast(types::F64, MemFlagsData::new(), bits);
+        self.set_number(n, number);
+    }
+
+    pub(super) fn set_number(&mut self, n: u8, value: Value) {
         self.b.def_var(self.f[usize::from(n)], value);
         self.dirty |= super::f_bit(n);
     }
 
-    fn register(&self, bit: u32) -> (cranelift_frontend::Variable, u64) {
+    /// Its variable, type and address.
+    fn register(&self, bit: u32) -> (cranelift_frontend::Variable, Type, u64) {
         let n = bit as usize % 32;
         if bit < 32 {
-            (self.x[n], self.layout.x + 8 * n as u64)
+            (self.x[n], types::I64, self.layout.x + 8 * n as u64)
         } else {
-            (self.f[n], self.layout.f + 8 * n as u64)
+            (self.f[n], types::F64, self.layout.f + 8 * n as u64)
         }
     }
 
     /// Takes registers over from memory.
     pub(super) fn load_registers(&mut self, set: Set) {
         for bit in bits(set) {
-            let (variable, address) = self.register(bit);
-            let value = self.load_hart(types::I64, address);
+            let (variable, ty, address) = self.register(bit);
+            let value = self.load_hart(ty, address);
             self.b.def_var(variable, value);
         }
     }
@@ -108,7 +120,7 @@ impl Lifter<'_> {
     /// Stores the registers that were written.
     pub(super) fn flush(&mut self) {
         for bit in bits(self.dirty) {
-            let (variable, address) = self.register(bit);
+            let (variable, _, address) = self.register(bit);
             let value = self.b.use_var(variable);
             self.store_hart(address, value);
         }
