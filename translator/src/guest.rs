@@ -34,6 +34,8 @@ pub struct Program {
     pub pages: Vec<Page>,
     hashes: Vec<u128>,
     previous: Vec<Option<usize>>,
+    /// Chain of each page, and its place in it.
+    chains: Vec<(usize, i32)>,
 }
 
 /// A place in the code.
@@ -86,7 +88,8 @@ impl Program {
                 previous[next] = Some(at);
             }
         }
-        Program { pages: out, hashes, previous }
+        let chains = chains(&out, &previous);
+        Program { pages: out, hashes, previous, chains }
     }
 
     /// The name of a page's contents.
@@ -118,6 +121,12 @@ impl Program {
         Some(At { page, offset: offset as u16 })
     }
 
+    /// The chain of `at`, and its distance in bytes from the chain's beginning.
+    pub fn position(&self, at: At) -> (usize, i32) {
+        let (chain, page) = self.chains[at.page];
+        (chain, page * PAGE + i32::from(at.offset))
+    }
+
     /// The instruction at `at`: decoded, or its bits when they are none. `None` when it runs into an unknown page.
     pub fn insn(&self, at: At) -> Option<Result<Insn, u32>> {
         let low = self.half(at)?;
@@ -140,6 +149,23 @@ impl Program {
     pub fn indirect(&self, at: At) -> u32 {
         self.pages[at.page].indirect[usize::from(at.offset / 2)]
     }
+}
+
+/// The chain of each page, named by one of its pages, and the page's place in it.
+fn chains(pages: &[Page], previous: &[Option<usize>]) -> Vec<(usize, i32)> {
+    let mut chains = vec![None; pages.len()];
+    // First those with a beginning; what is left then is circular.
+    let begins = (0..pages.len()).filter(|&page| previous[page].is_none());
+    for first in begins.chain(0..pages.len()) {
+        let (mut page, mut place) = (first, 0);
+        while chains[page].is_none() {
+            chains[page] = Some((first, place));
+            place += 1;
+            let Some(next) = pages[page].next else { break };
+            page = next;
+        }
+    }
+    chains.into_iter().map(|chain| chain.unwrap_or_default()).collect()
 }
 
 /// See [`Program::content`].

@@ -1,13 +1,14 @@
 //! The second back end: the same CLIF to this host's machine code, by cranelift-jit, for the engine `native`.
 
-use crate::guest::Program;
-use crate::lift::{self, HELPERS, Options};
+use crate::guest::{At, PAGE, Program};
+use crate::lift::{self, CALLEES, HELPERS, Options};
 use crate::opt::{self, OptError};
 use crate::region::Function;
 use cranelift_codegen::ir::{UserExternalName, UserFuncName};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module};
 use forelift_abi::lift::{Helper, Layout};
+use std::collections::BTreeMap;
 
 /// Machine code of lifted functions. It is freed with this value.
 pub struct Code {
@@ -51,25 +52,42 @@ pub fn compile(
         imports.push(id.map_err(|e| error(&e))?);
     }
     let options = Options { layout, call_conv };
-    let mut ids = Vec::with_capacity(functions.len());
     let mut context = module.make_context();
-    for (number, function) in functions.iter().enumerate() {
-        lift::lift(program, function, &options, &mut context.func);
+    let signature = lift::signature(call_conv);
+    let mut declare =
+        |name: String| module.declare_function(&name, Linkage::Local, &signature).map_err(|e| error(&e));
+    let absent = declare("absent".into())?;
+    let ids: Vec<FuncId> =
+        (0..functions.len()).map(|n| declare(format!("lifted{n}"))).collect::<Result<_, _>>()?;
+    let first = |function: &Function| {
+        let entry = *function.entries.first()?;
+        let page = *function.pages.get(&entry.div_euclid(PAGE))?;
+        Some(At { page, offset: entry.rem_euclid(PAGE) as u16 })
+    };
+    let callable: BTreeMap<At, FuncId> =
+        functions.iter().zip(&ids).filter_map(|(function, &id)| Some((first(function)?, id))).collect();
+    let all = ids.iter().zip(functions).map(|(id, function)| (*id, Some(*function)));
+    for (id, function) in all.chain([(absent, None)]) {
+        let callees = match function {
+            Some(function) => lift::lift(program, function, &options, &mut context.func),
+            None => {
+                lift::absent(&options, &mut context.func);
+                Vec::new()
+            }
+        };
         let names: Vec<_> =
             context.func.params.user_named_funcs().iter().map(|(r, n)| (r, n.clone())).collect();
         for (reference, UserExternalName { namespace, index }) in names {
-            if namespace == HELPERS {
-                let id = imports[index as usize];
-                context.func.params.reset_user_func_name(reference, UserExternalName::new(0, id.as_u32()));
-            }
+            let id = match namespace {
+                HELPERS => imports[index as usize],
+                CALLEES => *callable.get(&callees[index as usize]).unwrap_or(&absent),
+                _ => continue,
+            };
+            context.func.params.reset_user_func_name(reference, UserExternalName::new(0, id.as_u32()));
         }
-        let id = module
-            .declare_function(&format!("lifted{number}"), Linkage::Local, &context.func.signature)
-            .map_err(|e| error(&e))?;
         context.func.name = UserFuncName::user(0, id.as_u32());
         module.define_function(id, &mut context).map_err(|e| error(&format!("{e:?}")))?;
         module.clear_context(&mut context);
-        ids.push(id);
     }
     module.finalize_definitions().map_err(|e| error(&e))?;
     let addresses = ids.iter().map(|&id| module.get_finalized_function(id) as usize).collect();

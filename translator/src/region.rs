@@ -59,6 +59,9 @@ pub enum End {
 /// Instructions of a block at most: a longer one is cut, so that it does not have to fit into a region as a whole.
 const MAX_BLOCK: usize = 200;
 
+/// Page numbers that a region may have.
+const REACH: std::ops::Range<i32> = -31..32;
+
 /// A basic block. Addresses are relative to the first byte of the region's page number 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
@@ -95,7 +98,7 @@ impl Block {
 }
 
 /// What becomes one lifted function.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Function {
     /// 0: U mode, 1: S mode.
     pub privilege: u8,
@@ -103,10 +106,16 @@ pub struct Function {
     pub pages: BTreeMap<i32, usize>,
     /// Its blocks by address.
     pub blocks: BTreeMap<i32, Block>,
-    /// Addresses of its entry points, by number.
+    /// Addresses of its entry points, by number; the first one is where the region begins, if it is among them.
     pub entries: Vec<i32>,
     /// Addresses outside of its blocks that are entry points of other functions.
     pub elsewhere: BTreeSet<i32>,
+    /// Edges, from block to block, that leave the function although their target is in it: they would go into a loop by a second way.
+    pub cuts: BTreeSet<(i32, i32)>,
+    /// Addresses that it calls and that are the first entry point of some function.
+    pub calls: BTreeSet<i32>,
+    /// Whether one of its entry points is reached by jumps to a register's value.
+    pub is_jumped_to: bool,
     /// Executed instructions that it stands for, in training.
     pub weight: u64,
     /// Whether it is a resume function.
@@ -114,6 +123,16 @@ pub struct Function {
 }
 
 impl Function {
+    /// Whether a jump to a register's value may lead back into it.
+    pub fn jumps_inside(&self) -> bool {
+        self.is_jumped_to && self.blocks.values().any(|block| block.end == End::JumpRegister)
+    }
+
+    /// Whether the edge from `block` to the address `next` stays in the function.
+    pub fn stays(&self, block: &Block, next: i32) -> bool {
+        self.blocks.contains_key(&next) && !self.cuts.contains(&(block.start, next))
+    }
+
     /// Number of instructions.
     pub fn insns(&self) -> usize {
         self.blocks.values().map(|b| b.insns.len()).sum()
@@ -143,6 +162,10 @@ struct Leaders<'a> {
     called: BTreeSet<At>,
     returns: BTreeSet<At>,
     resumes: BTreeSet<At>,
+    /// Chain and position of where functions begin, as far as calls tell.
+    begins: BTreeSet<(usize, i32)>,
+    /// The same of what jumps to a register's value came to.
+    jumped_to: BTreeMap<(usize, i32), At>,
 }
 
 impl<'a> Leaders<'a> {
@@ -154,6 +177,8 @@ impl<'a> Leaders<'a> {
             called: BTreeSet::new(),
             returns: BTreeSet::new(),
             resumes: BTreeSet::new(),
+            begins: BTreeSet::new(),
+            jumped_to: BTreeMap::new(),
         };
         for page in 0..program.pages.len() {
             for halfword in 0..2048u16 {
@@ -163,7 +188,30 @@ impl<'a> Leaders<'a> {
                 }
             }
         }
+        leaders.begins = leaders.called.iter().map(|&at| program.position(at)).collect();
+        let is_target = |at: &At| {
+            leaders.is_hot(*at)
+                && program.indirect(*at) > 0
+                && !leaders.returns.contains(at)
+                && !leaders.called.contains(at)
+        };
+        leaders.jumped_to =
+            leaders.set.iter().filter(|at| is_target(at)).map(|&at| (program.position(at), at)).collect();
         leaders
+    }
+
+    /// Where the jump to a register's value that ends the block at `at` may lead within its function, and how far that is. A function
+    /// reaches from one called place to the next.
+    fn jump_targets(&self, at: At) -> Vec<(At, i32)> {
+        let (chain, here) = self.program.position(at);
+        let from = self.begins.range(..=(chain, here)).next_back();
+        let to = self.begins.range((chain, here + 1)..).next();
+        let within = |place: Option<&(usize, i32)>| place.filter(|(c, _)| *c == chain).map(|(_, at)| *at);
+        let (from, to) = (within(from).unwrap_or(i32::MIN), within(to).unwrap_or(i32::MAX));
+        self.jumped_to
+            .range((chain, from)..(chain, to))
+            .map(|((_, position), at)| (*at, position - here))
+            .collect()
     }
 
     fn is_hot(&self, at: At) -> bool {
@@ -293,9 +341,21 @@ pub fn regions(program: &Program, limits: Limits) -> Vec<Region> {
             functions.iter().flat_map(|f| f.entries.iter().map(|&e| place(region, e)))
         })
         .collect();
+    let first: BTreeSet<At> = grown
+        .iter()
+        .zip(&made)
+        .flat_map(|(region, functions)| {
+            functions.iter().filter_map(|f| f.entries.first().map(|&e| place(region, e)))
+        })
+        .collect();
     for (region, functions) in grown.iter().zip(&mut made) {
         for function in functions.iter_mut() {
             function.elsewhere = elsewhere(program, region, function, &entries);
+            function.calls = calls(program, region, function, &first);
+            function.is_jumped_to = function.entries.iter().any(|&e| {
+                let at = place(region, e);
+                program.indirect(at) > 0 && !leaders.returns.contains(&at)
+            });
         }
     }
     made.into_iter().map(|functions| Region { functions }).collect()
@@ -339,6 +399,10 @@ fn grow(
     let mut heap = BinaryHeap::from([(program.count(seed), std::cmp::Reverse(start))]);
     while let Some((_, std::cmp::Reverse(address))) = heap.pop() {
         let Some(at) = program.step(seed, address - start) else { continue };
+        if !REACH.contains(&address.div_euclid(PAGE)) {
+            rest.push_back(at);
+            continue;
+        }
         if region.blocks.contains_key(&address) || claims.owner.contains_key(&at) || !leaders.is_hot(at) {
             continue;
         }
@@ -360,6 +424,11 @@ fn grow(
         for next in block.successors() {
             if let Some(place) = program.step(seed, next - start) {
                 heap.push((program.count(place), std::cmp::Reverse(next)));
+            }
+        }
+        if block.end == End::JumpRegister {
+            for (place, delta) in leaders.jump_targets(at) {
+                heap.push((program.count(place), std::cmp::Reverse(address + delta)));
             }
         }
         claims.owner.insert(at, number);
@@ -407,17 +476,19 @@ fn wanted(leaders: &Leaders<'_>, claims: &Claims, grown: &[Grown]) -> Vec<BTreeS
                 wanted.insert(address);
             }
         }
-        wanted.extend(loop_heads(region));
+        let heads = loop_heads(region, wanted);
+        wanted.extend(heads);
     }
     wanted
 }
 
-/// Targets of back edges of a depth-first walk from the seed.
-fn loop_heads(region: &Grown) -> BTreeSet<i32> {
+/// Targets of back edges of a depth-first walk from the seed, then from the other places where control comes in.
+fn loop_heads(region: &Grown, wanted: &BTreeSet<i32>) -> BTreeSet<i32> {
     let mut heads = BTreeSet::new();
     let mut done = BTreeSet::new();
     let mut path: BTreeSet<i32> = BTreeSet::new();
-    let mut stack = vec![(region.seed, false)];
+    let mut stack: Vec<(i32, bool)> = wanted.iter().rev().map(|&address| (address, false)).collect();
+    stack.push((region.seed, false));
     while let Some((address, leaving)) = stack.pop() {
         if leaving {
             path.remove(&address);
@@ -473,17 +544,24 @@ fn functions(region: &Grown, wanted: &BTreeSet<i32>, limits: Limits) -> Vec<Func
             0 => blocks.values().map(|b| u64::from(b.count) * b.insns.len() as u64).sum(),
             _ => 0,
         };
+        let cuts = second_ways(&inside, &entries, &edges);
+        remaining.extend(cuts.iter().map(|(_, to)| *to).filter(|to| !provided.contains(to)));
         for entry in &entries {
             remaining.remove(entry);
+        }
+        let mut numbered = entries.clone();
+        if let Some(seed) = numbered.iter().position(|&entry| entry == region.seed) {
+            numbered[..=seed].rotate_right(1);
         }
         out.push(Function {
             privilege: region.privilege,
             pages: region.pages.clone(),
             blocks,
-            entries: entries.clone(),
-            elsewhere: BTreeSet::new(),
+            entries: numbered,
+            cuts,
             weight,
             resumes: round > 0,
+            ..Function::default()
         });
         provided.extend(entries);
     }
@@ -528,6 +606,49 @@ fn roots(region: &Grown, wanted: &BTreeSet<i32>, edges: &dyn Fn(i32) -> Vec<i32>
     out.extend(chosen.into_values());
     out.sort_unstable();
     out
+}
+
+/// Edges without which every loop among the blocks `inside` has one entry: of the entries, that of the function or else the one that most edges
+/// lead to stays.
+fn second_ways(
+    inside: &BTreeSet<i32>,
+    entries: &[i32],
+    edges: &dyn Fn(i32) -> Vec<i32>,
+) -> BTreeSet<(i32, i32)> {
+    let mut cuts = BTreeSet::new();
+    let mut parts = vec![inside.clone()];
+    while let Some(part) = parts.pop() {
+        let within = |address: i32| -> Vec<i32> {
+            edges(address).into_iter().filter(|next| part.contains(next)).collect()
+        };
+        let component = components(&part, &within);
+        let mut members: BTreeMap<usize, BTreeSet<i32>> = BTreeMap::new();
+        for (&address, &number) in &component {
+            members.entry(number).or_default().insert(address);
+        }
+        for mut members in members.into_values().filter(|members| members.len() > 1) {
+            let mut ways: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+            for &from in inside.difference(&members) {
+                for to in edges(from).into_iter().filter(|to| members.contains(to)) {
+                    if !cuts.contains(&(from, to)) {
+                        ways.entry(to).or_default().push(from);
+                    }
+                }
+            }
+            let is_entry = |address: &i32| entries.contains(address);
+            let entered = members.iter().copied().find(is_entry);
+            let most = ways.iter().max_by_key(|(to, from)| (from.len(), std::cmp::Reverse(**to)));
+            let Some(head) = entered.or(most.map(|(to, _)| *to)) else { continue };
+            for (to, from) in ways {
+                if to != head && !is_entry(&to) {
+                    cuts.extend(from.into_iter().map(|from| (from, to)));
+                }
+            }
+            members.remove(&head);
+            parts.push(members);
+        }
+    }
+    cuts
 }
 
 /// Number of the strongly connected component of each block reachable from `from` (Tarjan 1972, without recursion).
@@ -584,6 +705,16 @@ fn components(from: &BTreeSet<i32>, edges: &dyn Fn(i32) -> Vec<i32>) -> BTreeMap
     component
 }
 
+/// Addresses that a function calls and that are in `first`.
+fn calls(program: &Program, region: &Grown, function: &Function, first: &BTreeSet<At>) -> BTreeSet<i32> {
+    let call = |block: &Block| match (block.end, block.insns.last()) {
+        (End::Call(delta), Some((at, _))) => Some(at + delta),
+        _ => None,
+    };
+    let is_first = |address: &i32| target(program, region, *address).is_some_and(|at| first.contains(&at));
+    function.blocks.values().filter_map(call).filter(is_first).collect()
+}
+
 /// Addresses that a function goes to, or calls, and that are entry points of other functions.
 fn elsewhere(
     program: &Program,
@@ -592,10 +723,11 @@ fn elsewhere(
     entries: &BTreeSet<At>,
 ) -> BTreeSet<i32> {
     let mut out = BTreeSet::new();
-    for next in function.blocks.values().flat_map(Block::successors) {
-        let there = target(program, region, next).is_some_and(|at| entries.contains(&at));
-        if there && !function.blocks.contains_key(&next) {
-            out.insert(next);
+    for block in function.blocks.values() {
+        for next in block.successors().filter(|&next| !function.stays(block, next)) {
+            if target(program, region, next).is_some_and(|at| entries.contains(&at)) {
+                out.insert(next);
+            }
         }
     }
     out

@@ -11,9 +11,9 @@ use forelift_abi::{
 };
 use forelift_emit::{Body, RelocKind};
 use forelift_translator::{
-    guest::Program,
+    guest::{At, PAGE, Program},
     index,
-    lift::{self, HELPERS, Options},
+    lift::{self, CALLEES, HELPERS, Options},
     opt::{self, OptError},
     region::{self, End, Function, Limits, Region},
 };
@@ -68,12 +68,26 @@ pub struct Report {
     pub lift_ms: u64,
 }
 
+/// The name of a place in guest code: hash of its page, privilege, offset.
+type Place = (u128, u8, u16);
+
+fn name_of(program: &Program, at: At) -> Place {
+    (program.hash(at.page), program.pages[at.page].privilege, at.offset)
+}
+
+/// A function as a back end made it, and what it calls directly.
+type Emitted = (Body, Vec<Place>);
+
 /// Lifted functions, ready to be put into a module.
 pub struct Lifted {
     /// Their bodies; calls of helpers are relocations.
     pub bodies: Vec<Body>,
+    /// What stands for a function that is called directly and was not lifted.
+    pub absent: Body,
     /// Their names, for profilers.
     pub names: Vec<String>,
+    /// Which functions each of them calls directly, by their first entry points.
+    callees: Vec<Vec<Place>>,
     functions: Vec<Function>,
     program: Program,
     /// What was done.
@@ -85,13 +99,49 @@ impl Lifted {
     pub fn index(&self, first: u32) -> Index {
         index::index(&self.program, &self.functions.iter().collect::<Vec<_>>(), first)
     }
+
+    /// What their relocations refer to.
+    pub fn targets(&self) -> Targets<'_> {
+        let place = |function: &Function| {
+            let entry = *function.entries.first()?;
+            let page = *function.pages.get(&entry.div_euclid(PAGE))?;
+            Some(name_of(&self.program, At { page, offset: entry.rem_euclid(PAGE) as u16 }))
+        };
+        let first = self.functions.iter().enumerate().filter_map(|(n, f)| Some((place(f)?, n))).collect();
+        Targets { callees: &self.callees, first }
+    }
 }
 
-/// The helper that a relocation names.
-pub fn helper(kind: RelocKind) -> Option<Helper> {
-    match kind {
-        RelocKind::Function { namespace: HELPERS, index } => Helper::ALL.get(index as usize).copied(),
-        _ => None,
+/// What a relocation in a lifted function refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A helper of the runtime's.
+    Helper(Helper),
+    /// A lifted function, by its position.
+    Lifted(usize),
+    /// The one that stands for those that were not lifted.
+    Absent,
+}
+
+/// The targets of the relocations of lifted functions.
+pub struct Targets<'a> {
+    callees: &'a [Vec<Place>],
+    first: BTreeMap<Place, usize>,
+}
+
+impl Targets<'_> {
+    /// The target of a relocation in the function at position `function`; behind the last one is [`Lifted::absent`].
+    pub fn of(&self, function: usize, kind: RelocKind) -> Option<Target> {
+        match kind {
+            RelocKind::Function { namespace: HELPERS, index } => {
+                Helper::ALL.get(index as usize).copied().map(Target::Helper)
+            }
+            RelocKind::Function { namespace: CALLEES, index } => {
+                let place = self.callees.get(function)?.get(index as usize)?;
+                Some(self.first.get(place).map_or(Target::Absent, |&n| Target::Lifted(n)))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -126,7 +176,11 @@ pub fn lift(
     let options = Options { layout, call_conv: opt::call_conv(&isa) };
     let total = candidates.len().max(1);
     let done = std::sync::atomic::AtomicUsize::new(0);
-    let emitted: Vec<Vec<Result<Body, String>>> = candidates
+    let mut clif = cranelift_codegen::ir::Function::new();
+    lift::absent(&options, &mut clif);
+    opt::optimize(&mut clif, &isa)?;
+    let absent = forelift_emit::emit(&clif).map_err(|e| OptError::Codegen(e.to_string()))?;
+    let emitted: Vec<Vec<Result<Emitted, String>>> = candidates
         .par_iter()
         .map(|region| {
             let mut clif = cranelift_codegen::ir::Function::new();
@@ -134,9 +188,10 @@ pub fn lift(
                 .functions
                 .iter()
                 .map(|function| {
-                    lift::lift(&program, function, &options, &mut clif);
+                    let callees = lift::lift(&program, function, &options, &mut clif);
                     opt::optimize(&mut clif, &isa).map_err(|e| e.to_string())?;
-                    forelift_emit::emit(&clif).map_err(|e| e.to_string())
+                    let body = forelift_emit::emit(&clif).map_err(|e| e.to_string())?;
+                    Ok((body, callees.into_iter().map(|at| name_of(&program, at)).collect()))
                 })
                 .collect();
             let n = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
@@ -146,6 +201,8 @@ pub fn lift(
         .collect();
     let mut lifted = Lifted {
         bodies: Vec::new(),
+        absent,
+        callees: Vec::new(),
         names: Vec::new(),
         functions: Vec::new(),
         program,
@@ -153,7 +210,7 @@ pub fn lift(
     };
     let mut bytes = 0;
     for (region, bodies) in candidates.into_iter().zip(emitted) {
-        bytes += bodies.iter().flatten().map(|body| body.code.len() as u64).sum::<u64>();
+        bytes += bodies.iter().flatten().map(|(body, _)| body.code.len() as u64).sum::<u64>();
         if bytes > limit || lifted.bodies.len() + bodies.len() >= 1 << (FUNCTION_BITS - 1) {
             break;
         }
@@ -171,8 +228,8 @@ pub fn lift(
 }
 
 impl Lifted {
-    fn add(&mut self, function: Function, body: Result<Body, String>) {
-        let body = match body {
+    fn add(&mut self, function: Function, body: Result<Emitted, String>) {
+        let (body, callees) = match body {
             Ok(body) => body,
             Err(why) => {
                 *self.report.refused.entry(why).or_default() += 1;
@@ -197,6 +254,7 @@ impl Lifted {
         }
         self.names.push(name(&self.program, &function));
         self.bodies.push(body);
+        self.callees.push(callees);
         self.functions.push(function);
     }
 }

@@ -8,7 +8,7 @@ use wasm_encoder::{
 use wasmparser::{BinaryReader, ExternalKind, Parser, Payload, TypeRef};
 
 use super::module::ModuleError;
-use crate::lift::{Lifted, helper};
+use crate::lift::{Lifted, Target};
 
 /// A module with lifted functions.
 pub struct Extended {
@@ -83,7 +83,7 @@ pub fn extend(runtime: &[u8], lifted: &Lifted) -> Result<Extended, ModuleError> 
         let body = &runtime[range.start as usize..range.end as usize];
         let added = match id {
             1 => append(body, 1, &[0x60, 3, 0x7e, 0x7f, 0x7f, 1, 0x7e])?,
-            3 => append(body, count, &functions(facts.types, count))?,
+            3 => append(body, count + 1, &functions(facts.types, count + 1))?,
             4 => {
                 let mut table = TableSection::new();
                 let size = facts.table + u64::from(count);
@@ -97,7 +97,7 @@ pub fn extend(runtime: &[u8], lifted: &Lifted) -> Result<Extended, ModuleError> 
                 section_body(&table)
             }
             9 => append(body, 1, &elements(first, facts.imports + facts.functions, count))?,
-            10 => append(body, count, &code(lifted, &facts)?)?,
+            10 => append(body, count + 1, &code(lifted, &facts)?)?,
             _ => body.to_vec(),
         };
         out.push(id);
@@ -158,9 +158,18 @@ fn elements(first: u32, function: u32, count: u32) -> Vec<u8> {
 
 fn code(lifted: &Lifted, facts: &Facts) -> Result<Vec<u8>, ModuleError> {
     let mut section = CodeSection::new();
-    for body in &lifted.bodies {
+    let targets = lifted.targets();
+    let first = facts.imports + facts.functions;
+    for (number, body) in lifted.bodies.iter().chain([&lifted.absent]).enumerate() {
         let mut body = body.clone();
-        body.resolve(|kind| facts.helpers[helper(kind)? as usize])
+        let index = |kind| {
+            Some(match targets.of(number, kind)? {
+                Target::Helper(helper) => facts.helpers[helper as usize]?,
+                Target::Lifted(number) => first + number as u32,
+                Target::Absent => first + lifted.bodies.len() as u32,
+            })
+        };
+        body.resolve(index)
             .map_err(|_| ModuleError::Unsupported("it does not export what lifted code calls"))?;
         section.raw(&body.code);
     }

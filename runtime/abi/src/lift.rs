@@ -2,8 +2,8 @@
 //! the runtime finds them by the contents of a page.
 //!
 //! # A lifted function
-//! `f(va, entry, depth) -> next`: runs from the guest virtual address `va`, which is the function's entry point number
-//! `entry`. All architectural state is in the [`Hart`](Layout)'s memory when it is called and when it returns; the instruction budget
+//! `f(va, value, depth) -> next`: runs from the guest virtual address `va`, which is the function's entry point number
+//! `value >> FUNCTION_BITS`; the lower bits are the function's own number, or [`UNTOLD`]. All architectural state is in the [`Hart`](Layout)'s memory when it is called and when it returns; the instruction budget
 //! is the hart's `left`. `next` is where the guest goes on:
 //!
 //! * even: the function ran a return instruction to this address, and whoever called it compares that with the address
@@ -199,6 +199,9 @@ impl Helper {
 pub const MAX_DEPTH: u32 = 128;
 /// Bits of an entry's value that hold the function's number; the number of the entry point is above them.
 pub const FUNCTION_BITS: u32 = 20;
+
+/// The value of a call that goes directly to a function's first entry point, without knowing the function's number.
+pub const UNTOLD: u32 = (1 << FUNCTION_BITS) - 1;
 
 /// The name of a page's contents: XXH3, 128 bits. A guest that finds a collision deceives only itself.
 pub fn page_hash(page: &[u8]) -> u128 {

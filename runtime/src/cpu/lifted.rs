@@ -172,7 +172,7 @@ unsafe fn call(hart: *mut Hart, value: u32, va: u64, depth: u32) -> u64 {
     // engine checks the signature.)
     unsafe {
         let function: extern "C" fn(u64, u32, u32) -> u64 = core::mem::transmute(address);
-        function(va, value >> FUNCTION_BITS, depth)
+        function(va, value, depth)
     }
 }
 

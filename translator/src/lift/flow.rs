@@ -2,9 +2,10 @@
 
 use super::liveness::{calls, needed, page_bit, page_of};
 use super::{Lifter, alu};
+use crate::guest::{At, PAGE};
 use crate::region::{Block, End};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, Value, condcodes::IntCC, types};
-use forelift_abi::lift::Helper;
+use forelift_abi::lift::{FUNCTION_BITS, Helper, UNTOLD};
 
 impl Lifter<'_> {
     /// The end of `block`, whose instructions are lifted but for its control transfer.
@@ -38,11 +39,12 @@ impl Lifter<'_> {
             }
             End::Call(delta) => {
                 let target = self.pc(at + delta);
-                self.call(block, insn.rd, target);
+                let direct = self.function.calls.contains(&(at + delta)).then_some(at + delta);
+                self.call(block, insn.rd, target, direct);
             }
             End::CallRegister => {
                 let target = self.register_target(insn.rs1, insn.imm);
-                self.call(block, insn.rd, target);
+                self.call(block, insn.rd, target, None);
             }
             End::Return => {
                 self.done += 1;
@@ -57,9 +59,63 @@ impl Lifter<'_> {
                 let target = self.register_target(insn.rs1, insn.imm);
                 self.flush();
                 self.count_down();
-                self.dispatch_and_return(target);
+                self.jump_register(target);
             }
         }
+    }
+
+    /// A jump to a register's value: within this function, if that leads to one of its entry points, else through the runtime.
+    fn jump_register(&mut self, target: Value) {
+        if !self.function.jumps_inside() {
+            self.dispatch_and_return(target);
+            return;
+        }
+        let layout = self.layout;
+        let (mapped, inside, outside) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        let page = self.b.ins().band_imm_s(target, -i64::from(PAGE));
+        let (entry, offset) = self.itlb_entry(page);
+        let tag = self.load_itlb(types::I64, entry, offset + layout.itlb_tag);
+        let here = self.b.ins().icmp(IntCC::Equal, tag, page);
+        self.b.ins().brif(here, mapped, &[], outside, &[]);
+
+        self.b.switch_to_block(mapped);
+        let table = if layout.pointer == 4 {
+            let table = self.load_itlb(types::I32, entry, offset + layout.itlb_lifted);
+            self.b.ins().uextend(types::I64, table)
+        } else {
+            self.load_itlb(types::I64, entry, offset + layout.itlb_lifted)
+        };
+        let index = self.b.ins().band_imm_u(target, 0xffe);
+        let index = self.b.ins().ishl_imm_u(index, 1);
+        let place = self.b.ins().iadd(table, index);
+        let value = self.b.ins().load(types::I32, MemFlagsData::trusted(), place, 0);
+        let differs = self.b.ins().bxor(value, self.value);
+        let differs = self.b.ins().band_imm_u(differs, (1 << FUNCTION_BITS) - 1);
+        let same = self.b.ins().icmp_imm_s(IntCC::Equal, differs, 0);
+        let left = self.b.use_var(self.left);
+        let goes_on = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, left, 0);
+        let stays = self.b.ins().band(same, goes_on);
+        self.b.ins().brif(stays, inside, &[], outside, &[]);
+
+        self.b.switch_to_block(inside);
+        self.b.ins().jump(self.head, &[target.into(), value.into()]);
+        self.b.switch_to_block(outside);
+        self.dispatch_and_return(target);
+    }
+
+    /// The entry of the instruction TLB for the page at `va`: an address to be added to, and what to add.
+    fn itlb_entry(&mut self, va: Value) -> (Value, u64) {
+        let layout = self.layout;
+        let itlb = if self.function.privilege == 0 { layout.itlb_user } else { layout.itlb_supervisor };
+        let shift = 12 - layout.itlb_entry_size.trailing_zeros();
+        let index = self.b.ins().ushr_imm_u(va, i64::from(shift));
+        let mask = (layout.itlb_entries - 1) * layout.itlb_entry_size;
+        (self.b.ins().band_imm_u(index, mask as i64), itlb)
+    }
+
+    fn load_itlb(&mut self, ty: ir::Type, entry: Value, address: u64) -> Value {
+        let place = self.indexed(address, entry);
+        self.b.ins().load(ty, self.flags.hart, place.base, place.offset)
     }
 
     fn condition(&mut self, insn: &forelift_isa::rv64::Insn) -> Value {
@@ -95,6 +151,7 @@ impl Lifter<'_> {
         self.function
             .blocks
             .get(&address)
+            .filter(|_| self.function.stays(from, address))
             .is_some_and(|to| address > from.start && self.missing(from, to) == 0)
     }
 
@@ -105,7 +162,8 @@ impl Lifter<'_> {
 
     /// Goes on at `address`; everything is flushed and counted.
     fn go(&mut self, from: &Block, address: i32) {
-        let Some(to) = self.function.blocks.get(&address) else {
+        let inside = self.function.blocks.get(&address);
+        let Some(to) = inside.filter(|_| self.function.stays(from, address)) else {
             // Beyond the pages that are known, other lifted code may well be.
             let unknown = !self.function.pages.contains_key(&page_of(address));
             if unknown || self.function.elsewhere.contains(&address) {
@@ -137,22 +195,19 @@ impl Lifter<'_> {
             self.leave_unless(never, address);
             return;
         };
+        self.check_content(page, self.program.content(number), address);
+    }
+
+    fn check_content(&mut self, page: i32, content: u32, address: i32) {
         let layout = self.layout;
-        let itlb = if self.function.privilege == 0 { layout.itlb_user } else { layout.itlb_supervisor };
-        let va = self.pc(page * crate::guest::PAGE);
-        let shift = 12 - layout.itlb_entry_size.trailing_zeros();
-        let index = self.b.ins().ushr_imm_u(va, i64::from(shift));
-        let mask = (layout.itlb_entries - 1) * layout.itlb_entry_size;
-        let index = self.b.ins().band_imm_u(index, mask as i64);
-        let flags: MemFlagsData = self.flags.hart;
-        let place = self.indexed(itlb + layout.itlb_tag, index);
-        let tag = self.b.ins().load(types::I64, flags, place.base, place.offset);
-        let place = self.indexed(itlb + layout.itlb_content, index);
-        let content = self.b.ins().load(types::I32, flags, place.base, place.offset);
+        let va = self.pc(page * PAGE);
+        let (entry, offset) = self.itlb_entry(va);
+        let tag = self.load_itlb(types::I64, entry, offset + layout.itlb_tag);
+        let found = self.load_itlb(types::I32, entry, offset + layout.itlb_content);
         let here = self.b.ins().icmp(IntCC::Equal, tag, va);
         self.leave_unless(here, address);
-        let expected = self.b.ins().iconst(types::I32, i64::from(self.program.content(number)));
-        let same = self.b.ins().icmp(IntCC::Equal, content, expected);
+        let expected = self.b.ins().iconst(types::I32, i64::from(content));
+        let same = self.b.ins().icmp(IntCC::Equal, found, expected);
         self.leave_unless(same, address);
     }
 
@@ -164,6 +219,49 @@ impl Lifter<'_> {
         self.b.ins().return_(&[next]);
     }
 
+    /// Calls the lifted function at `at`. What the dispatcher would look at is known but for the mapping of another page, the budget and the
+    /// depth.
+    fn call_direct(&mut self, from: &Block, address: i32, at: At, target: Value, depth: Value) -> Value {
+        let page = page_of(address);
+        let known = self.checked[&from.start] | needed(from);
+        let is_known = self.function.pages.get(&page) == Some(&at.page) && known & page_bit(page) != 0;
+        if !is_known {
+            self.check_content(page, self.program.content(at.page), address);
+        }
+        let left = self.b.use_var(self.left);
+        let in_time = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, left, 0);
+        let nests = self.b.ins().icmp_imm_s(IntCC::NotEqual, depth, 0);
+        let calls = self.b.ins().band(in_time, nests);
+        self.leave_unless(calls, address);
+        let callee = self.callee(at);
+        let value = self.b.ins().iconst(types::I32, i64::from(UNTOLD));
+        let depth = self.b.ins().iadd_imm_s(depth, -1);
+        let call = self.b.ins().call(callee, &[target, value, depth]);
+        self.b.inst_results(call)[0]
+    }
+
+    /// The function that begins at `at`, as an import.
+    fn callee(&mut self, at: At) -> ir::FuncRef {
+        if let Some(number) = self.callees.iter().position(|known| *known == at) {
+            return self.callee_refs[number];
+        }
+        let signature = match self.callee_refs.first() {
+            Some(&known) => self.b.func.dfg.ext_funcs[known].signature,
+            None => self.b.import_signature(super::signature(self.call_conv)),
+        };
+        let name = ir::UserExternalName { namespace: super::CALLEES, index: self.callees.len() as u32 };
+        let name = self.b.func.declare_imported_user_function(name);
+        let function = self.b.import_function(ir::ExtFuncData {
+            name: ir::ExternalName::user(name),
+            signature,
+            colocated: false,
+            patchable: false,
+        });
+        self.callees.push(at);
+        self.callee_refs.push(function);
+        function
+    }
+
     fn depth(&mut self) -> Value {
         match self.depth {
             Some(depth) => depth,
@@ -171,8 +269,8 @@ impl Lifter<'_> {
         }
     }
 
-    /// A call with the link in `link`.
-    fn call(&mut self, block: &Block, link: u8, target: Value) {
+    /// A call with the link in `link`; `direct` is the target's address when a lifted function begins there.
+    fn call(&mut self, block: &Block, link: u8, target: Value, direct: Option<i32>) {
         debug_assert!(calls(block));
         self.done += 1;
         let back = self.pc(block.end_address);
@@ -181,7 +279,14 @@ impl Lifter<'_> {
         self.count_down();
         self.store_left();
         let depth = self.depth();
-        let next = self.call_helper(Helper::Dispatch, &[target, depth]);
+        let place = direct.and_then(|address| {
+            let at = At { page: self.function.pages[&page_of(block.start)], offset: 0 };
+            Some((address, self.program.step(at, address - page_of(block.start) * PAGE)?))
+        });
+        let next = match place {
+            Some((address, at)) => self.call_direct(block, address, at, target, depth),
+            None => self.call_helper(Helper::Dispatch, &[target, depth]),
+        };
         let address = block.end_address;
         if !self.function.blocks.contains_key(&address) {
             self.b.ins().return_(&[next]);

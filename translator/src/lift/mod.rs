@@ -2,8 +2,12 @@
 //!
 //! # Shape
 //! A [`Function`](crate::region::Function) becomes one CLIF function of the signature that [`forelift_abi::lift`] sets out. Its
-//! first block dispatches on the number of the entry point; each entry point loads the registers that are live there. Inside, guest
-//! registers are variables of cranelift-frontend.
+//! head dispatches on the number of the entry point; each entry point loads the registers that are live there. Inside, guest
+//! registers are variables of cranelift-frontend. A jump to a register's value that leads to an entry point of the same function goes back
+//! to the head: so an interpreter in the guest stays in one frame.
+//!
+//! # Calls
+//! A direct call of what begins a lifted function is a direct call; every other goes through the runtime.
 //!
 //! # Precise state
 //! Where the guest can leave (a memory access, a call, an exit, the end of a block) every register that was written since is
@@ -28,17 +32,20 @@ mod liveness;
 mod memory;
 mod state;
 
-use crate::guest::Program;
+use crate::guest::{At, Program};
 use crate::region::Function;
+use cranelift_codegen::entity::packed_option::ReservedValue;
 use cranelift_codegen::ir::{self, AbiParam, InstBuilder, Signature, types};
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
-use forelift_abi::lift::{Helper, Layout};
+use forelift_abi::lift::{FUNCTION_BITS, Helper, Layout};
 use forelift_isa::rv64::{Flow, Insn, Op};
 use std::collections::BTreeMap;
 
 /// Namespace of the helpers among the names of external functions.
 pub const HELPERS: u32 = 0;
+/// Namespace of the lifted functions that are called directly: an index into what [`lift`] gives.
+pub const CALLEES: u32 = 1;
 
 /// What the lifted functions of one image have in common.
 #[derive(Clone, Copy, Debug)]
@@ -85,14 +92,36 @@ fn f_bit(n: u8) -> Set {
     1 << (32 + n)
 }
 
-/// Lifts `function`, whose pages are `program`'s, into `out`.
-pub fn lift(program: &Program, function: &Function, options: &Options, out: &mut ir::Function) {
+/// Lifts `function`, whose pages are `program`'s, into `out`. Gives the places of the functions that it calls directly.
+pub fn lift(program: &Program, function: &Function, options: &Options, out: &mut ir::Function) -> Vec<At> {
     out.clear();
     out.signature = signature(options.call_conv);
     let mut context = FunctionBuilderContext::new();
     let mut lifter = Lifter::new(program, function, options, FunctionBuilder::new(out, &mut context));
     lifter.run();
-    let Lifter { mut b, .. } = lifter;
+    let Lifter { b, callees, .. } = lifter;
+    finish(b, options);
+    callees
+}
+
+/// What stands for a function that is called directly and is not there: it calls the dispatcher.
+pub fn absent(options: &Options, out: &mut ir::Function) {
+    out.clear();
+    out.signature = signature(options.call_conv);
+    let mut context = FunctionBuilderContext::new();
+    let function = Function { privilege: 0, ..Function::default() };
+    let program = Program::default();
+    let mut lifter = Lifter::new(&program, &function, options, FunctionBuilder::new(out, &mut context));
+    let block = lifter.b.create_block();
+    lifter.b.append_block_params_for_function_params(block);
+    lifter.b.switch_to_block(block);
+    let params = lifter.b.block_params(block).to_vec();
+    let next = lifter.call_helper(Helper::Dispatch, &[params[0], params[2]]);
+    lifter.b.ins().return_(&[next]);
+    finish(lifter.b, options);
+}
+
+fn finish(mut b: FunctionBuilder<'_>, options: &Options) {
     b.seal_all_blocks();
     b.finalize(cranelift_codegen::isa::TargetFrontendConfig {
         default_call_conv: options.call_conv,
@@ -118,6 +147,12 @@ struct Lifter<'a> {
     /// S mode: address of the data TLB in force.
     tlb: Variable,
     depth: Option<ir::Value>,
+    /// Parameter `value`.
+    value: ir::Value,
+    /// From an address and a value of the index to the entry point.
+    head: ir::Block,
+    callees: Vec<At>,
+    callee_refs: Vec<ir::FuncRef>,
     blocks: BTreeMap<i32, ir::Block>,
     live: BTreeMap<i32, Set>,
     /// Pages that are known to be mapped where a block begins.
@@ -160,6 +195,10 @@ impl<'a> Lifter<'a> {
             base,
             tlb,
             depth: None,
+            value: ir::Value::reserved_value(),
+            head: ir::Block::reserved_value(),
+            callees: Vec::new(),
+            callee_refs: Vec::new(),
             blocks,
             live: liveness::live_in(function),
             checked: liveness::checked_pages(function),
@@ -193,11 +232,16 @@ impl<'a> Lifter<'a> {
         self.b.append_block_params_for_function_params(first);
         self.b.switch_to_block(first);
         let params = self.b.block_params(first).to_vec();
-        let (va, entry) = (params[0], params[1]);
-        self.depth = Some(params[2]);
+        (self.value, self.depth) = (params[1], Some(params[2]));
         let left = self.load_hart(types::I64, self.layout.left);
         self.b.def_var(self.left, left);
         self.load_tlb();
+        self.head = self.b.create_block();
+        let va = self.b.append_block_param(self.head, types::I64);
+        let value = self.b.append_block_param(self.head, types::I32);
+        self.b.ins().jump(self.head, &[params[0].into(), params[1].into()]);
+        self.b.switch_to_block(self.head);
+        let entry = self.b.ins().ushr_imm_u(value, i64::from(FUNCTION_BITS));
         let stubs: Vec<ir::Block> = self.function.entries.iter().map(|_| self.b.create_block()).collect();
         match stubs[..] {
             [] => {}
