@@ -32,20 +32,22 @@ fn snapshot(c: &mut Criterion) {
     let kernel = kernel();
     let source = BootSource { kernel: &kernel, initrd: &[], cmdline: "", rng_seed: &[] };
     let machine = Machine::boot(memory(), source, ConsoleLog::Keep).expect("the machine is made");
-    let state = machine.save(&mut NoHost);
+    let state = machine.save(&mut NoHost::default());
 
     let mut group = c.benchmark_group("snapshot");
-    group.bench_function("save", |b| b.iter(|| machine.save(&mut NoHost)));
+    group.bench_function("save", |b| b.iter(|| machine.save(&mut NoHost::default())));
     group.bench_function("decode", |b| b.iter(|| MachineState::decode(&state).expect("a good snapshot")));
     group.bench_function("restore", |b| {
         let restore = |memory| {
-            Machine::restore(memory, &state, &mut NoHost, ConsoleLog::Keep).expect("a good snapshot")
+            Machine::restore(memory, &state, &mut NoHost::default(), ConsoleLog::Keep)
+                .expect("a good snapshot")
         };
         b.iter_batched(memory, restore, BatchSize::PerIteration);
     });
     group.finish();
-    let again = Machine::restore(memory(), &state, &mut NoHost, ConsoleLog::Keep).expect("a good snapshot");
-    assert_eq!(again.save(&mut NoHost), state, "a restored machine saves the same bytes");
+    let again = Machine::restore(memory(), &state, &mut NoHost::default(), ConsoleLog::Keep)
+        .expect("a good snapshot");
+    assert_eq!(again.save(&mut NoHost::default()), state, "a restored machine saves the same bytes");
 }
 
 criterion_group!(benches, snapshot);

@@ -72,7 +72,7 @@ pub fn boot_to_ready(
         GuestMemory::new(ram_len, root).map_err(|source| BootError::Memory { mib: ram_len >> 20, source })?;
     let source = BootSource { kernel, initrd, cmdline, rng_seed: &RNG_SEED };
     let mut machine = Machine::boot(memory, source, ConsoleLog::Keep)?;
-    machine.boot_to_ready(&mut NoHost, &mut |count| progress.instructions(count))?;
-    let state = machine.save(&mut NoHost);
+    machine.boot_to_ready(&mut NoHost::default(), &mut |count| progress.instructions(count))?;
+    let state = machine.save(&mut NoHost::default());
     Ok(Snapshot { ram: machine.into_memory(), state })
 }

@@ -90,9 +90,14 @@ pub trait Host {
 }
 
 /// No outside world: the clocks stand still, nothing comes in, what goes out is dropped, and the entropy is a constant.
-/// What a boot for a snapshot runs in, which must depend on its inputs alone.
+/// What a boot for a snapshot and a training run run in, which must depend on their inputs alone.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NoHost;
+pub struct NoHost {
+    /// What [`Host::realtime_ns`] gives.
+    pub realtime_ns: u64,
+    /// Standard input is at its end, instead of having nothing yet.
+    pub stdin_ended: bool,
+}
 
 impl Host for NoHost {
     fn monotonic_ns(&mut self) -> u64 {
@@ -100,7 +105,7 @@ impl Host for NoHost {
     }
 
     fn realtime_ns(&mut self) -> u64 {
-        0
+        self.realtime_ns
     }
 
     fn random(&mut self, buf: &mut [u8]) {
@@ -108,7 +113,7 @@ impl Host for NoHost {
     }
 
     fn read_stdin(&mut self, _buf: &mut [u8]) -> Read {
-        Read::WouldBlock
+        if self.stdin_ended { Read::Eof } else { Read::WouldBlock }
     }
 
     fn write(&mut self, _stream: Stream, buf: &[u8]) -> Written {

@@ -8,7 +8,6 @@
 //! sleeping when the guest has nothing to do.
 
 use crate::clock::Clock;
-use crate::cpu::profile::PageProfile;
 use crate::cpu::{Bus, Cpu, Exit};
 use crate::dev::Devices;
 use crate::fdt;
@@ -19,6 +18,7 @@ use crate::snapshot::{MachineState, SnapshotError};
 use forelift_abi::control::Start;
 use forelift_abi::layout::{KERNEL_OFFSET, PAGE_SIZE, RAM_BASE};
 use forelift_abi::lift::Index;
+use forelift_abi::profile::Page;
 use thiserror::Error;
 
 /// Instructions between two looks at the host: about 0.2 ms.
@@ -328,7 +328,7 @@ impl Machine {
         host: &mut dyn Host,
         limit: u64,
         go_on: &mut dyn FnMut(&Self, u64) -> bool,
-    ) -> Vec<PageProfile> {
+    ) -> Vec<Page> {
         let ticks = self.clock.ticks(host, self.cpu.hart.instret);
         self.clock = Clock::virtual_from(ticks, self.cpu.hart.instret);
         self.cpu.start_profile(&mut self.mem);
@@ -357,8 +357,13 @@ impl Machine {
     }
 
     /// What was executed since training began.
-    pub fn profile(&self) -> Vec<PageProfile> {
+    pub fn profile(&self) -> Vec<Page> {
         self.cpu.profile(&self.mem)
+    }
+
+    /// Places in the code that control came to at least `times` times since training began: cheap, to tell whether anything new is.
+    pub fn hot(&self, times: u32) -> usize {
+        self.cpu.hot(times)
     }
 
     /// Switches from virtual to the host's time: what boots an image without a snapshot.

@@ -35,7 +35,7 @@ fn boot(kernel: &[u8], ram: usize) -> Result<Machine, MachineError> {
 
 fn why(code: &[u32]) -> String {
     let mut machine = boot(&kernel(code), RAM).unwrap();
-    machine.boot_to_ready(&mut NoHost, &mut |_| {}).unwrap_err().to_string()
+    machine.boot_to_ready(&mut NoHost::default(), &mut |_| {}).unwrap_err().to_string()
 }
 
 #[test]
@@ -68,14 +68,14 @@ fn saved_restored_and_saved_again_is_the_same() {
     let mut machine = boot(&kernel(&[addi(15, 15, 1), jump(-4)]), RAM).unwrap();
     for round in 1..4 {
         let before = machine.instructions();
-        assert_eq!(machine.slice(&mut NoHost), Exit::Budget);
+        assert_eq!(machine.slice(&mut NoHost::default()), Exit::Budget);
         assert!(machine.instructions() >= before + SLICE);
-        let state = machine.save(&mut NoHost);
+        let state = machine.save(&mut NoHost::default());
         let counted = machine.cpu.hart.x[15];
         assert!(counted >= round * SLICE / 2 - 1);
         let memory = machine.into_memory();
-        machine = Machine::restore(memory, &state, &mut NoHost, ConsoleLog::Keep).unwrap();
-        assert_eq!(machine.save(&mut NoHost), state, "round {round}");
+        machine = Machine::restore(memory, &state, &mut NoHost::default(), ConsoleLog::Keep).unwrap();
+        assert_eq!(machine.save(&mut NoHost::default()), state, "round {round}");
         assert_eq!(machine.cpu.hart.x[15], counted);
     }
 }
@@ -83,13 +83,16 @@ fn saved_restored_and_saved_again_is_the_same() {
 #[test]
 fn a_snapshot_of_other_memory_or_with_damage_is_refused() {
     let mut machine = boot(&kernel(&[jump(0)]), RAM).unwrap();
-    let state = machine.save(&mut NoHost);
+    let state = machine.save(&mut NoHost::default());
     let restore = |ram, state: &[u8]| {
         let memory = GuestMemory::new(ram, None).unwrap();
-        Machine::restore(memory, state, &mut NoHost, ConsoleLog::Keep).map(|_| ()).unwrap_err().to_string()
+        Machine::restore(memory, state, &mut NoHost::default(), ConsoleLog::Keep)
+            .map(|_| ())
+            .unwrap_err()
+            .to_string()
     };
     assert!(restore(RAM / 2, &state).contains("made for RAM"));
-    machine.slice(&mut NoHost);
+    machine.slice(&mut NoHost::default());
     for at in (0..state.len()).step_by(7) {
         let mut bad = state.clone();
         bad[at] ^= 0x10;

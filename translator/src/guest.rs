@@ -3,29 +3,12 @@
 //! Code is named by page and offset, never by address: a page of a shared library is mapped anywhere. Pages that were mapped side by
 //! side form chains, along which code goes on from one page to the next.
 
-use forelift_abi::lift::page_hash;
+use forelift_abi::{lift::page_hash, profile::Page};
 use forelift_isa::rv64::{self, Insn};
 use std::collections::BTreeMap;
 
 /// Size of a page in bytes.
 pub const PAGE: i32 = 4096;
-
-/// A page of guest code.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// Its contents, [`PAGE`] bytes.
-    pub bytes: Vec<u8>,
-    /// 0: U mode, 1: S mode.
-    pub privilege: u8,
-    /// Where it was mapped, for people.
-    pub va: u64,
-    /// Number of the page that was mapped behind it.
-    pub next: Option<usize>,
-    /// Executions of the instruction at each halfword.
-    pub counts: Vec<u32>,
-    /// Arrivals at each halfword from other pages or by jumps to a register's value.
-    pub indirect: Vec<u32>,
-}
 
 /// Pages of one training run, each contents once.
 #[derive(Clone, Debug, Default)]

@@ -3,16 +3,16 @@
 use forelift_abi::{
     config::{ContainerConfig, ImageConfig},
     layout::{PAGE_SIZE, RAM_BASE},
+    profile::Page,
 };
 use forelift_runtime::{
     args::{self, Request},
-    cpu::profile::PageProfile,
-    host::{Host, HostEvent, Interest, NoHost, Read, Stream, Terminal, Written},
+    host::NoHost,
     machine::Machine,
     memory::GuestMemory,
     session::ConsoleLog,
 };
-use forelift_translator::guest::{Page, Program};
+use forelift_translator::guest::Program;
 use memmap2::Mmap;
 use thiserror::Error;
 
@@ -22,12 +22,15 @@ use crate::{boot::Snapshot, progress::Stages};
 pub const DEFAULT_LIMIT: u64 = 1_500_000_000;
 /// How often is looked whether anything new got hot, in instructions.
 const INTERVAL: u64 = 50_000_000;
-/// An interval brings nothing new when less than this part of the hot instructions is new.
+/// An interval brings nothing new when less than this part of the hot places is new.
 const NEWS: usize = 300;
 /// A run ends after so many intervals without anything new.
 const PATIENCE: u32 = 4;
-/// Executions that make an instruction hot, for that question.
+/// Arrivals that make a place hot, for that question.
 const HOT: u32 = 24;
+/// The outside world: nothing to read, nobody who listens, and the same plausible date for all, 2025-01-01. Equal inputs give equal
+/// training.
+const OUTSIDE: NoHost = NoHost { realtime_ns: 1_735_689_600_000_000_000, stdin_ended: true };
 
 /// Why there was no training run.
 #[derive(Debug, Error)]
@@ -51,35 +54,6 @@ pub enum TrainError {
     /// The snapshot does not come back to life.
     #[error(transparent)]
     Machine(#[from] forelift_runtime::machine::MachineError),
-}
-
-/// An outside world with nothing to read and nobody who listens. Equal inputs give equal training.
-struct Outside;
-
-impl Host for Outside {
-    fn monotonic_ns(&mut self) -> u64 {
-        0
-    }
-    fn realtime_ns(&mut self) -> u64 {
-        // A plausible date, the same for all: 2025-01-01.
-        1_735_689_600_000_000_000
-    }
-    fn random(&mut self, buf: &mut [u8]) {
-        NoHost.random(buf);
-    }
-    fn read_stdin(&mut self, _buf: &mut [u8]) -> Read {
-        Read::Eof
-    }
-    fn write(&mut self, _stream: Stream, buf: &[u8]) -> Written {
-        Written::Bytes(buf.len())
-    }
-    fn event(&mut self) -> Option<HostEvent> {
-        None
-    }
-    fn terminal(&mut self) -> Terminal {
-        Terminal::default()
-    }
-    fn wait(&mut self, _timeout_ns: Option<u64>, _interest: Interest) {}
 }
 
 /// Runs `commands` (words as a shell splits them; none: the image's own), each from a copy of `snapshot`, for at most `limit`
@@ -112,9 +86,10 @@ pub fn train(
                 mem.write(RAM_BASE + n as u64 * PAGE_SIZE, page);
             }
         }
-        let mut machine = Machine::restore(mem, &snapshot.state, &mut Outside, ConsoleLog::Keep)?;
+        let mut host = OUTSIDE;
+        let mut machine = Machine::restore(mem, &snapshot.state, &mut host, ConsoleLog::Keep)?;
         let mut news = News::default();
-        let profile = machine.train(start, &mut Outside, limit, &mut |machine, done| {
+        let profile = machine.train(start, &mut host, limit, &mut |machine, done| {
             stages.instructions(total + done);
             news.go_on(machine, done)
         });
@@ -146,8 +121,7 @@ impl News {
         if done == 0 {
             return true;
         }
-        let profile = machine.profile();
-        let hot = profile.iter().flat_map(|page| &page.counts).filter(|&&count| count >= HOT).count();
+        let hot = machine.hot(HOT);
         let new = hot - self.hot.min(hot);
         self.hot = hot;
         self.quiet = if new * NEWS > hot { 0 } else { self.quiet + 1 };
@@ -171,14 +145,8 @@ fn request(command: &str, config: &ImageConfig) -> Result<Option<forelift_abi::c
     }
 }
 
-fn append(pages: &mut Vec<Page>, profile: Vec<PageProfile>) {
+/// Adds the pages of another run.
+fn append(pages: &mut Vec<Page>, more: Vec<Page>) {
     let before = pages.len();
-    pages.extend(profile.into_iter().map(|p| Page {
-        bytes: p.bytes,
-        privilege: p.privilege,
-        va: p.va,
-        next: p.next.map(|next| next + before),
-        counts: p.counts,
-        indirect: p.indirect,
-    }));
+    pages.extend(more.into_iter().map(|page| Page { next: page.next.map(|next| next + before), ..page }));
 }

@@ -6,7 +6,8 @@
 //! * [`embed`]: what `forelift run` offers beyond WASI;
 //! * [`exit`]: the exit codes Forelift itself uses;
 //! * [`layout`]: where things are in the guest's physical address space;
-//! * [`lift`]: what lifted code and the runtime know of each other.
+//! * [`lift`]: what lifted code and the runtime know of each other;
+//! * [`profile`]: what a training run tells the translator.
 #![forbid(unsafe_code)]
 
 pub mod config;
@@ -16,3 +17,4 @@ pub mod exit;
 pub mod header;
 pub mod layout;
 pub mod lift;
+pub mod profile;

@@ -256,6 +256,7 @@ impl Context<'_> {
                 let (page, emptied) = self.cache.add_page(self.mem, page_pa);
                 if emptied {
                     self.hart.flush_itlb();
+                    self.forget_profile();
                 }
                 page
             }

@@ -37,8 +37,9 @@ mod tests;
 
 use crate::memory::GuestMemory;
 use cache::Cache;
+use forelift_abi::profile::Page;
 use lifted::Lifted;
-use profile::{PageProfile, Profile};
+use profile::Profile;
 use state::{Hart, HartCell};
 
 /// What the CPU needs from the rest of the machine.
@@ -103,8 +104,13 @@ impl Cpu {
     }
 
     /// What was executed since [`Cpu::start_profile`]; empty without it.
-    pub fn profile(&self, mem: &GuestMemory) -> Vec<PageProfile> {
+    pub fn profile(&self, mem: &GuestMemory) -> Vec<Page> {
         self.profile.as_ref().map_or_else(Vec::new, |profile| profile.pages(&self.cache, mem))
+    }
+
+    /// Places that control came to at least `times` times since [`Cpu::start_profile`].
+    pub fn hot(&self, times: u32) -> usize {
+        self.profile.as_ref().map_or(0, |profile| profile.hot(&self.cache, times))
     }
 
     /// Runs about `budget` instructions (at most one block more).
@@ -140,6 +146,13 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Counts from zero: the entries that were counted are gone.
+    pub(crate) fn forget_profile(&mut self) {
+        if let Some(profile) = self.profile.as_deref_mut() {
+            profile.forget();
+        }
+    }
+
     /// Drops the decoded code of pages that were written to.
     pub(crate) fn drop_dirty_code(&mut self) {
         if self.mem.has_dirty_code() {

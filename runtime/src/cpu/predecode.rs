@@ -392,6 +392,7 @@ impl Context<'_> {
         let pa = self.cache.page(page).pa;
         self.cache.clear();
         self.hart.flush_itlb();
+        self.forget_profile();
         *emptied = true;
         self.cache.add_page(self.mem, pa).0
     }

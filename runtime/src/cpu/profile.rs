@@ -6,7 +6,7 @@ use super::cache::{ARENA_ENTRIES, Cache, HALFWORDS};
 use super::entry::Kind;
 use super::state::Privilege;
 use crate::memory::GuestMemory;
-use forelift_abi::layout::PAGE_SIZE;
+use forelift_abi::{layout::PAGE_SIZE, profile::Page};
 use std::collections::BTreeMap;
 
 /// Counters of a training run.
@@ -23,23 +23,6 @@ pub struct Profile {
     mapped: BTreeMap<(u64, u8, u64), u64>,
     /// The physical page that was mapped behind a page.
     behind: BTreeMap<(u64, u8), u64>,
-}
-
-/// A page of code as the training run saw it.
-#[derive(Clone, Debug)]
-pub struct PageProfile {
-    /// Its contents.
-    pub bytes: Vec<u8>,
-    /// 0: U mode, 1: S mode.
-    pub privilege: u8,
-    /// Where it was mapped last.
-    pub va: u64,
-    /// Position in [`Profile::pages`]'s list of the page that was mapped behind it.
-    pub next: Option<usize>,
-    /// Executions of the instruction at each halfword.
-    pub counts: Vec<u32>,
-    /// Arrivals at each halfword from other pages or by jumps to a register's value.
-    pub indirect: Vec<u32>,
 }
 
 impl Default for Profile {
@@ -72,8 +55,21 @@ impl Profile {
         }
     }
 
+    /// Zeroes the counters. They stay where they are: the interpreter holds pointers to them.
+    pub(crate) fn forget(&mut self) {
+        self.arrivals.fill(0);
+        self.taken.fill(0);
+        self.indirect.fill(0);
+    }
+
+    /// Decoded entries that control came to at least `times` times: a measure of how much is hot that costs little.
+    pub(crate) fn hot(&self, cache: &Cache, times: u32) -> usize {
+        let used = cache.entries(0).len();
+        self.arrivals.iter().take(used).filter(|&&arrivals| arrivals >= times).count()
+    }
+
     /// The pages that were executed, in a fixed order.
-    pub(crate) fn pages(&self, cache: &Cache, mem: &GuestMemory) -> Vec<PageProfile> {
+    pub(crate) fn pages(&self, cache: &Cache, mem: &GuestMemory) -> Vec<Page> {
         let mut counts = BTreeMap::new();
         for page in cache.pages() {
             counts.insert(page.pa, self.counts(cache, &page.blocks));
@@ -85,7 +81,7 @@ impl Profile {
             let va = self.seen[&(pa, privilege)];
             let next = self.behind.get(&(pa, privilege));
             let (counts, indirect) = counts[&pa].clone();
-            PageProfile {
+            Page {
                 bytes: mem.slice(pa, PAGE_SIZE as usize).unwrap_or(&[]).to_vec(),
                 privilege,
                 va,
@@ -104,12 +100,8 @@ impl Profile {
             indirect[halfword] = indirect[halfword].saturating_add(self.indirect[at as usize]);
             let mut times = self.arrivals[at as usize];
             let entries = cache.entries(at);
+            // A block that was decoded later begins in the middle of this one as a copy of its own: nothing is counted twice.
             for (n, entry) in entries.iter().enumerate() {
-                if n > 0 && entry.op != Kind::Next {
-                    // Control can also come in here: a block that was decoded later begins in the middle of this one, as a
-                    // copy of its own, so nothing is to be added.
-                    debug_assert!(usize::from(entry.offset) / 2 != halfword);
-                }
                 if entry.op == Kind::Next || entry.op == Kind::Lifted {
                     break;
                 }

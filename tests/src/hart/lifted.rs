@@ -2,27 +2,10 @@
 
 use super::Machine;
 use forelift_abi::lift::{Index, Page, VERSION};
-use forelift_runtime::cpu::{lifted::helper_address, profile::PageProfile};
-use forelift_translator::guest::{self, Program};
+use forelift_runtime::cpu::lifted::helper_address;
+use forelift_translator::guest::Program;
 use forelift_translator::region::{self, Function, Limits};
 use forelift_translator::{index, jit};
-
-/// The profile of a training run as the translator takes it.
-pub fn program(profile: Vec<PageProfile>) -> Program {
-    Program::new(
-        profile
-            .into_iter()
-            .map(|p| guest::Page {
-                bytes: p.bytes,
-                privilege: p.privilege,
-                va: p.va,
-                next: p.next,
-                counts: p.counts,
-                indirect: p.indirect,
-            })
-            .collect(),
-    )
-}
 
 /// Machine code for a hart. It has to be kept as long as the hart runs.
 pub struct Installed {
@@ -39,7 +22,7 @@ pub struct Installed {
 /// # Panics
 /// When the translator fails.
 pub fn install(machine: &mut Machine, limits: Limits) -> Installed {
-    let program = program(machine.cpu.profile(&machine.mem));
+    let program = Program::new(machine.cpu.profile(&machine.mem));
     let functions: Vec<Function> =
         region::regions(&program, limits).into_iter().flat_map(|region| region.functions).collect();
     let all: Vec<&Function> = functions.iter().collect();

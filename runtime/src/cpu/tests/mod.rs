@@ -1,5 +1,6 @@
 //! Tests of the hart that need its inside. Those that do not are in the workspace's `tests` crate (`isa_*`, `lockstep`).
 
+mod profile;
 mod root;
 mod saved;
 

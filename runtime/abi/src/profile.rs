@@ -1,0 +1,23 @@
+//! What a training run learns, and the translator is given: pages of guest code with counts.
+
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+extern crate alloc;
+
+/// A page of guest code as a training run saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// Its contents, [`PAGE_SIZE`](crate::layout::PAGE_SIZE) bytes.
+    pub bytes: Vec<u8>,
+    /// 0: U mode, 1: S mode.
+    pub privilege: u8,
+    /// Where it was mapped last, for people.
+    pub va: u64,
+    /// Position in the same list of the page that was mapped behind it.
+    pub next: Option<usize>,
+    /// Executions of the instruction at each halfword.
+    pub counts: Vec<u32>,
+    /// Arrivals at each halfword from other pages or by jumps to a register's value.
+    pub indirect: Vec<u32>,
+}
