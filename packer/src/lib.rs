@@ -4,11 +4,13 @@
 //! * [`boot`] runs the machine up to the snapshot;
 //! * [`lift`](mod@lift) finds out what is hot and translates it;
 //! * [`pack`] puts everything into one module, and reads it back;
+//! * [`cache`] keeps what can be used again;
 //! * [`embed`] runs a module on wasmtime, [`native`] without WebAssembly;
 //! * [`cli`] is the command `forelift`.
 
 pub mod assets;
 pub mod boot;
+pub mod cache;
 pub mod cli;
 pub mod embed;
 pub mod erofs;

@@ -30,6 +30,7 @@ pub struct Stages {
     mode: Mode,
     current: Option<(String, Instant)>,
     bar: Option<ProgressBar>,
+    note: String,
     done: Vec<StageTime>,
 }
 
@@ -41,19 +42,28 @@ impl Stages {
             (false, true) => Mode::Bars,
             (false, false) => Mode::Lines,
         };
-        Stages { mode, current: None, bar: None, done: Vec::new() }
+        Stages { mode, current: None, bar: None, note: String::new(), done: Vec::new() }
     }
 
     /// Ends the current stage and begins another, of `total` bytes if that is known.
     pub fn begin(&mut self, name: &str, total: Option<u64>) {
+        let template = match total {
+            Some(_) => "{msg:32} {bar:30} {bytes}/{total_bytes}",
+            None => "{msg:32} {spinner} {elapsed}",
+        };
+        self.begin_with(name, total, template);
+    }
+
+    /// Ends the current stage and begins another, whose progress is [`set`](Self::set) in percent.
+    pub fn begin_share(&mut self, name: &str) {
+        self.begin_with(name, Some(100), "{msg:32} {bar:30} {percent} %");
+    }
+
+    fn begin_with(&mut self, name: &str, total: Option<u64>, template: &str) {
         self.end();
         self.current = Some((name.to_string(), Instant::now()));
         if let Mode::Bars = self.mode {
             let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
-            let template = match total {
-                Some(_) => "{msg:32} {bar:30} {bytes}/{total_bytes}",
-                None => "{msg:32} {spinner} {elapsed}",
-            };
             // A template that is constant: an error would show in the first test on a terminal.
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style);
@@ -66,6 +76,11 @@ impl Stages {
         }
     }
 
+    /// Something to be said of the current stage at its end.
+    pub fn note(&mut self, text: String) {
+        self.note = text;
+    }
+
     /// Ends the current stage.
     pub fn end(&mut self) {
         let Some((stage, start)) = self.current.take() else { return };
@@ -73,9 +88,13 @@ impl Stages {
             bar.finish_and_clear();
         }
         let ms = start.elapsed().as_millis() as u64;
+        let note = std::mem::take(&mut self.note);
+        let note = if note.is_empty() { note } else { format!(" ({note})") };
         match self.mode {
             Mode::Quiet => {}
-            Mode::Lines | Mode::Bars => eprintln!("forelift: {stage}: {}.{:03} s", ms / 1000, ms % 1000),
+            Mode::Lines | Mode::Bars => {
+                eprintln!("forelift: {stage}: {}.{:03} s{note}", ms / 1000, ms % 1000)
+            }
         }
         self.done.push(StageTime { stage, ms });
     }
@@ -89,10 +108,10 @@ impl Stages {
         }
     }
 
-    /// Sets how many bytes of the stage are done.
-    pub fn set(&self, bytes: u64) {
+    /// Sets how many bytes (or percent) of the stage are done. It never goes back: threads may come out of order.
+    pub fn set(&self, done: u64) {
         if let Some(bar) = &self.bar {
-            bar.set_position(bytes);
+            bar.set_position(done.max(bar.position()));
         }
     }
 

@@ -70,6 +70,7 @@ impl Bench {
             .env("FORELIFT", env!("CARGO_BIN_EXE_forelift"))
             .env("FORELIFT_ASSETS", self.dir.path().join("assets"))
             .env("XDG_CACHE_HOME", self.dir.path())
+            .env_remove("FORELIFT_CACHE")
             .env("ROOT", self.dir.path().join("root"))
             .current_dir(self.out())
             .stdin(Stdio::null())

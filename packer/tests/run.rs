@@ -14,7 +14,7 @@ use forelift_abi::embed::Record;
 
 fn forelift(cache: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forelift"));
-    command.env("XDG_CACHE_HOME", cache).stdin(Stdio::null());
+    command.env("XDG_CACHE_HOME", cache).env_remove("FORELIFT_CACHE").stdin(Stdio::null());
     command
 }
 
@@ -300,6 +300,10 @@ fn the_code_cache_is_used_and_survives_damage() {
     let modified = || std::fs::metadata(&entries[0]).unwrap().modified().unwrap();
     let before = modified();
     assert_eq!(run(&[]), Some(9));
+    let elsewhere = dir.path().join("elsewhere");
+    let moved =
+        forelift(dir.path()).env("FORELIFT_CACHE", &elsewhere).arg("run").arg(&image).status().unwrap();
+    assert_eq!((moved.code(), elsewhere.join("code").is_dir()), (Some(9), true));
     assert_eq!(modified(), before, "the entry was written again");
     for damaged in [&good[..good.len() / 2], &[], &[&good[..4000], b"x", &good[4001..]].concat()] {
         std::fs::write(&entries[0], damaged).unwrap();

@@ -13,6 +13,7 @@ use forelift_abi::{
     header,
     layout::REGION_ALIGN,
 };
+use forelift_translator::guest::Program;
 use memmap2::Mmap;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -23,7 +24,9 @@ use super::{
 };
 use crate::{
     assets::{self, Kernel},
-    boot, erofs,
+    boot,
+    cache::{self, Directory, Store},
+    erofs,
     image::{LoadOptions, LoadedImage},
     lift::{self, Budget, train},
     pack::{
@@ -80,6 +83,9 @@ pub(super) struct Args {
     /// How much code to translate ahead of time: none, max, or a size of WebAssembly such as 4M
     #[arg(long, value_name = "SIZE", default_value = "3M", value_parser = parse_budget)]
     lift: Budget,
+    /// Learn and translate everything anew, and do not cache it
+    #[arg(long)]
+    no_cache: bool,
     /// Keep the emulator's function names, for profilers
     #[arg(long)]
     keep_names: bool,
@@ -261,7 +267,18 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 
     let encoded = postcard::to_allocvec(&config).context("encoding the image's configuration")?;
     let hot = match &booted.snapshot {
-        Some(snapshot) => lift_hot(args, &runtime, snapshot, (&config, &encoded), &root_file, &mut stages)?,
+        Some(snapshot) => {
+            let inputs = train::Inputs {
+                kernel: &kernel.bytes,
+                initrd: &booted.initrd,
+                root: &loaded.digest,
+                config: &config,
+                ram_len: ram,
+                commands: &args.train,
+                limit: args.train_limit,
+            };
+            lift_hot(args, &runtime, snapshot, (&inputs, &encoded), &root_file, &mut stages)?
+        }
         None => None,
     };
     let runtime = hot.as_ref().map_or(&runtime, |hot| &hot.runtime);
@@ -279,8 +296,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let mut manifest = manifest(&config, &loaded, &kernel);
     if let Some(hot) = &hot {
         parts.lifted = &hot.index;
-        // What took how long is not the image's: the same input gives the same bytes.
-        manifest.lifted = Some(lift::Report { lift_ms: 0, ..hot.report.clone() });
+        manifest.lifted = Some(hot.report.clone());
     }
     let pack_options = writer::Options { keep_names: args.keep_names };
     stages.begin("writing the module", None);
@@ -299,7 +315,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
             format_size(summary.size)
         ));
     }
-    report(args, &path, &loaded, &config, &summary, hot.map(|hot| hot.report).as_ref(), &stages)
+    report(args, &path, &loaded, &config, &summary, hot.as_ref(), &stages)
 }
 
 /// The runtime with lifted code.
@@ -307,6 +323,7 @@ struct Hot {
     runtime: Vec<u8>,
     index: Vec<u8>,
     report: lift::Report,
+    effort: lift::Effort,
 }
 
 /// Trains, lifts, and puts the result into the runtime; `None` when nothing is to be lifted.
@@ -314,7 +331,7 @@ fn lift_hot(
     args: &Args,
     runtime: &[u8],
     snapshot: &boot::Snapshot,
-    (config, encoded): (&ImageConfig, &[u8]),
+    (inputs, encoded): (&train::Inputs<'_>, &[u8]),
     root: &File,
     stages: &mut Stages,
 ) -> anyhow::Result<Option<Hot>> {
@@ -325,12 +342,20 @@ fn lift_hot(
     let Some(layout) = plan::layout(&template, runtime, encoded, snapshot.ram.ram_len() as u64)? else {
         bail!("the emulator is of another version than this program: build both with scripts/build");
     };
-    stages.begin("training", None);
-    // SAFETY: an unlinked file of our own.
-    let map = || unsafe { Mmap::map(root) };
-    let (program, trained) = train::train(snapshot, &map, config, &args.train, args.train_limit, stages)?;
-    stages.begin("translating hot code", None);
-    let lifted = lift::lift(program, trained, layout, args.lift, &|_| {})?;
+    let cache = cache::default_dir()
+        .filter(|_| !args.no_cache)
+        .map(|dir| Directory::new(dir.join(lift::SUBDIR), cache::DEFAULT_LIMIT));
+    let store = cache.as_ref().map(|cache| cache as &dyn Store);
+    let (training, training_cached) = trained(inputs, snapshot, root, store, stages)?;
+    stages.begin_share("translating hot code");
+    let program = Program::new(training.pages);
+    let lifted =
+        lift::lift(program, training.instructions, layout, args.lift, store, &|share| stages.set(share))?;
+    let effort = lift::Effort { training_cached, ..lifted.effort.clone() };
+    stages.note(format!("{} functions, {} from the cache", effort.lifted + effort.cached, effort.cached));
+    if let Some(problem) = cache.as_ref().and_then(Directory::problem).filter(|_| !args.quiet) {
+        stages.warn(problem);
+    }
     if lifted.bodies.is_empty() {
         stages.end();
         return Ok(None);
@@ -338,7 +363,40 @@ fn lift_hot(
     let extended = extend::extend(runtime, &lifted).map_err(PackError::Runtime)?;
     let index = postcard::to_allocvec(&lifted.index(extended.first)).context("encoding the index")?;
     stages.end();
-    Ok(Some(Hot { runtime: extended.bytes, index, report: lifted.report }))
+    Ok(Some(Hot { runtime: extended.bytes, index, report: lifted.report, effort }))
+}
+
+/// What training learns, and whether the cache had it.
+fn trained(
+    inputs: &train::Inputs<'_>,
+    snapshot: &boot::Snapshot,
+    root: &File,
+    store: Option<&dyn Store>,
+    stages: &mut Stages,
+) -> anyhow::Result<(train::Training, bool)> {
+    stages.begin("training", None);
+    let Some(store) = store else { return Ok((train_now(inputs, snapshot, root, stages)?, false)) };
+    let key = inputs.key();
+    if let Some(training) = store.get(&key).and_then(|bytes| train::Training::decode(&bytes)) {
+        stages.note("from the cache".into());
+        return Ok((training, true));
+    }
+    let training = train_now(inputs, snapshot, root, stages)?;
+    if let Some(bytes) = training.encode() {
+        store.put(&key, &bytes);
+    }
+    Ok((training, false))
+}
+
+fn train_now(
+    inputs: &train::Inputs<'_>,
+    snapshot: &boot::Snapshot,
+    root: &File,
+    stages: &mut Stages,
+) -> Result<train::Training, train::TrainError> {
+    // SAFETY: an unlinked file of our own.
+    let map = || unsafe { Mmap::map(root) };
+    train::train(snapshot, &map, inputs.config, inputs.commands, inputs.limit, stages)
 }
 
 fn report(
@@ -347,7 +405,7 @@ fn report(
     loaded: &LoadedImage,
     config: &ImageConfig,
     summary: &Summary,
-    lifted: Option<&lift::Report>,
+    hot: Option<&Hot>,
     stages: &Stages,
 ) -> anyhow::Result<()> {
     if args.json {
@@ -362,7 +420,8 @@ fn report(
             "snapshot": summary.header.state.len > 0,
             "snapshot_pages": if summary.header.state.len > 0 { summary.ram_pages } else { 0 },
             "stored": summary.stored,
-            "lifted": lifted,
+            "lifted": hot.map(|hot| &hot.report),
+            "effort": hot.map(|hot| &hot.effort),
             "stages": stages.times(),
         }))?);
     }

@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 
 use crate::{
+    cache,
     embed::{self, RunOptions, Share},
     native,
     pack::reader,
@@ -108,7 +109,7 @@ fn options(args: &Args, path: &str, rest: &[String]) -> anyhow::Result<RunOption
         shares: args.dirs.iter().map(|d| share(d)).collect::<anyhow::Result<_>>()?,
         stdin: args.interactive || !terminal,
         tty: args.tty,
-        cache: if args.no_cache { None } else { embed::default_cache() },
+        cache: if args.no_cache { None } else { cache::default_dir() },
     })
 }
 

@@ -6,10 +6,7 @@
 use std::{
     fs,
     hash::{DefaultHasher, Hash, Hasher},
-    io::Write,
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    process,
     time::SystemTime,
 };
 
@@ -18,7 +15,10 @@ use wasm_encoder::{ConstExpr, DataSection, Encode, MemorySection, MemoryType};
 use wasmtime::{Engine, Module};
 
 use super::{RunError, one_line};
-use crate::pack::{PackedImage, compiled::fold, module};
+use crate::{
+    cache::{open_own, replace},
+    pack::{PackedImage, compiled::fold, module},
+};
 
 /// Most files that stay in the cache. One build of Forelift needs one.
 const KEEP: usize = 16;
@@ -121,13 +121,7 @@ impl Entry {
 
     /// The cached module, when it is there, intact, and nobody else could have written it.
     fn load(&self, engine: &Engine) -> Option<Module> {
-        let file = fs::File::open(&self.path).ok()?;
-        let meta = file.metadata().ok()?;
-        // SAFETY: a system call without side effects.
-        let user = unsafe { libc::geteuid() };
-        if meta.uid() != user || meta.mode() & 0o022 != 0 || !meta.is_file() {
-            return None;
-        }
+        let file = open_own(&self.path)?;
         // SAFETY: files of the cache are replaced, never written in place.
         let bytes = unsafe { memmap2::Mmap::map(&file) }.ok()?;
         let (sum, code) = bytes.split_first_chunk::<8>()?;
@@ -139,18 +133,7 @@ impl Entry {
     }
 
     fn store(&self, code: &[u8]) -> std::io::Result<()> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
-        let temp = self.path.with_extension(format!("{}.tmp", process::id()));
-        let written = (|| {
-            let mut file =
-                fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temp)?;
-            file.write_all(&fold(code).to_le_bytes())?;
-            file.write_all(code)?;
-            fs::rename(&temp, &self.path)
-        })();
-        if written.is_err() {
-            let _ = fs::remove_file(&temp);
-        }
+        let written = replace(&self.path, &[&fold(code).to_le_bytes(), code]);
         self.evict();
         written
     }

@@ -19,10 +19,7 @@ pub mod stdio;
 pub mod terminal;
 pub mod wasi;
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::{io, path::PathBuf};
 
 use thiserror::Error;
 use wasmtime::{Instance, Linker, Memory, Module, Store};
@@ -187,11 +184,4 @@ fn status(result: wasmtime::Result<()>) -> Result<u8, RunError> {
 pub(crate) fn one_line(e: &wasmtime::Error) -> String {
     let text = format!("{e:#}");
     text.split('\n').map(str::trim).filter(|s| !s.is_empty()).collect::<Vec<_>>().join(": ")
-}
-
-/// The directory that native code is cached in by default: `forelift` in the user's cache directory.
-pub fn default_cache() -> Option<PathBuf> {
-    let dir = |name| std::env::var_os(name).filter(|v| Path::new(v).is_absolute()).map(PathBuf::from);
-    let base = dir("XDG_CACHE_HOME").or_else(|| Some(dir("HOME")?.join(".cache")))?;
-    Some(base.join("forelift"))
 }

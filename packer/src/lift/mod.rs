@@ -1,10 +1,15 @@
 //! Hot code ahead of time: from a training run to functions of the image's module.
 //!
 //! * [`train`](mod@train): what is hot;
-//! * [`lift`]: hot regions to WebAssembly, in parallel, hottest first, to a budget.
+//! * [`lift`]: hot regions to WebAssembly, in parallel, hottest first, to a budget;
+//! * [`cached`]: those that were lifted before.
 
+pub mod cached;
+#[cfg(test)]
+mod testing;
 pub mod train;
 
+use cranelift_codegen::{ir, isa::OwnedTargetIsa};
 use forelift_abi::{
     lift::Helper,
     lift::{FUNCTION_BITS, Index, Layout},
@@ -19,7 +24,13 @@ use forelift_translator::{
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use crate::cache::Store;
+use cached::{Keys, Made};
 
 /// How much code is lifted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +45,10 @@ pub enum Budget {
 
 /// The default budget in bytes: more takes longer to compile where an image is started for the first time.
 pub const DEFAULT_BUDGET: u64 = 3 << 20;
-/// Estimate for choosing candidates: bytes of WebAssembly per instruction at least.
-const LEAST_BYTES: u64 = 24;
+/// Directory below the cache's.
+pub const SUBDIR: &str = "lift";
+/// Regions that are lifted before is looked whether the budget is used up.
+const AT_ONCE: usize = 128;
 
 /// What was lifted, for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,19 +77,40 @@ pub struct Report {
     pub not_lifted: BTreeMap<String, u64>,
     /// Functions that a back end refused, by reason.
     pub refused: BTreeMap<String, u64>,
-    /// Milliseconds of processor time for lifting.
-    pub lift_ms: u64,
+}
+
+/// What training and lifting took, for people. It is not in the image: the same input gives the same bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Effort {
+    /// Functions that were lifted.
+    pub lifted: u64,
+    /// Guest instructions in them.
+    pub instructions: u64,
+    /// Functions that the cache had.
+    pub cached: u64,
+    /// Milliseconds of processor time for both.
+    pub cpu_ms: u64,
+    /// Guest instructions lifted per second of processor time.
+    pub instructions_per_second: u64,
+    /// Whether there was no training, because the cache knew what it learns.
+    pub training_cached: bool,
 }
 
 /// The name of a place in guest code: hash of its page, privilege, offset.
-type Place = (u128, u8, u16);
+pub type Place = (u128, u8, u16);
 
 fn name_of(program: &Program, at: At) -> Place {
     (program.hash(at.page), program.pages[at.page].privilege, at.offset)
 }
 
-/// A function as a back end made it, and what it calls directly.
-type Emitted = (Body, Vec<Place>);
+/// A function as the back end made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Code {
+    /// Its body.
+    pub body: Body,
+    /// The functions that it calls directly, by their first entry points.
+    pub callees: Vec<Place>,
+}
 
 /// Lifted functions, ready to be put into a module.
 pub struct Lifted {
@@ -92,6 +126,8 @@ pub struct Lifted {
     program: Program,
     /// What was done.
     pub report: Report,
+    /// What it took.
+    pub effort: Effort,
 }
 
 impl Lifted {
@@ -145,7 +181,59 @@ impl Targets<'_> {
     }
 }
 
-/// Lifts the hot regions of `program` for a runtime of this `layout`. `progress` is told the share that is done, in percent.
+/// Lifts regions, or takes them from a cache.
+struct Lifter<'a> {
+    program: &'a Program,
+    isa: OwnedTargetIsa,
+    options: Options,
+    keys: Keys,
+    store: Option<&'a dyn Store>,
+}
+
+impl<'a> Lifter<'a> {
+    fn new(program: &'a Program, layout: Layout, store: Option<&'a dyn Store>) -> Result<Self, OptError> {
+        let isa = opt::host_isa(cfg!(debug_assertions))?;
+        let options = Options { layout, call_conv: opt::call_conv(&isa) };
+        let keys = Keys::new(&options, &isa.flags().to_string());
+        Ok(Lifter { program, isa, options, keys, store })
+    }
+
+    /// The functions of `region`, and whether the cache had them.
+    fn make(&self, region: &Region) -> (Made, bool) {
+        let Some(store) = self.store else { return (self.lift(region), false) };
+        let key = self.keys.key(self.program, region);
+        if let Some(made) = store.get(&key).and_then(|bytes| cached::decode(&bytes, region.functions.len())) {
+            return (made, true);
+        }
+        let made = self.lift(region);
+        if let Some(bytes) = cached::encode(&made) {
+            store.put(&key, &bytes);
+        }
+        (made, false)
+    }
+
+    fn lift(&self, region: &Region) -> Made {
+        let mut clif = ir::Function::new();
+        let one = |function| {
+            let callees = lift::lift(self.program, function, &self.options, &mut clif);
+            opt::optimize(&mut clif, &self.isa).map_err(|e| e.to_string())?;
+            let body = forelift_emit::emit(&clif).map_err(|e| e.to_string())?;
+            Ok(Code { body, callees: callees.into_iter().map(|at| name_of(self.program, at)).collect() })
+        };
+        region.functions.iter().map(one).collect()
+    }
+
+    /// See [`Lifted::absent`].
+    fn absent(&self) -> Result<Body, OptError> {
+        let mut clif = ir::Function::new();
+        lift::absent(&self.options, &mut clif);
+        opt::optimize(&mut clif, &self.isa)?;
+        forelift_emit::emit(&clif).map_err(|e| OptError::Codegen(e.to_string()))
+    }
+}
+
+/// Lifts the hot regions of `program` for a runtime of this `layout`, but for those that `store` has. `progress` is told the share that
+/// is done, in percent.
 ///
 /// # Errors
 /// [`OptError::Host`] when this host is not supported. What a back end refuses is left to the interpreter, and reported.
@@ -154,6 +242,7 @@ pub fn lift(
     trained: u64,
     layout: Layout,
     budget: Budget,
+    store: Option<&dyn Store>,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Lifted, OptError> {
     let begin = cpu_ms();
@@ -164,73 +253,92 @@ pub fn lift(
         Budget::Bytes(bytes) => bytes,
         Budget::Max => u64::MAX,
     };
-    let mut instructions = 0;
-    let candidates: Vec<Region> = regions
-        .into_iter()
-        .take_while(|region| {
-            instructions += size(region) * LEAST_BYTES;
-            instructions <= limit
-        })
-        .collect();
-    let isa = opt::host_isa(cfg!(debug_assertions))?;
-    let options = Options { layout, call_conv: opt::call_conv(&isa) };
-    let total = candidates.len().max(1);
-    let done = std::sync::atomic::AtomicUsize::new(0);
-    let mut clif = cranelift_codegen::ir::Function::new();
-    lift::absent(&options, &mut clif);
-    opt::optimize(&mut clif, &isa)?;
-    let absent = forelift_emit::emit(&clif).map_err(|e| OptError::Codegen(e.to_string()))?;
-    let emitted: Vec<Vec<Result<Emitted, String>>> = candidates
-        .par_iter()
-        .map(|region| {
-            let mut clif = cranelift_codegen::ir::Function::new();
-            let bodies = region
-                .functions
-                .iter()
-                .map(|function| {
-                    let callees = lift::lift(&program, function, &options, &mut clif);
-                    opt::optimize(&mut clif, &isa).map_err(|e| e.to_string())?;
-                    let body = forelift_emit::emit(&clif).map_err(|e| e.to_string())?;
-                    Ok((body, callees.into_iter().map(|at| name_of(&program, at)).collect()))
-                })
-                .collect();
-            let n = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
-            progress((n * 100 / total) as u64);
-            bodies
-        })
-        .collect();
+    let lifter = Lifter::new(&program, layout, store)?;
+    let total = regions.len().max(1) as u64;
+    let (done, size) = (AtomicU64::new(0), AtomicU64::new(0));
+    let make = |region: &Region| {
+        let (made, cached) = lifter.make(region);
+        let bytes = bytes(&made);
+        let sum = size.fetch_add(bytes, Relaxed).saturating_add(bytes);
+        let share =
+            |part: u64, whole: u64| (u128::from(part) * 100 / u128::from(whole.max(1))).min(100) as u64;
+        progress(share(done.fetch_add(1, Relaxed) + 1, total).max(share(sum, limit)));
+        (made, cached)
+    };
+    let mut effort = Effort::default();
+    let mut chosen: Vec<(Function, Result<Code, String>)> = Vec::new();
+    let mut report = Report { trained, ..Report::default() };
+    let mut sum = 0;
+    let mut rest = if limit == 0 { Vec::new() } else { regions }.into_iter();
+    'all: loop {
+        let some: Vec<Region> = rest.by_ref().take(AT_ONCE).collect();
+        if some.is_empty() {
+            break;
+        }
+        let made: Vec<(Made, bool)> = some.par_iter().map(make).collect();
+        for (region, (_, cached)) in some.iter().zip(&made) {
+            effort.add(region, *cached);
+        }
+        for (region, (made, _)) in some.into_iter().zip(made) {
+            sum += bytes(&made);
+            if sum > limit || chosen.len() + made.len() >= 1 << (FUNCTION_BITS - 1) {
+                break 'all;
+            }
+            report.regions += 1;
+            chosen.extend(region.functions.into_iter().zip(made));
+        }
+    }
     let mut lifted = Lifted {
         bodies: Vec::new(),
-        absent,
+        absent: lifter.absent()?,
         callees: Vec::new(),
         names: Vec::new(),
         functions: Vec::new(),
         program,
-        report: Report { trained, ..Report::default() },
+        report,
+        effort,
     };
-    let mut bytes = 0;
-    for (region, bodies) in candidates.into_iter().zip(emitted) {
-        bytes += bodies.iter().flatten().map(|(body, _)| body.code.len() as u64).sum::<u64>();
-        if bytes > limit || lifted.bodies.len() + bodies.len() >= 1 << (FUNCTION_BITS - 1) {
-            break;
-        }
-        lifted.report.regions += 1;
-        for (function, body) in region.functions.into_iter().zip(bodies) {
-            lifted.add(function, body);
-        }
-    }
-    lifted.report.executed = executed(&lifted.program);
-    let index = lifted.index(1);
-    lifted.report.pages = index.pages.len() as u64;
-    lifted.report.entries = index.pages.iter().map(|page| page.entries.len() as u64).sum();
-    lifted.report.lift_ms = cpu_ms().saturating_sub(begin);
+    chosen.into_iter().for_each(|(function, body)| lifted.add(function, body));
+    lifted.count();
+    lifted.effort.finish(cpu_ms().saturating_sub(begin));
     Ok(lifted)
 }
 
+impl Effort {
+    fn add(&mut self, region: &Region, cached: bool) {
+        let functions = region.functions.len() as u64;
+        if cached {
+            self.cached += functions;
+        } else {
+            self.lifted += functions;
+            self.instructions += region.functions.iter().map(|f| f.insns() as u64).sum::<u64>();
+        }
+    }
+
+    fn finish(&mut self, cpu_ms: u64) {
+        self.cpu_ms = cpu_ms;
+        self.instructions_per_second = self.instructions * 1000 / cpu_ms.max(1);
+    }
+}
+
+fn bytes(made: &Made) -> u64 {
+    made.iter().flatten().map(|code| code.body.code.len() as u64).sum()
+}
+
 impl Lifted {
-    fn add(&mut self, function: Function, body: Result<Emitted, String>) {
-        let (body, callees) = match body {
-            Ok(body) => body,
+    /// Fills in what the report says of all functions together.
+    fn count(&mut self) {
+        let pages: BTreeSet<usize> = self.functions.iter().flat_map(|f| f.pages.values().copied()).collect();
+        self.report.pages = pages.len() as u64;
+        self.report.entries = self.functions.iter().map(|f| f.entries.len() as u64).sum();
+        self.report.executed = executed(&self.program);
+    }
+}
+
+impl Lifted {
+    fn add(&mut self, function: Function, code: Result<Code, String>) {
+        let Code { body, callees } = match code {
+            Ok(code) => code,
             Err(why) => {
                 *self.report.refused.entry(why).or_default() += 1;
                 return;
@@ -273,10 +381,6 @@ fn weight(region: &Region) -> u64 {
     region.functions.iter().map(|f| f.weight).sum()
 }
 
-fn size(region: &Region) -> u64 {
-    region.functions.iter().map(|f| f.insns() as u64).sum()
-}
-
 fn executed(program: &Program) -> u64 {
     program.pages.iter().flat_map(|page| &page.counts).map(|&count| u64::from(count)).sum()
 }
@@ -285,4 +389,123 @@ fn executed(program: &Program) -> u64 {
 fn cpu_ms() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::{DEFAULT_LIMIT, Directory};
+    use std::{fs, path::Path};
+
+    fn program(seed: i32) -> Program {
+        Program::new(testing::pages(3, seed))
+    }
+
+    fn run(program: Program, budget: Budget, store: Option<&dyn Store>) -> Lifted {
+        lift(program, 1, testing::LAYOUT, budget, store, &|_| {}).unwrap()
+    }
+
+    fn directory(path: &Path) -> Directory {
+        Directory::new(path.join("lift"), DEFAULT_LIMIT)
+    }
+
+    fn same(a: &Lifted, b: &Lifted) {
+        assert!(a.bodies == b.bodies && a.names == b.names && a.index(1) == b.index(1));
+        assert_eq!(a.report, b.report);
+    }
+
+    fn files(path: &Path) -> Vec<std::path::PathBuf> {
+        let dirs = fs::read_dir(path.join("lift")).unwrap().map(|e| e.unwrap().path());
+        dirs.flat_map(|dir| fs::read_dir(dir).unwrap().map(|e| e.unwrap().path())).collect()
+    }
+
+    #[test]
+    fn a_cache_changes_nothing_but_the_effort() {
+        let dir = tempfile::tempdir().unwrap();
+        let plain = run(program(1), Budget::Max, None);
+        let functions = plain.report.functions;
+        assert!(functions > 20 && plain.report.refused.is_empty(), "{:?}", plain.report);
+        let index = plain.index(1);
+        assert!(index.is_valid());
+        assert_eq!(plain.report.pages, index.pages.len() as u64);
+        assert_eq!(
+            plain.report.entries,
+            index.pages.iter().map(|page| page.entries.len() as u64).sum::<u64>()
+        );
+
+        let cold = run(program(1), Budget::Max, Some(&directory(dir.path())));
+        same(&plain, &cold);
+        assert_eq!((cold.effort.lifted, cold.effort.cached), (functions, 0));
+        assert_eq!(cold.effort.instructions, cold.report.instructions);
+        assert_eq!(files(dir.path()).len() as u64, cold.report.regions);
+
+        let warm = run(program(1), Budget::Max, Some(&directory(dir.path())));
+        same(&plain, &warm);
+        assert_eq!((warm.effort.lifted, warm.effort.instructions, warm.effort.cached), (0, 0, functions));
+        assert_eq!(warm.effort.instructions_per_second, 0);
+
+        // Every third file damaged: it is lifted again, and repaired.
+        let mut damaged = 0;
+        for (n, path) in files(dir.path()).iter().enumerate().filter(|(n, _)| n % 3 == 0) {
+            let bytes = fs::read(path).unwrap();
+            fs::write(path, if n % 2 == 0 { &bytes[..bytes.len() / 2] } else { b"nonsense" }).unwrap();
+            damaged += 1;
+        }
+        let partly = run(program(1), Budget::Max, Some(&directory(dir.path())));
+        same(&plain, &partly);
+        assert!(partly.effort.lifted >= damaged && partly.effort.cached > 0);
+        assert_eq!(partly.effort.lifted + partly.effort.cached, functions);
+        let repaired = run(program(1), Budget::Max, Some(&directory(dir.path())));
+        assert_eq!((repaired.effort.lifted, repaired.effort.cached), (0, functions));
+
+        // A cache that cannot be.
+        fs::write(dir.path().join("file"), "").unwrap();
+        let broken = Directory::new(dir.path().join("file/lift"), DEFAULT_LIMIT);
+        same(&plain, &run(program(1), Budget::Max, Some(&broken)));
+        assert!(broken.problem().is_some());
+    }
+
+    #[test]
+    fn a_program_that_shares_pages_shares_their_regions() {
+        let dir = tempfile::tempdir().unwrap();
+        let cold = run(program(1), Budget::Max, Some(&directory(dir.path())));
+        // The same pages elsewhere, and others behind them.
+        let mut pages = testing::pages(3, 1);
+        pages.iter_mut().for_each(|page| page.va += 0x7000_0000);
+        pages.extend(
+            testing::pages(3, 2)
+                .into_iter()
+                .map(|page| forelift_abi::profile::Page { next: page.next.map(|next| next + 3), ..page }),
+        );
+        let more = run(Program::new(pages), Budget::Max, Some(&directory(dir.path())));
+        assert_eq!(more.effort.cached, cold.report.functions);
+        assert!(more.effort.lifted > 0 && more.report.functions > cold.report.functions);
+    }
+
+    #[test]
+    fn the_number_of_threads_does_not_show() {
+        let dir = tempfile::tempdir().unwrap();
+        let with = |threads: usize, store: Option<&dyn Store>| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| run(program(3), Budget::Bytes(20_000), store))
+        };
+        let one = with(1, None);
+        assert!(one.report.bytes <= 20_000 && one.report.bytes > 10_000, "{:?}", one.report);
+        same(&one, &with(5, None));
+        same(&one, &with(3, Some(&directory(dir.path()))));
+        same(&one, &with(1, Some(&directory(dir.path()))));
+    }
+
+    #[test]
+    fn progress_grows_to_a_hundred() {
+        for budget in [Budget::Max, Budget::Bytes(20_000)] {
+            let shares = std::sync::Mutex::new(Vec::new());
+            lift(program(1), 1, testing::LAYOUT, budget, None, &|share| shares.lock().unwrap().push(share))
+                .unwrap();
+            let mut shares = shares.into_inner().unwrap();
+            shares.sort_unstable();
+            assert!(shares.len() > 20 && shares[0] < 20 && shares.last() == Some(&100), "{shares:?}");
+        }
+        assert!(run(program(1), Budget::None, None).bodies.is_empty());
+    }
 }

@@ -12,11 +12,17 @@ use forelift_runtime::{
     memory::GuestMemory,
     session::ConsoleLog,
 };
-use forelift_translator::guest::Program;
 use memmap2::Mmap;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::io::Read;
 use thiserror::Error;
 
-use crate::{boot::Snapshot, progress::Stages};
+use crate::{
+    boot::{BootProgress, Snapshot},
+    cache::Key,
+    progress::Stages,
+};
 
 /// Instructions that a training run may take, by default.
 pub const DEFAULT_LIMIT: u64 = 1_500_000_000;
@@ -56,8 +62,106 @@ pub enum TrainError {
     Machine(#[from] forelift_runtime::machine::MachineError),
 }
 
+/// What training runs learned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Training {
+    /// The code as it was executed.
+    pub pages: Vec<Page>,
+    /// Instructions that were executed.
+    pub instructions: u64,
+}
+
+/// All that training depends on, besides the sources of the machine and of what boots it (`build.rs`).
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// The kernel.
+    pub kernel: &'a [u8],
+    /// The initial RAM file system.
+    pub initrd: &'a [u8],
+    /// Digest of the image that the root file system was made from.
+    pub root: &'a str,
+    /// The image's configuration. (Its name counts for nothing.)
+    pub config: &'a ImageConfig,
+    /// Guest RAM in bytes.
+    pub ram_len: u64,
+    /// The commands.
+    pub commands: &'a [String],
+    /// Instructions that each may take.
+    pub limit: u64,
+}
+
+impl Inputs<'_> {
+    /// The key that [`Training`] of these inputs is cached by.
+    pub fn key(&self) -> Key {
+        self.key_of(env!("FORELIFT_TRAIN_SOURCES"))
+    }
+
+    fn key_of(&self, sources: &str) -> Key {
+        let Inputs { kernel, initrd, root, config, ram_len, commands, limit } = self;
+        let config = ImageConfig { name: String::new(), ..(*config).clone() };
+        // Strings, lists and numbers: this cannot fail.
+        let rest = postcard::to_allocvec(&(config, root, ram_len, commands, limit)).unwrap_or_default();
+        let mut hash = Sha256::new();
+        for field in [b"forelift training", sources.as_bytes(), kernel, initrd, &rest] {
+            hash.update((field.len() as u64).to_le_bytes());
+            hash.update(field);
+        }
+        hash.finalize().into()
+    }
+}
+
+/// Bytes of encoded training at most: what is claimed beyond is damage.
+const MAX_ENCODED: u64 = 256 << 20;
+const HALFWORDS: usize = PAGE_SIZE as usize / 2;
+
+/// A page, with the counters that are not 0.
+#[derive(Serialize, Deserialize)]
+struct Sparse {
+    page: Page,
+    counts: Vec<(u16, u32)>,
+    indirect: Vec<(u16, u32)>,
+}
+
+impl Training {
+    /// As bytes.
+    pub fn encode(&self) -> Option<Vec<u8>> {
+        let sparse = |counters: &[u32]| -> Vec<(u16, u32)> {
+            counters.iter().enumerate().filter(|(_, n)| **n != 0).map(|(at, &n)| (at as u16, n)).collect()
+        };
+        let pages: Vec<Sparse> = self
+            .pages
+            .iter()
+            .map(|page| Sparse {
+                page: Page { counts: Vec::new(), indirect: Vec::new(), ..page.clone() },
+                counts: sparse(&page.counts),
+                indirect: sparse(&page.indirect),
+            })
+            .collect();
+        zstd::stream::encode_all(&postcard::to_allocvec(&(self.instructions, pages)).ok()?[..], 1).ok()
+    }
+
+    /// From bytes. `None`: they are not what [`Training::encode`] gave.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut plain = Vec::new();
+        zstd::stream::Decoder::new(bytes).ok()?.take(MAX_ENCODED).read_to_end(&mut plain).ok()?;
+        let ((instructions, pages), rest) = postcard::take_from_bytes::<(u64, Vec<Sparse>)>(&plain).ok()?;
+        let dense = |sparse: Vec<(u16, u32)>| {
+            let mut counters = vec![0; HALFWORDS];
+            for (at, n) in sparse {
+                *counters.get_mut(usize::from(at))? = n;
+            }
+            Some(counters)
+        };
+        let page = |sparse: Sparse| {
+            Some(Page { counts: dense(sparse.counts)?, indirect: dense(sparse.indirect)?, ..sparse.page })
+        };
+        let pages = pages.into_iter().map(page).collect::<Option<Vec<Page>>>()?;
+        rest.is_empty().then_some(Training { pages, instructions })
+    }
+}
+
 /// Runs `commands` (words as a shell splits them; none: the image's own), each from a copy of `snapshot`, for at most `limit`
-/// instructions each. Gives the program as it was executed, and the number of instructions.
+/// instructions each.
 ///
 /// # Errors
 /// See [`TrainError`].
@@ -68,7 +172,7 @@ pub fn train(
     commands: &[String],
     limit: u64,
     stages: &mut Stages,
-) -> Result<(Program, u64), TrainError> {
+) -> Result<Training, TrainError> {
     let own = [String::new()];
     let commands = if commands.is_empty() { &own } else { commands };
     let mut pages = Vec::new();
@@ -96,10 +200,8 @@ pub fn train(
         total += news.done;
         append(&mut pages, profile);
     }
-    Ok((Program::new(pages), total))
+    Ok(Training { pages, instructions: total })
 }
-
-use crate::boot::BootProgress;
 
 /// Whether a run still shows something new.
 #[derive(Default)]
@@ -149,4 +251,80 @@ fn request(command: &str, config: &ImageConfig) -> Result<Option<forelift_abi::c
 fn append(pages: &mut Vec<Page>, more: Vec<Page>) {
     let before = pages.len();
     pages.extend(more.into_iter().map(|page| Page { next: page.next.map(|next| next + before), ..page }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use forelift_abi::config::Arch;
+
+    #[test]
+    fn training_comes_back_from_bytes() {
+        let mut pages = super::super::testing::pages(3, 1);
+        pages[1].indirect[2047] = u32::MAX;
+        let training = Training { pages, instructions: 1 << 40 };
+        let bytes = training.encode().unwrap();
+        assert!(bytes.len() < 3 * 4096 * 2, "{}", bytes.len());
+        assert_eq!(Training::decode(&bytes).unwrap(), training);
+        for len in 0..bytes.len() {
+            assert_eq!(Training::decode(&bytes[..len]), None);
+        }
+        let plain = |value: &(u64, Vec<Sparse>)| {
+            zstd::stream::encode_all(&postcard::to_allocvec(value).unwrap()[..], 1).unwrap()
+        };
+        let page = Page { counts: Vec::new(), indirect: Vec::new(), ..training.pages[0].clone() };
+        let outside = Sparse { page, counts: vec![(2048, 1)], indirect: Vec::new() };
+        assert_eq!(Training::decode(&plain(&(1, vec![outside]))), None);
+        assert_eq!(
+            Training::decode(&plain(&(1, Vec::new()))),
+            Some(Training { pages: vec![], instructions: 1 })
+        );
+    }
+
+    #[test]
+    fn every_input_changes_the_key() {
+        let config = |change: &dyn Fn(&mut ImageConfig)| {
+            let mut config = ImageConfig {
+                arch: Arch::Riscv64,
+                name: "name".into(),
+                container: ContainerConfig::default(),
+                hostname: "host".into(),
+                cmdline: "quiet".into(),
+            };
+            change(&mut config);
+            config
+        };
+        let plain = config(&|_| {});
+        let words = |words: &[&str]| -> Vec<String> { words.iter().map(|w| w.to_string()).collect() };
+        let (one, two, joined) = (words(&["a b"]), words(&["a", "b"]), words(&["ab"]));
+        let inputs = Inputs {
+            kernel: b"kernel",
+            initrd: b"initrd",
+            root: "sha256:1",
+            config: &plain,
+            ram_len: 64,
+            commands: &one,
+            limit: 5,
+        };
+        assert_eq!(inputs.key(), Inputs { config: &config(&|c| c.name = "other".into()), ..inputs }.key());
+        let keys = [
+            inputs.key(),
+            inputs.key_of("other"),
+            Inputs { kernel: b"kernelinitrd", initrd: b"", ..inputs }.key(),
+            Inputs { initrd: b"initre", ..inputs }.key(),
+            Inputs { root: "sha256:2", ..inputs }.key(),
+            Inputs { ram_len: 128, ..inputs }.key(),
+            Inputs { commands: &two, ..inputs }.key(),
+            Inputs { commands: &joined, ..inputs }.key(),
+            Inputs { commands: &[], ..inputs }.key(),
+            Inputs { limit: 6, ..inputs }.key(),
+            Inputs { config: &config(&|c| c.arch = Arch::X86_64), ..inputs }.key(),
+            Inputs { config: &config(&|c| c.hostname = "h0st".into()), ..inputs }.key(),
+            Inputs { config: &config(&|c| c.cmdline = "debug".into()), ..inputs }.key(),
+            Inputs { config: &config(&|c| c.container.cmd = vec!["sh".into()]), ..inputs }.key(),
+            Inputs { config: &config(&|c| c.container.env = vec!["A=1".into()]), ..inputs }.key(),
+        ];
+        let different: std::collections::BTreeSet<Key> = keys.into_iter().collect();
+        assert_eq!(different.len(), keys.len());
+    }
 }

@@ -1,0 +1,331 @@
+//! What is kept between runs: where, and how files get there and back.
+//!
+//! A cache never makes anything fail: what cannot be read or is damaged is a miss, what cannot be written is not cached.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use crate::pack::compiled::fold;
+
+/// The directory of all caches: `FORELIFT_CACHE`, else `forelift` in the user's cache directory.
+pub fn default_dir() -> Option<PathBuf> {
+    let var = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty()).map(PathBuf::from);
+    let dir = |name| var(name).filter(|path| path.is_absolute());
+    var("FORELIFT_CACHE").or_else(|| {
+        Some(dir("XDG_CACHE_HOME").or_else(|| Some(dir("HOME")?.join(".cache")))?.join("forelift"))
+    })
+}
+
+/// Opens a file that nobody but this user can have written.
+pub(crate) fn open_own(path: &Path) -> Option<File> {
+    let file = File::open(path).ok()?;
+    let meta = file.metadata().ok()?;
+    // SAFETY: a system call without side effects.
+    let user = unsafe { libc::geteuid() };
+    (meta.uid() == user && meta.mode() & 0o022 == 0 && meta.is_file()).then_some(file)
+}
+
+/// Writes `parts` to a file of this user's alone that appears whole, with its directories.
+pub(crate) fn replace(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    // Mode 0600, and removed by its destructor if anything fails.
+    let mut file = tempfile::Builder::new().prefix(".").suffix(".tmp").tempfile_in(dir)?;
+    for part in parts {
+        file.write_all(part)?;
+    }
+    file.persist(path)?;
+    Ok(())
+}
+
+/// A digest of everything that a value depends on.
+pub type Key = [u8; 32];
+
+/// Values by key. A value that was put may be gone at any time, but what is there is what was put.
+pub trait Store: Sync {
+    /// The value of `key`.
+    fn get(&self, key: &Key) -> Option<Vec<u8>>;
+    /// Keeps `value` for `key`.
+    fn put(&self, key: &Key, value: &[u8]);
+}
+
+/// A [`Store`] in a directory that any number of processes share: one file per value, in sixteen directories by the first digit of
+/// the key. What was not used for longest goes when it gets too large.
+pub struct Directory {
+    dir: PathBuf,
+    limit: u64,
+    /// Directories that something was put into, as bits.
+    written: AtomicU32,
+    problem: OnceLock<String>,
+}
+
+/// Bytes on disk that a [`Directory`] takes by default, about.
+pub const DEFAULT_LIMIT: u64 = 1 << 30;
+const SHARDS: u64 = 16;
+/// Directories that are looked through at the end of a use: so that a full cache does not show in its time.
+const TRIMMED_AT_ONCE: usize = 2;
+/// A use is noted when the last one that was is this long ago.
+const NOTED_AFTER: Duration = Duration::from_secs(3600);
+const MAGIC: [u8; 8] = *b"FLcache1";
+
+impl Directory {
+    /// The store in `dir`, which is made when something is put, of about `limit` bytes.
+    pub fn new(dir: PathBuf, limit: u64) -> Self {
+        Directory { dir, limit, written: AtomicU32::new(0), problem: OnceLock::new() }
+    }
+
+    /// The first failure to write, if there was one.
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.get().map(String::as_str)
+    }
+
+    fn shard(&self, number: u64) -> PathBuf {
+        self.dir.join(format!("{number:x}"))
+    }
+
+    fn path(&self, key: &Key) -> PathBuf {
+        let name: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.shard(u64::from(key[0] >> 4)).join(&name[1..])
+    }
+
+    /// Of the contents and of the key, so that a file under a wrong name is damaged, too.
+    fn checksum(key: &Key, value: &[u8]) -> [u8; 8] {
+        let mut sum = fold(value).to_le_bytes();
+        sum.iter_mut().zip(key).for_each(|(a, b)| *a ^= b);
+        sum
+    }
+
+    /// Makes everything fit the limit.
+    pub fn trim(&self) {
+        (0..SHARDS).for_each(|number| self.trim_shard(number));
+    }
+
+    /// Removes what was not used for longest, to nine tenths of the limit so that not every use has to.
+    fn trim_shard(&self, number: u64) {
+        let limit = self.limit / SHARDS;
+        let Ok(entries) = fs::read_dir(self.shard(number)) else { return };
+        let now = SystemTime::now();
+        let mut files: Vec<(SystemTime, u64, PathBuf)> = entries
+            .flatten()
+            .filter_map(|entry| {
+                let meta = entry.metadata().ok()?;
+                let modified = meta.modified().ok()?;
+                // A file that somebody is writing now; one that is old was left behind.
+                let unfinished = entry.file_name().as_encoded_bytes().starts_with(b".")
+                    && now.duration_since(modified).is_ok_and(|ago| ago < NOTED_AFTER);
+                (!unfinished).then(|| (modified, meta.blocks() * 512, entry.path()))
+            })
+            .collect();
+        let mut total: u64 = files.iter().map(|file| file.1).sum();
+        if total <= limit {
+            return;
+        }
+        files.sort();
+        for (_, bytes, path) in files {
+            if total <= limit / 10 * 9 {
+                break;
+            }
+            // Another process may have been faster.
+            let _ = fs::remove_file(path);
+            total -= bytes;
+        }
+    }
+}
+
+impl Store for Directory {
+    fn get(&self, key: &Key) -> Option<Vec<u8>> {
+        let mut file = open_own(&self.path(key))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).ok()?;
+        let value = bytes.strip_prefix(&MAGIC)?;
+        let (sum, value) = value.split_first_chunk::<8>()?;
+        if *sum != Self::checksum(key, value) {
+            return None;
+        }
+        let now = SystemTime::now();
+        let used = file.metadata().and_then(|meta| meta.modified()).unwrap_or(now);
+        if now.duration_since(used).is_ok_and(|ago| ago > NOTED_AFTER) {
+            // Not noted: it goes a little earlier.
+            let _ = file.set_modified(now);
+        }
+        bytes.drain(..MAGIC.len() + 8);
+        Some(bytes)
+    }
+
+    fn put(&self, key: &Key, value: &[u8]) {
+        match replace(&self.path(key), &[&MAGIC, &Self::checksum(key, value), value]) {
+            Ok(()) => {
+                self.written.fetch_or(1 << (key[0] >> 4), Ordering::Relaxed);
+            }
+            Err(e) => {
+                self.problem.get_or_init(|| format!("{}: {e}: nothing is cached there", self.dir.display()));
+            }
+        }
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let written = self.written.load(Ordering::Relaxed);
+        // From another one each time, so that all get their turn.
+        let first = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| u64::from(time.subsec_micros()));
+        let shards = (0..SHARDS).map(|n| (first + n) % SHARDS).filter(|n| written >> n & 1 != 0);
+        shards.take(TRIMMED_AT_ONCE).for_each(|number| self.trim_shard(number));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn key(n: u32) -> Key {
+        let mut key = [7; 32];
+        // Over all directories.
+        key[..4].copy_from_slice(&n.wrapping_mul(0x9e37_79b9).to_be_bytes());
+        key
+    }
+
+    fn store(dir: &Path) -> Directory {
+        Directory::new(dir.join("x/lift"), DEFAULT_LIMIT)
+    }
+
+    #[test]
+    fn what_was_put_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = store(dir.path());
+        assert_eq!(cache.get(&key(1)), None);
+        for (n, value) in [(1, &b"one"[..]), (2, b""), (3, &[9; 100_000]), (1, b"another")] {
+            cache.put(&key(n), value);
+            assert_eq!(store(dir.path()).get(&key(n)).as_deref(), Some(value));
+        }
+        assert_eq!(cache.get(&key(4)), None);
+        assert_eq!(cache.problem(), None);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&cache.dir), mode(&cache.path(&key(1)))), (0o700, 0o600));
+    }
+
+    #[test]
+    fn damage_is_a_miss_and_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = store(dir.path());
+        cache.put(&key(1), b"some value or other");
+        let path = cache.path(&key(1));
+        let good = fs::read(&path).unwrap();
+        let mut damaged: Vec<Vec<u8>> = (0..good.len()).map(|len| good[..len].to_vec()).collect();
+        damaged.extend((0..good.len()).map(|at| {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1;
+            bytes
+        }));
+        damaged.push([&good[..], b"x"].concat());
+        for bytes in damaged {
+            fs::write(&path, &bytes).unwrap();
+            assert_eq!(cache.get(&key(1)), None, "{bytes:?}");
+        }
+        cache.put(&key(1), b"some value or other");
+        assert_eq!(fs::read(&path).unwrap(), good);
+
+        // Somebody else's value, and a file that others may have written.
+        cache.put(&key(2), b"of another key");
+        fs::copy(cache.path(&key(2)), &path).unwrap();
+        assert_eq!(cache.get(&key(1)), None);
+        fs::set_permissions(cache.path(&key(2)), fs::Permissions::from_mode(0o622)).unwrap();
+        assert_eq!(cache.get(&key(2)), None);
+
+        // A directory in the place of a file.
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(cache.get(&key(1)), None);
+        cache.put(&key(1), b"x");
+        assert!(cache.problem().is_some());
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_told_once() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("x"), "a file").unwrap();
+        let cache = store(dir.path());
+        for n in 0..3 {
+            cache.put(&key(n), b"value");
+            assert_eq!(cache.get(&key(n)), None);
+        }
+        let problem = cache.problem().unwrap();
+        assert!(problem.contains("x/lift") && !problem.contains('\n'), "{problem}");
+    }
+
+    fn disk(cache: &Directory) -> u64 {
+        let shards = (0..SHARDS).filter_map(|n| fs::read_dir(cache.shard(n)).ok()).flatten();
+        shards.map(|entry| entry.unwrap().metadata().unwrap().blocks() * 512).sum()
+    }
+
+    #[test]
+    fn the_least_recently_used_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let limit = 1 << 20;
+        let cache = Directory::new(dir.path().join("lift"), limit);
+        let day = Duration::from_secs(86_400);
+        for n in 0..400 {
+            cache.put(&key(n), &[1; 4000]);
+            let file = File::open(cache.path(&key(n))).unwrap();
+            // The later, the older.
+            file.set_modified(SystemTime::now() - day * (n + 1)).unwrap();
+        }
+        // A use makes an old one young.
+        assert!(cache.get(&key(399)).is_some());
+        assert!(disk(&cache) > limit);
+        cache.trim();
+        assert!(disk(&cache) <= limit && disk(&cache) > limit / 2, "{}", disk(&cache));
+        assert!(
+            cache.get(&key(399)).is_some() && cache.get(&key(0)).is_some() && cache.get(&key(20)).is_some()
+        );
+        assert!(cache.get(&key(398)).is_none());
+
+        // It stays within bounds by itself.
+        let mut next = 1000;
+        for _ in 0..60 {
+            let cache = Directory::new(dir.path().join("lift"), limit);
+            for _ in 0..20 {
+                cache.put(&key(next), &[2; 4000]);
+                next += 1;
+            }
+        }
+        assert!(disk(&cache) < limit * 3, "{}", disk(&cache));
+    }
+
+    #[test]
+    fn many_writers_and_readers() {
+        let dir = tempfile::tempdir().unwrap();
+        let value = |n: u32| vec![n as u8; 2000 + n as usize];
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let cache = Directory::new(dir.path().join("lift"), 64 << 10);
+                    for n in (0..40).cycle().take(400) {
+                        if let Some(found) = cache.get(&key(n)) {
+                            assert!(found == value(n));
+                        }
+                        cache.put(&key(n), &value(n));
+                        if n == 39 {
+                            cache.trim();
+                        }
+                    }
+                    assert_eq!(cache.problem(), None);
+                });
+            }
+        });
+        let left = fs::read_dir(dir.path().join("lift")).unwrap().flatten();
+        let names = left.flat_map(|shard| fs::read_dir(shard.path()).unwrap().flatten());
+        assert!(names.map(|e| e.file_name().into_string().unwrap()).all(|name| !name.ends_with(".tmp")));
+    }
+}

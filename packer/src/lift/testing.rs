@@ -1,0 +1,132 @@
+//! Programs for the tests of this module.
+
+use cranelift_codegen::ir;
+use forelift_abi::{
+    lift::{Layout, VERSION},
+    profile::Page,
+};
+use forelift_translator::{
+    guest::Program,
+    lift::{self, Options},
+    opt,
+    region::Region,
+};
+
+use super::{Code, cached::Made, name_of};
+
+/// A layout with an address for everything, as in WebAssembly.
+pub(crate) const LAYOUT: Layout = Layout {
+    version: VERSION as u64,
+    x: 0x1000,
+    f: 0x1100,
+    pc: 0x1200,
+    left: 0x1208,
+    fflags: 0x1210,
+    fs: 0x1212,
+    reservation: 0x1218,
+    itlb_user: 0x2000,
+    itlb_supervisor: 0x4000,
+    itlb_entries: 256,
+    itlb_entry_size: 32,
+    itlb_tag: 0,
+    itlb_content: 8,
+    dtlb_user: 0x40_0000,
+    dtlb_supervisor: 0x1220,
+    dtlb_entries: 1 << 15,
+    ram: 0x10_0000,
+    ram_len: 64 << 20,
+    ram_base: 0x8000_0000,
+    hart: 0x1000,
+    pass_hart: 0,
+    pointer: 4,
+    itlb_lifted: 16,
+    functions: 0,
+    privilege: 0x1228,
+};
+
+fn i(imm: i32, rs1: u32, f3: u32, rd: u32, opcode: u32) -> u32 {
+    (imm as u32) << 20 | rs1 << 15 | f3 << 12 | rd << 7 | opcode
+}
+
+/// `bne rs1, x0` by `delta` bytes.
+fn bnez(rs1: u32, delta: i32) -> u32 {
+    let d = delta as u32;
+    (d >> 12 & 1) << 31
+        | (d >> 5 & 63) << 25
+        | rs1 << 15
+        | 1 << 12
+        | (d >> 1 & 15) << 8
+        | (d >> 11 & 1) << 7
+        | 0x63
+}
+
+/// `jal rd` by `delta` bytes.
+fn jal(rd: u32, delta: i32) -> u32 {
+    let d = delta as u32;
+    (d >> 20 & 1) << 31 | (d >> 1 & 1023) << 21 | (d >> 11 & 1) << 20 | (d >> 12 & 255) << 12 | rd << 7 | 0x6f
+}
+
+/// Instructions of a function.
+const FUNCTION: usize = 16;
+
+/// `count` pages side by side in U mode, full of hot functions with loops, loads, stores and calls of the one before and of
+/// the one behind; every `seed` is another program.
+pub(crate) fn pages(count: usize, seed: i32) -> Vec<Page> {
+    let functions = count * 1024 / FUNCTION;
+    let (a0, a1, ra) = (10, 11, 1);
+    let mut code: Vec<u32> = Vec::new();
+    for n in 0..functions {
+        let here = n as i32 + seed * 1000;
+        // The functions before and behind, or itself.
+        let step = 4 * FUNCTION as i32;
+        let (before, behind) = (if n == 0 { 0 } else { -step }, if n + 1 < functions { step } else { 0 });
+        code.extend([
+            i(here & 0x7ff, a0, 0, a0, 0x13), // addi a0, a0, n
+            i(8, a0, 3, a1, 0x03),            // ld a1, 8(a0)
+            i(here & 31, a1, 1, a1, 0x13),    // slli a1, a1, n
+            i(1, a1, 0, a1, 0x13),            // addi a1, a1, 1
+            i(-1, a0, 0, a0, 0x13),           // loop: addi a0, a0, -1
+            i(3, a1, 4, a1, 0x13),            // xori a1, a1, 3
+            bnez(a1, 8),                      // over the next
+            if n % 2 == 0 { jal(ra, before - 28) } else { i(16, a1, 3, a1, 0x03) },
+            bnez(a0, -16), // to the loop
+            i(0, a0, 0, a0, 0x13),
+            0x00b5_3023, // sd a1, 0(a0)
+            bnez(a1, if n % 3 == 0 { behind - 44 } else { 8 }),
+            i(2, a1, 0, a1, 0x13), // addi a1, a1, 2
+            if n % 4 == 0 { jal(0, behind - 52) } else { i(0, 0, 0, 0, 0x13) },
+            i(0, a0, 0, a0, 0x13), // mv a0, a0
+            0x0000_8067,           // ret
+        ]);
+    }
+    let page = |(number, words): (usize, &[u32])| {
+        let mut indirect = vec![0; 2048];
+        let starts = (0..2048).step_by(2 * FUNCTION).enumerate();
+        starts.filter(|(n, _)| n % 3 != 1).for_each(|(_, halfword)| indirect[halfword] = 1);
+        // Hotter and hotter.
+        let counts = (0..2048u32).map(|h| if h % 2 == 0 { 100 + number as u32 * 10_000 + h } else { 0 });
+        Page {
+            bytes: words.iter().flat_map(|word| word.to_le_bytes()).collect(),
+            privilege: 0,
+            va: 0x10_0000 + number as u64 * 4096,
+            next: (number + 1 < count).then_some(number + 1),
+            counts: counts.collect(),
+            indirect,
+        }
+    };
+    code.chunks(1024).enumerate().map(page).collect()
+}
+
+/// Lifts a region without any cache.
+pub(crate) fn lift(program: &Program, region: &Region) -> Made {
+    let isa = opt::host_isa(true).unwrap();
+    let options = Options { layout: LAYOUT, call_conv: opt::call_conv(&isa) };
+    let made = region.functions.iter().map(|function| {
+        let mut clif = ir::Function::new();
+        let callees = lift::lift(program, function, &options, &mut clif);
+        opt::optimize(&mut clif, &isa).unwrap();
+        let body = forelift_emit::emit(&clif).map_err(|e| e.to_string())?;
+        Ok(Code { body, callees: callees.into_iter().map(|at| name_of(program, at)).collect() })
+    });
+    made.collect()
+}
