@@ -9,6 +9,8 @@
 //! * [`index`]: how the runtime finds it;
 //! * `forelift_emit`: CLIF to WebAssembly; [`jit`]: CLIF to this host's machine code.
 //!
+//! [`symbols`] reads names and bounds of functions from ELF files.
+//!
 //! The translator never imports the runtime.
 
 pub mod decode;
@@ -18,3 +20,4 @@ pub mod jit;
 pub mod lift;
 pub mod opt;
 pub mod region;
+pub mod symbols;
