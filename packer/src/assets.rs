@@ -15,6 +15,8 @@ use thiserror::Error;
 pub const VARIABLE: &str = "FORELIFT_ASSETS";
 /// Largest kernel that is read, in bytes.
 const MAX_KERNEL: u64 = 512 << 20;
+/// Largest table of its symbols that is read, in bytes.
+const MAX_SYMBOLS: u64 = 64 << 20;
 
 /// Why an asset cannot be used.
 #[derive(Debug, Error)]
@@ -124,6 +126,19 @@ pub fn kernel(arch: Arch, user: Option<&Path>) -> Result<Kernel, AssetError> {
         None => ("built-in".to_string(), source_line(&path, arch)),
     };
     Ok(Kernel { bytes, origin, source, memory })
+}
+
+/// The `System.map` of the guest's kernel, for names: the installed one, or what is beside the user's kernel. Empty when there is
+/// none.
+pub fn kernel_symbols(arch: Arch, user: Option<&Path>) -> String {
+    let path = match user {
+        Some(kernel) => Ok(kernel.with_file_name("System.map")),
+        None => find(&format!("System.map-{}", suffix(arch))),
+    };
+    let small =
+        |path: &PathBuf| fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_SYMBOLS);
+    let bytes = path.ok().filter(small).and_then(|path| fs::read(path).ok());
+    bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
 /// What the installation says about the source of its kernel.

@@ -35,7 +35,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         anyhow::bail!("{}: a precompiled image is no .wasm: name it .cwasm", path.display());
     }
     let mut output = Output::create(&path).map_err(at(&path))?;
-    let engine = engine::new()?;
+    let engine = engine::new(None)?;
     stages.begin("compiling", None);
     let native = code::compile(&engine, &image)?;
     stages.begin("writing", None);

@@ -1,8 +1,9 @@
 //! `forelift convert`.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{BufWriter, Write},
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -28,7 +29,11 @@ use crate::{
     cache::{self, Directory, Store},
     erofs,
     image::{LoadOptions, LoadedImage},
-    lift::{self, Budget, train},
+    lift::{
+        self, Budget,
+        names::{self, GuestFile, KernelSymbols, Names},
+        train,
+    },
     pack::{
         self, Manifest, PackError, Parts, Summary, extend, initrd, manifest,
         module::Module,
@@ -86,7 +91,10 @@ pub(super) struct Args {
     /// Learn and translate everything anew, and do not cache it
     #[arg(long)]
     no_cache: bool,
-    /// Keep the emulator's function names, for profilers
+    /// Write a table of the lifted functions: function index, name, guest file, offset, size, entry points
+    #[arg(long, value_name = "FILE")]
+    symbol_map: Option<PathBuf>,
+    /// Keep the emulator's function names, for profilers; those of lifted functions are always there
     #[arg(long)]
     keep_names: bool,
     /// Print the result as JSON
@@ -168,13 +176,16 @@ fn ram_len(args: &Args, kernel: &Kernel, initrd: &[u8]) -> anyhow::Result<u64> {
     Ok(args.memory.next_multiple_of(REGION_ALIGN))
 }
 
+/// The root file system image.
+struct Root {
+    file: File,
+    map: Mmap,
+    /// Paths of its files, and where they are in it.
+    files: Vec<(String, Range<u64>)>,
+}
+
 /// Writes the root file system image to an unlinked file beside the output, and maps it.
-fn root_image(
-    loaded: &LoadedImage,
-    ram: u64,
-    output: &Path,
-    stages: &mut Stages,
-) -> anyhow::Result<(File, Mmap)> {
+fn root_image(loaded: &LoadedImage, ram: u64, output: &Path, stages: &mut Stages) -> anyhow::Result<Root> {
     let fs = erofs::Plan::new(&loaded.tree, &erofs::Options { seed: loaded.digest.clone() })?;
     plan::check_sum(ram, fs.size(), 0, plan::MEMORY_LIMIT)?;
     stages.begin("building the root file system", Some(fs.size()));
@@ -187,8 +198,9 @@ fn root_image(
     drop(out);
     // SAFETY: an unlinked file of our own.
     let map = unsafe { Mmap::map(&file) }.map_err(at(dir))?;
+    let files = names::files(&loaded.tree, &fs);
     stages.end();
-    Ok((file, map))
+    Ok(Root { file, map, files })
 }
 
 struct Booted {
@@ -262,8 +274,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         hostname: hostname(&loaded.digest),
         cmdline,
     };
-    let (root_file, root) = root_image(&loaded, ram, &path, &mut stages)?;
-    let booted = boot_guest(args, &kernel, initrd, &config, ram, &root_file, &mut stages)?;
+    let root = root_image(&loaded, ram, &path, &mut stages)?;
+    let booted = boot_guest(args, &kernel, initrd, &config, ram, &root.file, &mut stages)?;
 
     let encoded = postcard::to_allocvec(&config).context("encoding the image's configuration")?;
     let hot = match &booted.snapshot {
@@ -277,12 +289,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
                 commands: &args.train,
                 limit: args.train_limit,
             };
-            lift_hot(args, &runtime, snapshot, (&inputs, &encoded), &root_file, &mut stages)?
+            lift_hot(args, &runtime, &kernel, snapshot, (&inputs, &encoded), &root, &mut stages)?
         }
         None => None,
     };
+    if let Some(path) = &args.symbol_map {
+        let map = hot.as_ref().and_then(|hot| hot.map.as_deref());
+        fs::write(path, map.unwrap_or(names::MAP_HEAD)).map_err(at(path))?;
+    }
     let runtime = hot.as_ref().map_or(&runtime, |hot| &hot.runtime);
-    let mut parts = Parts { config: &encoded, ram_len: ram, root: &root, ..Parts::default() };
+    let mut parts = Parts { config: &encoded, ram_len: ram, root: &root.map, ..Parts::default() };
     match &booted.snapshot {
         Some(snapshot) => {
             parts.state = &snapshot.state;
@@ -298,7 +314,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         parts.lifted = &hot.index;
         manifest.lifted = Some(hot.report.clone());
     }
-    let pack_options = writer::Options { keep_names: args.keep_names };
+    // With lifted code, the names are those that shall stay.
+    let pack_options = writer::Options { keep_names: args.keep_names || hot.is_some() };
     stages.begin("writing the module", None);
     let summary = {
         let mut out = output.writer();
@@ -324,15 +341,18 @@ struct Hot {
     index: Vec<u8>,
     report: lift::Report,
     effort: lift::Effort,
+    /// The table of the functions, if it was asked for.
+    map: Option<String>,
 }
 
 /// Trains, lifts, and puts the result into the runtime; `None` when nothing is to be lifted.
 fn lift_hot(
     args: &Args,
     runtime: &[u8],
+    kernel: &Kernel,
     snapshot: &boot::Snapshot,
     (inputs, encoded): (&train::Inputs<'_>, &[u8]),
-    root: &File,
+    root: &Root,
     stages: &mut Stages,
 ) -> anyhow::Result<Option<Hot>> {
     if args.lift == Budget::None {
@@ -346,24 +366,33 @@ fn lift_hot(
         .filter(|_| !args.no_cache)
         .map(|dir| Directory::new(dir.join(lift::SUBDIR), cache::DEFAULT_LIMIT));
     let store = cache.as_ref().map(|cache| cache as &dyn Store);
-    let (training, training_cached) = trained(inputs, snapshot, root, store, stages)?;
-    stages.begin_share("translating hot code");
+    let (training, training_cached) = trained(inputs, snapshot, &root.file, store, stages)?;
     let program = Program::new(training.pages);
-    let lifted =
+    stages.begin("finding names", None);
+    let init = assets::init(args.arch)?;
+    let symbols = KernelSymbols::parse(&assets::kernel_symbols(args.arch, args.kernel.as_deref()));
+    let names = Names::find(&program, guest_files(root, kernel, &init), symbols);
+    for (path, count) in names.damaged() {
+        stages.warn(&format!("{path}: {count} entries of its symbol tables make no sense and were left out"));
+    }
+    stages.begin_share("translating hot code");
+    let mut lifted =
         lift::lift(program, training.instructions, layout, args.lift, store, &|share| stages.set(share))?;
     let effort = lift::Effort { training_cached, ..lifted.effort.clone() };
     stages.note(format!("{} functions, {} from the cache", effort.lifted + effort.cached, effort.cached));
     if let Some(problem) = cache.as_ref().and_then(Directory::problem).filter(|_| !args.quiet) {
         stages.warn(problem);
     }
+    lifted.name(&names);
     if lifted.bodies.is_empty() {
         stages.end();
         return Ok(None);
     }
-    let extended = extend::extend(runtime, &lifted).map_err(PackError::Runtime)?;
+    let extended = extend::extend(runtime, &lifted, args.keep_names).map_err(PackError::Runtime)?;
     let index = postcard::to_allocvec(&lifted.index(extended.first)).context("encoding the index")?;
     stages.end();
-    Ok(Some(Hot { runtime: extended.bytes, index, report: lifted.report, effort }))
+    let map = args.symbol_map.is_some().then(|| lifted.symbol_map(&names, extended.function));
+    Ok(Some(Hot { runtime: extended.bytes, index, report: lifted.report, effort, map }))
 }
 
 /// What training learns, and whether the cache had it.
@@ -397,6 +426,19 @@ fn train_now(
     // SAFETY: an unlinked file of our own.
     let map = || unsafe { Mmap::map(root) };
     train::train(snapshot, &map, inputs.config, inputs.commands, inputs.limit, stages)
+}
+
+/// The files that guest code comes from.
+fn guest_files<'a>(root: &'a Root, kernel: &'a Kernel, init: &'a [u8]) -> Vec<GuestFile<'a>> {
+    let part = |range: &Range<u64>| root.map.get(range.start as usize..range.end as usize);
+    let files = root.files.iter();
+    let mut out: Vec<GuestFile<'a>> = files
+        .filter_map(|(path, range)| Some(GuestFile { path: path.clone(), bytes: part(range)? }))
+        .filter(|file| file.bytes.starts_with(b"\x7fELF"))
+        .collect();
+    out.push(GuestFile { path: "init".into(), bytes: init });
+    out.extend(names::vdso(&kernel.bytes));
+    out
 }
 
 fn report(

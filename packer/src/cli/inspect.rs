@@ -17,6 +17,9 @@ use crate::{
     units::format_size,
 };
 
+/// Lines of each table of functions; the JSON has all that the image has.
+const LINES: usize = 20;
+
 /// Show what is inside an image
 #[derive(Debug, Parser)]
 pub(super) struct Args {
@@ -124,6 +127,13 @@ fn text(image: &PackedImage) -> anyhow::Result<String> {
     } else {
         line("lifted", "nothing: all guest code is interpreted".into());
     }
+    if let Some(report) = image.manifest.as_ref().and_then(|m| m.lifted.as_ref()) {
+        out.push_str(&places(report));
+    }
+    let mut line = |label: &str, value: String| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{label:<14} {value}");
+    };
     line("file", format!("{} bytes, {} data segments", image.file_len(), image.module.segments.len()));
     if let Some(code) = image.code()? {
         line("native code", format_size(code.len() as u64));
@@ -169,6 +179,26 @@ fn lifted(report: &Report) -> Vec<(&'static str, String)> {
         ("  left to the", format!("interpreter: {}", list(&report.not_lifted))),
         ("  refused", list(&report.refused)),
     ]
+}
+
+/// The hottest functions, and where most is left to the interpreter, as tables.
+fn places(report: &Report) -> String {
+    let mut out = String::new();
+    let share = |executed: u64| executed as f64 * 100.0 / report.executed.max(1) as f64;
+    // Writing to a String cannot fail.
+    if !report.hottest.is_empty() {
+        let _ = writeln!(out, "  hottest      share  guest instructions");
+    }
+    for hot in report.hottest.iter().take(LINES) {
+        let _ = writeln!(out, "{:>17.2} % {:>7}  {}", share(hot.executed), hot.instructions, hot.name);
+    }
+    if !report.left.is_empty() {
+        let _ = writeln!(out, "  interpreted  share  why");
+    }
+    for left in report.left.iter().take(LINES) {
+        let _ = writeln!(out, "{:>17.2} % {:>7}  {}", share(left.executed), left.why, left.place);
+    }
+    out
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {

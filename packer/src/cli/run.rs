@@ -11,7 +11,7 @@ use clap::Parser;
 
 use crate::{
     cache,
-    embed::{self, RunOptions, Share},
+    embed::{self, Profile, RunOptions, Share},
     native,
     pack::reader,
 };
@@ -58,6 +58,9 @@ pub(super) struct Args {
     /// How guest code runs: aot, lifted code where there is any; interp, interpreted throughout (for comparison)
     #[arg(long, value_name = "ENGINE", value_parser = ["aot", "interp"], default_value = "aot")]
     engine: String,
+    /// Tell a profiler the names of the functions: perfmap, in /tmp/perf-PID.map, for `perf record` and `perf report`
+    #[arg(long, value_name = "WHAT", value_parser = ["perfmap"], conflicts_with = "native")]
+    profile: Option<String>,
     /// Run the emulator natively instead of in WebAssembly (for tests and comparison)
     #[arg(long)]
     native: bool,
@@ -110,6 +113,7 @@ fn options(args: &Args, path: &str, rest: &[String]) -> anyhow::Result<RunOption
         stdin: args.interactive || !terminal,
         tty: args.tty,
         cache: if args.no_cache { None } else { cache::default_dir() },
+        profile: args.profile.as_ref().map(|_| Profile::PerfMap),
     })
 }
 

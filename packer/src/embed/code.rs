@@ -25,11 +25,14 @@ const KEEP: usize = 16;
 /// Directory below the cache's.
 const SUBDIR: &str = "code";
 
-/// The module without custom sections and data, and with an empty memory.
-pub fn strip(bytes: &[u8], parsed: &module::Module) -> Vec<u8> {
+/// The module without custom sections (but for the `names`, if they are wanted) and data, and with an empty memory.
+pub fn strip(bytes: &[u8], parsed: &module::Module, names: bool) -> Vec<u8> {
     let mut out = b"\0asm\x01\0\0\0".to_vec();
     for section in &parsed.sections {
         match section.id {
+            0 if names && section.name.as_deref() == Some("name") => {
+                out.extend_from_slice(&bytes[section.whole.clone()]);
+            }
             0 => {}
             5 => {
                 let mut memory = MemorySection::new();
@@ -65,7 +68,7 @@ pub fn strip(bytes: &[u8], parsed: &module::Module) -> Vec<u8> {
 /// # Errors
 /// When the module is invalid.
 pub fn compile(engine: &Engine, image: &PackedImage) -> Result<Vec<u8>, RunError> {
-    compile_stripped(engine, image, &strip(image.wasm(), &image.module))
+    compile_stripped(engine, image, &strip(image.wasm(), &image.module, false))
 }
 
 fn compile_stripped(engine: &Engine, image: &PackedImage, stripped: &[u8]) -> Result<Vec<u8>, RunError> {
@@ -75,18 +78,23 @@ fn compile_stripped(engine: &Engine, image: &PackedImage, stripped: &[u8]) -> Re
 }
 
 /// The module of `image`, ready to be instantiated: from the image itself when it is precompiled, else from the cache,
-/// else compiled.
+/// else compiled. Precompiled code has no names: when `names` are wanted, it is not used.
 ///
 /// # Errors
 /// When the module is invalid, or precompiled for something else.
-pub fn load(engine: &Engine, image: &PackedImage, cache: Option<&Path>) -> Result<Module, RunError> {
-    if let Some(code) = image.code()? {
+pub fn load(
+    engine: &Engine,
+    image: &PackedImage,
+    cache: Option<&Path>,
+    names: bool,
+) -> Result<Module, RunError> {
+    if !names && let Some(code) = image.code()? {
         // SAFETY: a precompiled image is trusted, as its documentation says; accidents were found by its checksum, and
         // wasmtime checks that version, settings and CPU features agree.
         return unsafe { Module::deserialize(engine, code) }
             .map_err(|e| RunError::Incompatible { path: image.path().into(), message: one_line(&e) });
     }
-    let stripped = strip(image.wasm(), &image.module);
+    let stripped = strip(image.wasm(), &image.module, names);
     let entry = cache.map(|dir| Entry::new(dir, engine, &stripped));
     if let Some(module) = entry.as_ref().and_then(|e| e.load(engine)) {
         return Ok(module);

@@ -1,14 +1,14 @@
 //! wasmtime's settings, one set for compiling and running.
 
-use wasmtime::{Config, Engine, OptLevel};
+use wasmtime::{Config, Engine, OptLevel, ProfilingStrategy};
 
-use super::{RunError, one_line};
+use super::{Profile, RunError, one_line};
 
 /// An engine for images.
 ///
 /// # Errors
 /// When wasmtime does not support this host.
-pub fn new() -> Result<Engine, RunError> {
+pub fn new(profile: Option<Profile>) -> Result<Engine, RunError> {
     let mut config = Config::new();
     config.cranelift_opt_level(OptLevel::Speed);
     // 4 GiB reserved and as much guarded: no address that the module can form needs a check.
@@ -18,6 +18,10 @@ pub fn new() -> Result<Engine, RunError> {
     // A trap is the end: its place in the module helps nobody without names, and the map costs start-up time.
     config.generate_address_map(false);
     config.native_unwind_info(false);
+    config.profiler(match profile {
+        Some(Profile::PerfMap) => ProfilingStrategy::PerfMap,
+        None => ProfilingStrategy::None,
+    });
     // SAFETY: this flag only leaves out the masking of table indices against speculation. Nothing secret of another
     // tenant is in this process: it runs one image for its own user. The interpreter's dispatch gains by it.
     unsafe { config.cranelift_flag_set("enable_table_access_spectre_mitigation", "false") };

@@ -37,6 +37,13 @@ pub struct Share {
     pub guest: String,
 }
 
+/// What a profiler is told of the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// The functions' names, in `/tmp/perf-PID.map`, where `perf` looks for them.
+    PerfMap,
+}
+
 /// How to run an image.
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
@@ -52,6 +59,8 @@ pub struct RunOptions {
     pub tty: bool,
     /// Where native code is kept between runs; `None`: nowhere.
     pub cache: Option<PathBuf>,
+    /// For a profiler.
+    pub profile: Option<Profile>,
 }
 
 /// Why an image did not run, or not to its end.
@@ -116,8 +125,9 @@ pub enum RunError {
 /// # Errors
 /// See [`RunError`]. The terminal is as it was before in any case.
 pub fn run(image: &PackedImage, options: &RunOptions) -> Result<u8, RunError> {
-    let engine = engine::new()?;
-    let module = code::load(&engine, image, options.cache.as_deref())?;
+    let engine = engine::new(options.profile)?;
+    let names = options.profile.is_some();
+    let module = code::load(&engine, image, options.cache.as_deref(), names)?;
     let linker = wasi::linker(&engine)?;
     let mut store = Store::new(&engine, Host::new(options)?);
     let (instance, memory) = instantiate(image, &module, &linker, &mut store)?;

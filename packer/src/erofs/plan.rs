@@ -7,6 +7,7 @@ use super::{
 };
 use crate::image::{InodeId, Kind, Tree};
 use forelift_abi::layout::REGION_ALIGN;
+use std::ops::Range;
 
 /// Offset of the first inode: behind the superblock.
 const FIRST: u64 = 1024 + 128;
@@ -70,6 +71,14 @@ impl<'a> Plan<'a> {
     /// Number of inodes in the image.
     pub fn inodes(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Where the data of a regular file is in the image; `None` when it has none.
+    pub fn data(&self, id: InodeId) -> Option<Range<u64>> {
+        let slot = self.slots.get(*self.index.get(id.index())? as usize)?;
+        let file = matches!(self.tree.inode(id).kind, Kind::File { .. });
+        let start = u64::from(slot.at) * BLOCK;
+        (file && slot.size > 0 && !slot.inline).then(|| start..start + slot.size)
     }
 
     /// Inode number by which directories refer to an inode.

@@ -2,9 +2,11 @@
 //!
 //! * [`train`](mod@train): what is hot;
 //! * [`lift`]: hot regions to WebAssembly, in parallel, hottest first, to a budget;
-//! * [`cached`]: those that were lifted before.
+//! * [`cached`]: those that were lifted before;
+//! * [`names`]: what guest code is called.
 
 pub mod cached;
+pub mod names;
 #[cfg(test)]
 mod testing;
 pub mod train;
@@ -77,6 +79,12 @@ pub struct Report {
     pub not_lifted: BTreeMap<String, u64>,
     /// Functions that a back end refused, by reason.
     pub refused: BTreeMap<String, u64>,
+    /// The hottest functions.
+    #[serde(default)]
+    pub hottest: Vec<Hot>,
+    /// Where most is left to the interpreter.
+    #[serde(default)]
+    pub left: Vec<Left>,
 }
 
 /// What training and lifting took, for people. It is not in the image: the same input gives the same bytes.
@@ -112,13 +120,35 @@ pub struct Code {
     pub callees: Vec<Place>,
 }
 
+/// A hot function.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hot {
+    /// Its name.
+    pub name: String,
+    /// Executed instructions of the training run that it stands for.
+    pub executed: u64,
+    /// Guest instructions in it.
+    pub instructions: u64,
+}
+
+/// A guest function, or a part of it, that is left to the interpreter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// The mnemonic of an instruction that is not lifted; `cold`: executed too rarely; `budget`: others were hotter.
+    pub why: String,
+    /// The guest function.
+    pub place: String,
+    /// Executed instructions of the training run.
+    pub executed: u64,
+}
+
 /// Lifted functions, ready to be put into a module.
 pub struct Lifted {
     /// Their bodies; calls of helpers are relocations.
     pub bodies: Vec<Body>,
     /// What stands for a function that is called directly and was not lifted.
     pub absent: Body,
-    /// Their names, for profilers.
+    /// Their names, for profilers; see [`Lifted::name`].
     pub names: Vec<String>,
     /// Which functions each of them calls directly, by their first entry points.
     callees: Vec<Vec<Place>>,
@@ -360,21 +390,10 @@ impl Lifted {
                 *report.not_lifted.entry(why.into()).or_default() += 1;
             }
         }
-        self.names.push(name(&self.program, &function));
         self.bodies.push(body);
         self.callees.push(callees);
         self.functions.push(function);
     }
-}
-
-/// A name for a function: its privilege, where it was seen in training, and what it is.
-fn name(program: &Program, function: &Function) -> String {
-    let page = &program.pages[function.pages[&0]];
-    let first = function.entries.first().copied().unwrap_or(0);
-    let address = page.va.wrapping_add_signed(i64::from(first));
-    let (privilege, kind) =
-        (if page.privilege == 0 { "u" } else { "s" }, if function.resumes { "_resume" } else { "" });
-    format!("{privilege}_{address:x}{kind}")
 }
 
 fn weight(region: &Region) -> u64 {

@@ -1,11 +1,14 @@
 //! Adds lifted functions to a runtime module: a type, the functions, room for them in the table, an element segment that puts them
-//! there, and their code. Everything else stays as it is; nothing of the runtime is re-encoded.
+//! there, their code, and their names. Everything else stays as it is; nothing of the runtime is re-encoded.
 
 use forelift_abi::lift::Helper;
 use wasm_encoder::{
-    CodeSection, ElementSection, Elements, Encode, FunctionSection, RefType, TableSection, TableType,
+    CodeSection, ElementSection, Elements, Encode, FunctionSection, NameMap, NameSection, RefType,
+    TableSection, TableType,
 };
-use wasmparser::{BinaryReader, ExternalKind, Parser, Payload, TypeRef};
+use wasmparser::{
+    BinaryReader, ExternalKind, KnownCustom, Name, NameSectionReader, Parser, Payload, TypeRef,
+};
 
 use super::module::ModuleError;
 use crate::lift::{Lifted, Target};
@@ -16,6 +19,8 @@ pub struct Extended {
     pub bytes: Vec<u8>,
     /// Index in the table of the first function.
     pub first: u32,
+    /// Index of the first function.
+    pub function: u32,
 }
 
 /// What is looked up in the runtime.
@@ -65,11 +70,11 @@ impl Facts {
     }
 }
 
-/// Puts `lifted` into `runtime`.
+/// Puts `lifted` into `runtime`, with its functions' names; those of the runtime stay if `keep_names`.
 ///
 /// # Errors
 /// When the runtime does not have what is needed, or is damaged.
-pub fn extend(runtime: &[u8], lifted: &Lifted) -> Result<Extended, ModuleError> {
+pub fn extend(runtime: &[u8], lifted: &Lifted, keep_names: bool) -> Result<Extended, ModuleError> {
     let facts = Facts::read(runtime)?;
     let count = lifted.bodies.len() as u32;
     if facts.table == 0 || facts.table + u64::from(count) >= 1 << forelift_abi::lift::FUNCTION_BITS {
@@ -77,9 +82,16 @@ pub fn extend(runtime: &[u8], lifted: &Lifted) -> Result<Extended, ModuleError> 
     }
     let first = facts.table as u32;
     let mut out = b"\0asm\x01\0\0\0".to_vec();
+    let mut own = None;
     for payload in Parser::new(0).parse_all(runtime) {
         let payload = payload?;
         let Some((id, range)) = payload.as_section() else { continue };
+        if let Payload::CustomSection(custom) = &payload
+            && let KnownCustom::Name(names) = custom.as_known()
+        {
+            own = keep_names.then_some(names);
+            continue;
+        }
         let body = &runtime[range.start as usize..range.end as usize];
         let added = match id {
             1 => append(body, 1, &[0x60, 3, 0x7e, 0x7f, 0x7f, 1, 0x7e])?,
@@ -104,7 +116,49 @@ pub fn extend(runtime: &[u8], lifted: &Lifted) -> Result<Extended, ModuleError> 
         (added.len() as u32).encode(&mut out);
         out.extend_from_slice(&added);
     }
-    Ok(Extended { bytes: out, first })
+    let function = facts.imports + facts.functions;
+    out.push(0);
+    names(own, &lifted.names, function)?.encode(&mut out);
+    Ok(Extended { bytes: out, first, function })
+}
+
+/// The section with the names of the runtime, if any, and of the lifted functions, which begin at index `first`.
+fn names(
+    own: Option<NameSectionReader<'_>>,
+    lifted: &[String],
+    first: u32,
+) -> Result<NameSection, ModuleError> {
+    let mut functions = NameMap::new();
+    let mut section = NameSection::new();
+    let mut rest = Vec::new();
+    for part in own.into_iter().flatten() {
+        match part? {
+            Name::Module { name, .. } => section.module(name),
+            Name::Function(map) => {
+                for name in map {
+                    let name = name?;
+                    functions.append(name.index, name.name);
+                }
+            }
+            Name::Global(map) => rest.push((true, map)),
+            Name::Data(map) => rest.push((false, map)),
+            // Nothing that a profiler shows.
+            _ => {}
+        }
+    }
+    for (index, name) in (first..).zip(lifted) {
+        functions.append(index, name);
+    }
+    section.functions(&functions);
+    for (globals, map) in rest {
+        let mut names = NameMap::new();
+        for name in map {
+            let name = name?;
+            names.append(name.index, name.name);
+        }
+        if globals { section.globals(&names) } else { section.data(&names) }
+    }
+    Ok(section)
 }
 
 /// A section's contents with `count` more items, whose bytes are `items`.

@@ -11,10 +11,11 @@ use forelift_tests::{
 };
 use serde_json::Value;
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 use tempfile::TempDir;
 
@@ -36,6 +37,7 @@ pub(crate) const CASES: Group = &[
     ("kernel_option", Check::Once(kernel_option)),
     ("json_report", Check::Once(json_report)),
     ("inspect", Check::Once(inspect)),
+    ("names_of_lifted_functions", Check::Once(names_of_lifted_functions)),
     ("compile", Check::Once(compile)),
     ("default_output_name", Check::Once(default_output_name)),
     ("rootfs_is_sound", Check::Once(rootfs_is_sound)),
@@ -385,6 +387,75 @@ fn inspect() {
     let text = text.ok();
     for word in ["riscv64", "SIGQUIT", "/data", "8080/tcp", "hello from the image", "256"] {
         assert!(text.contains(word), "no {word} in {text}");
+    }
+}
+
+/// Trained on busybox's `sha256sum`: its names in the table, in the report, and for `perf`.
+fn names_of_lifted_functions() {
+    let dir = dir();
+    let (image, table) = (dir.path().join("image.wasm"), dir.path().join("image.map"));
+    let busy = "dd if=/dev/zero bs=1k count=256 2>/dev/null | sha256sum";
+    let train = format!("sh -c '{busy}'");
+    convert(
+        &Image::Busybox.reference(),
+        &image,
+        &["--train", &train, "--symbol-map", table.to_str().expect("a name")],
+    );
+    let text = fs::read_to_string(&table).expect("the table");
+    let rows: Vec<Vec<&str>> = text.lines().skip(1).map(|line| line.split('\t').collect()).collect();
+    let first: usize = rows[0][0].parse().expect("a function's index");
+    for (n, row) in rows.iter().enumerate() {
+        assert_eq!((row.len(), row[0].parse()), (6, Ok(first + n)), "{row:?}");
+        assert!(row[3].starts_with("0x") && row[4].parse::<u64>().is_ok_and(|size| size > 0), "{row:?}");
+        let base = row[2].rsplit('/').next().expect("a part");
+        assert!(row[2] == "-" || row[1].starts_with(&format!("{base}:")), "{row:?}");
+    }
+    let names: BTreeSet<&str> = rows.iter().map(|row| row[1]).collect();
+    assert_eq!(names.len(), rows.len(), "names are not unique");
+    assert!(
+        names.contains("vmlinux:handle_exception+0x8c") || names.iter().any(|n| n.starts_with("vmlinux:do_"))
+    );
+    assert!(rows.iter().any(|row| row[1].starts_with("busybox:") && row[2].ends_with("/busybox")), "{text}");
+
+    let json = inspect_json(&image);
+    let report = &json["manifest"]["lifted"];
+    let hottest = report["hottest"].as_array().expect("a list");
+    assert!((1..=50).contains(&hottest.len()), "{report}");
+    let executed = |item: &Value| item["executed"].as_u64().expect("a number");
+    assert!(hottest.windows(2).all(|w| executed(&w[0]) >= executed(&w[1])), "{report}");
+    let hot = hottest[0]["name"].as_str().expect("a name");
+    assert!(names.contains(hot) && hot.starts_with("busybox:"), "{hot}");
+    let left = report["left"].as_array().expect("a list");
+    assert!(
+        left.iter().any(|l| l["why"] == "sret" && l["place"] == "vmlinux:ret_from_exception"),
+        "{report}"
+    );
+    let shown = program(forelift(), |c| {
+        c.arg("inspect").arg(&image);
+    });
+    assert!(shown.ok().contains(hot));
+
+    // What `perf` reads. A precompiled image has no names in its code.
+    let compiled = dir.path().join("image.cwasm");
+    program(forelift(), |c| {
+        c.args(["compile", "-q"]).arg(&image).arg(&compiled);
+    })
+    .ok();
+    for file in [&image, &compiled] {
+        let mut child = Command::new(forelift())
+            .args(["run", "--profile", "perfmap"])
+            .arg(file)
+            .args(["sh", "-c", busy])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("forelift");
+        let map = PathBuf::from(format!("/tmp/perf-{}.map", child.id()));
+        assert!(child.wait().expect("its end").success());
+        let text = fs::read_to_string(&map).unwrap_or_else(|e| panic!("{}: {e}", map.display()));
+        fs::remove_file(&map).expect("removing");
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.splitn(3, ' ').collect()).collect();
+        assert!(lines.iter().any(|line| line[2] == hot), "{hot} is not in {}", map.display());
     }
 }
 
