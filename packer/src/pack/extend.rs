@@ -146,7 +146,8 @@ fn names(
             _ => {}
         }
     }
-    for (index, name) in (first..).zip(lifted) {
+    let absent = "absent".to_string();
+    for (index, name) in (first..).zip(lifted.iter().chain([&absent])) {
         functions.append(index, name);
     }
     section.functions(&functions);
