@@ -7,7 +7,7 @@ use crate::dev::nine_p;
 use crate::dev::p9::HostFs;
 use crate::dev::virtio::p9::P9;
 use crate::host::Host;
-use crate::machine::{BootSource, Machine};
+use crate::machine::{BootSource, Machine, Tier};
 use crate::memory::GuestMemory;
 use crate::session::{ConsoleLog, Outcome};
 use forelift_abi::config::ImageConfig;
@@ -19,7 +19,7 @@ use forelift_abi::lift::Index;
 /// It is not passed on to the container.
 pub const CONSOLE_VARIABLE: &[u8] = b"FORELIFT_CONSOLE";
 
-/// Name of the environment variable that chooses the engine: `interp` leaves lifted code alone. It is not passed on to the container.
+/// Name of the environment variable that chooses the engine: `interp` interprets throughout. It is not passed on to the container.
 pub const ENGINE_VARIABLE: &[u8] = b"FORELIFT_ENGINE";
 /// Name of the environment variable that has figures of the run written to standard error at its end, as JSON (any value but `0`). It
 /// is not passed on to the container.
@@ -48,6 +48,8 @@ pub struct Image<'a> {
     pub origin: Origin<'a>,
     /// Lifted code, which the module's table holds.
     pub lifted: Option<Index>,
+    /// What compiles hot code at run time: the engine `native`.
+    pub tier: Option<Box<dyn Tier>>,
 }
 
 /// A host directory for the container.
@@ -94,6 +96,7 @@ pub fn run(
     let statistics = is_set(STATISTICS_VARIABLE);
     let interpret = match value(ENGINE_VARIABLE) {
         None | Some(b"aot" | b"") => false,
+        Some(b"native") if image.tier.is_some() => false,
         Some(b"interp") => true,
         Some(other) => {
             let name = String::from_utf8_lossy(other);
@@ -117,6 +120,7 @@ pub fn run(
     };
     let mut image = image;
     let lifted = image.lifted.take().filter(|_| !interpret);
+    let tier = image.tier.take().filter(|_| !interpret);
     let mut machine = match ready(image, host, log) {
         Ok(machine) => machine,
         Err(error) => return failure(error.to_string()),
@@ -125,6 +129,9 @@ pub fn run(
         && !machine.install_lifted(index)
     {
         return failure("image: its index of lifted code is inconsistent: convert it again".into());
+    }
+    if let Some(tier) = tier {
+        machine.set_tier(tier);
     }
     let (devices, mem) = machine.devices_mut();
     for (n, share) in shares.into_iter().enumerate() {

@@ -79,6 +79,14 @@ pub enum MachineError {
     },
 }
 
+/// What compiles hot code while the machine runs. It lives as long as the machine, whose CPU runs its code.
+pub trait Tier: Send {
+    /// Called between two slices, when no lifted code runs.
+    fn between(&mut self, cpu: &mut Cpu, mem: &mut GuestMemory);
+    /// Figures of the run, by name.
+    fn statistics(&self) -> Vec<(&'static str, u64)>;
+}
+
 /// The machine. See the module's documentation.
 pub struct Machine {
     cpu: Cpu,
@@ -88,6 +96,7 @@ pub struct Machine {
     session: Session,
     /// End of what the kernel wrote to the SBI's debug console.
     debug: Vec<u8>,
+    tier: Option<Box<dyn Tier>>,
 }
 
 /// The CPU's view of the rest.
@@ -187,6 +196,7 @@ impl Machine {
             clock: Clock::new_virtual(),
             session: Session::boot(log),
             debug: Vec::new(),
+            tier: None,
         })
     }
 
@@ -214,7 +224,8 @@ impl Machine {
         cpu.hart.restore(&state.hart);
         cpu.flush(&mut mem);
         let clock = Clock::from_host(host, state.ticks);
-        Ok(Machine { cpu, mem, devices, clock, session: Session::resume(log), debug: Vec::new() })
+        let session = Session::resume(log);
+        Ok(Machine { cpu, mem, devices, clock, session, debug: Vec::new(), tier: None })
     }
 
     /// The machine's state; RAM is [`Machine::memory`]'s.
@@ -298,6 +309,13 @@ impl Machine {
         }
     }
 
+    /// Has `tier` compile hot code from now on.
+    pub fn set_tier(&mut self, mut tier: Box<dyn Tier>) {
+        self.cpu.start_profile(&mut self.mem);
+        tier.between(&mut self.cpu, &mut self.mem);
+        self.tier = Some(tier);
+    }
+
     /// Takes into use what the module's table holds; false when the index is inconsistent.
     pub(crate) fn install_lifted(&mut self, index: Index) -> bool {
         // SAFETY: only images have an index, and their packer put the functions into the table. (A wrong number is caught by the engine,
@@ -316,7 +334,9 @@ impl Machine {
             ("lifted_refusals", hart.lifted_refusals),
             ("interpreted_stretches", hart.interpreted_stretches),
         ];
-        let fields: Vec<String> = figures.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        let more = self.tier.as_ref().map(|tier| tier.statistics()).unwrap_or_default();
+        let figures = figures.iter().chain(&more);
+        let fields: Vec<String> = figures.map(|(name, value)| format!("\"{name}\":{value}")).collect();
         format!("{{{}}}", fields.join(","))
     }
 
@@ -415,6 +435,9 @@ impl Machine {
         let exit = self.cpu.run(&mut self.mem, &mut bus, SLICE);
         if self.debug.len() > 1 << 16 {
             self.debug.drain(..1 << 15);
+        }
+        if let Some(tier) = &mut self.tier {
+            tier.between(&mut self.cpu, &mut self.mem);
         }
         exit
     }

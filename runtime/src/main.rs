@@ -94,7 +94,7 @@ mod wasi {
         let env: Vec<Vec<u8>> = std::env::vars_os()
             .map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='))
             .collect();
-        let image = Image { memory, config, origin, lifted };
+        let image = Image { memory, config, origin, lifted, tier: None };
         let outcome =
             image::run(image, &args, &env, shares.collect(), &mut SystemHost::new(), |text| print!("{text}"));
         if let Some(message) = outcome.message {

@@ -14,6 +14,8 @@ pub enum Host {
     Wasm,
     /// `forelift run --native`.
     Native,
+    /// `forelift run --engine native`.
+    Jit,
     /// The wasmtime package of PyPI.
     PyWasmtime,
     /// Node's `node:wasi`.
@@ -25,6 +27,8 @@ impl Host {
     pub const ALL: [Host; 4] = [Host::Wasm, Host::Native, Host::PyWasmtime, Host::Node];
     /// Our own: the ones with signals, terminals and every exit status.
     pub const OURS: [Host; 2] = [Host::Wasm, Host::Native];
+    /// Ours, with the engine that compiles while it runs: for what runs long enough.
+    pub const ENGINES: [Host; 3] = [Host::Wasm, Host::Native, Host::Jit];
     /// Those where an exit status of 126 and more arrives (wasmtime's own WASI turns it into a trap).
     pub const ANY_STATUS: [Host; 3] = [Host::Wasm, Host::Native, Host::Node];
 
@@ -33,6 +37,7 @@ impl Host {
         match self {
             Host::Wasm => "wasm",
             Host::Native => "native",
+            Host::Jit => "jit",
             Host::PyWasmtime => "pywasmtime",
             Host::Node => "node",
         }
@@ -40,7 +45,7 @@ impl Host {
 
     /// Whether it is `forelift run`.
     pub fn is_ours(self) -> bool {
-        Host::OURS.contains(&self)
+        Host::ENGINES.contains(&self)
     }
 
     /// A run of the image's default command.
@@ -62,12 +67,14 @@ impl Host {
     pub(crate) fn command(self) -> Command {
         let runner = |name: &str| root().join("tests/hosts").join(name);
         match self {
-            Host::Wasm | Host::Native => {
+            Host::Wasm | Host::Native | Host::Jit => {
                 let mut command = Command::new(crate::workspace::forelift());
                 command.arg("run");
-                if self == Host::Native {
-                    command.arg("--native");
-                }
+                match self {
+                    Host::Native => command.arg("--native"),
+                    Host::Jit => command.args(["--engine", "native"]),
+                    _ => &mut command,
+                };
                 command
             }
             Host::PyWasmtime => {

@@ -55,14 +55,15 @@ pub(super) struct Args {
     /// Compile the image even if its code is cached, and do not cache it
     #[arg(long)]
     no_cache: bool,
-    /// How guest code runs: aot, lifted code where there is any; interp, interpreted throughout (for comparison)
-    #[arg(long, value_name = "ENGINE", value_parser = ["aot", "interp"], default_value = "aot")]
+    /// How guest code runs: aot, lifted code where there is any; interp, interpreted throughout; native, outside of
+    /// WebAssembly, with hot code compiled for this host while it runs (the last two for tests and comparison)
+    #[arg(long, value_name = "ENGINE", value_parser = ["aot", "interp", "native"], default_value = "aot")]
     engine: String,
     /// Tell a profiler the names of the functions: perfmap, in /tmp/perf-PID.map, for `perf record` and `perf report`
     #[arg(long, value_name = "WHAT", value_parser = ["perfmap"], conflicts_with = "native")]
     profile: Option<String>,
-    /// Run the emulator natively instead of in WebAssembly (for tests and comparison)
-    #[arg(long)]
+    /// Interpret outside of WebAssembly (for tests and comparison)
+    #[arg(long, conflicts_with = "engine")]
     native: bool,
     /// The image (what `convert` or `compile` made), and behind it the image's own arguments, which are not read here: a
     /// command and its arguments, instead of the image's default
@@ -80,7 +81,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     if image.is_compiled() && path.extension().is_some_and(|e| e == "wasm") {
         bail!("{}: native code under the name of a .wasm: name it .cwasm if you trust it", path.display());
     }
-    if args.native { Ok(native::run(&image, &options)?) } else { Ok(embed::run(&image, &options)?) }
+    match (args.native, args.engine.as_str()) {
+        (true, _) => Ok(native::run(&image, &options, native::Engine::Interp)?),
+        (_, "native") => Ok(native::run(&image, &options, native::Engine::Native)?),
+        _ => Ok(embed::run(&image, &options)?),
+    }
 }
 
 fn options(args: &Args, path: &str, rest: &[String]) -> anyhow::Result<RunOptions> {

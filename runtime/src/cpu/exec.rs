@@ -277,6 +277,10 @@ unsafe fn interpret<const PROFILE: bool>(
             };
         }
         count!(0, p);
+        // Where lifted code leaves is a place to come in at.
+        if PROFILE && (*cx).lifted.is_active() {
+            count!(2, p);
+        }
 
         macro_rules! rx {
             ($at:expr) => {

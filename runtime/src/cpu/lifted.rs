@@ -55,7 +55,11 @@ impl super::Cpu {
         let there = cfg!(target_family = "wasm") || first as usize + count as usize <= functions.len();
         let valid = index.is_valid() && there;
         self.lifted = if valid { Lifted { index, functions } } else { Lifted::default() };
-        self.flush(mem);
+        match self.profile {
+            // Counters belong to decoded code, which is dropped.
+            Some(_) => self.start_profile(mem),
+            None => self.flush(mem),
+        }
         valid
     }
 

@@ -103,6 +103,11 @@ impl Cpu {
         self.profile = Some(Box::default());
     }
 
+    /// Counts no more.
+    pub fn stop_profile(&mut self) {
+        self.profile = None;
+    }
+
     /// What was executed since [`Cpu::start_profile`]; empty without it.
     pub fn profile(&self, mem: &GuestMemory) -> Vec<Page> {
         self.profile.as_ref().map_or_else(Vec::new, |profile| profile.pages(&self.cache, mem))

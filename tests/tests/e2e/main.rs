@@ -34,6 +34,6 @@ fn main() -> ExitCode {
             ("streams", streams::CASES),
             ("terminal", terminal::CASES),
         ],
-        &[("command", 61), ("wasm", 150), ("native", 147), ("pywasmtime", 107), ("node", 112)],
+        &[("command", 61), ("wasm", 150), ("native", 147), ("jit", 4), ("pywasmtime", 107), ("node", 112)],
     )
 }

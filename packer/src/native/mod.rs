@@ -1,4 +1,9 @@
 //! Runs an image without WebAssembly: the machine that this build contains, on the same memory. For tests and comparison.
+//!
+//! * [`run`]: interpreted, or with the engine `native`;
+//! * [`jit`]: that engine: hot code compiled for this host while the machine runs.
+
+pub mod jit;
 
 use std::{io, thread};
 
@@ -7,6 +12,7 @@ use forelift_runtime::{
     dev::p9::HostFs,
     host::{Host, HostEvent, Interest, Read, Stream, Terminal, Written},
     image::{self, Image, Origin},
+    machine::Tier,
     sys::{EventSender, SystemHost},
 };
 use thiserror::Error;
@@ -15,6 +21,7 @@ use crate::{
     embed::{RunOptions, control::Control, terminal},
     pack::{PackedImage, reader::OpenError},
 };
+use jit::{Compile, Jit};
 
 /// Why an image did not run natively.
 #[derive(Debug, Error)]
@@ -98,11 +105,20 @@ fn forward(mut control: Control, to: EventSender) {
     }
 }
 
+/// How guest code runs without WebAssembly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// Interpreted throughout.
+    Interp,
+    /// Hot code is compiled for this host.
+    Native,
+}
+
 /// Runs `image` to its end and gives its exit status.
 ///
 /// # Errors
 /// See [`NativeError`].
-pub fn run(packed: &PackedImage, options: &RunOptions) -> Result<u8, NativeError> {
+pub fn run(packed: &PackedImage, options: &RunOptions, engine: Engine) -> Result<u8, NativeError> {
     let host = |what| move |source| NativeError::Host { what, source };
     let parts = packed.native_memory()?;
     let system = SystemHost::new().map_err(host("making a socket"))?;
@@ -135,7 +151,11 @@ pub fn run(packed: &PackedImage, options: &RunOptions) -> Result<u8, NativeError
         Some(state) => Origin::Snapshot(state),
         None => Origin::Boot { kernel: &parts.kernel, initrd: &parts.initrd },
     };
-    let image = Image { memory: parts.memory, config: packed.config.clone(), origin, lifted: None };
+    let tier: Option<Box<dyn Tier>> = match engine {
+        Engine::Interp => None,
+        Engine::Native => Some(Box::new(Jit::new(Compile::Aside))),
+    };
+    let image = Image { memory: parts.memory, config: packed.config.clone(), origin, lifted: None, tier };
     let args: Vec<Vec<u8>> = options.args.iter().skip(1).map(|a| a.clone().into_bytes()).collect();
     let env: Vec<Vec<u8>> = options.env.iter().map(|(k, v)| format!("{k}={v}").into_bytes()).collect();
     let outcome = image::run(image, &args, &env, shares, &mut outside, |text| print!("{text}"));
