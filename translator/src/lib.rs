@@ -3,21 +3,24 @@
 //! The stages, in order, each with a command of its own in the program `forelift-translator`:
 //!
 //! * [`decode`]: executable bytes of an ELF file to instructions and basic blocks;
+//! * [`fixed`]: code that nobody has run, as a [`guest`] program, for these commands;
 //! * [`region`]: which hot code of a [`guest`] program becomes one function;
 //! * [`lift`]: a function's guest code to CLIF;
 //! * [`opt`]: the mid-end;
 //! * [`index`]: how the runtime finds it;
-//! * `forelift_emit`: CLIF to WebAssembly; [`jit`]: CLIF to this host's machine code.
+//! * `forelift_emit`: CLIF to WebAssembly; [`standalone`]: that as a module to look at; [`jit`]: CLIF to this host's machine code.
 //!
 //! [`symbols`] reads names and bounds of functions from ELF files.
 //!
 //! The translator never imports the runtime.
 
 pub mod decode;
+pub mod fixed;
 pub mod guest;
 pub mod index;
 pub mod jit;
 pub mod lift;
 pub mod opt;
 pub mod region;
+pub mod standalone;
 pub mod symbols;

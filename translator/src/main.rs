@@ -1,10 +1,11 @@
 //! `forelift-translator`: each stage of the translator as a command.
 
-use std::{fs, io::Write, path::PathBuf, process::ExitCode};
+mod commands;
 
-use anyhow::{Context, bail};
+use std::{path::PathBuf, process::ExitCode};
+
 use clap::{Parser, Subcommand};
-use forelift_translator::decode;
+use commands::{Emit, Stage, Staged};
 
 #[derive(Debug, Parser)]
 #[command(name = "forelift-translator", version, about = "Runs single stages of Forelift's translator")]
@@ -20,12 +21,21 @@ enum Command {
         /// ELF file for riscv64
         file: PathBuf,
         /// Function symbol
-        #[arg(long, conflicts_with = "range", required_unless_present = "range")]
+        #[arg(long, visible_alias = "function", conflicts_with = "range", required_unless_present = "range")]
         symbol: Option<String>,
         /// Addresses START..END, in hexadecimal
         #[arg(long)]
         range: Option<String>,
     },
+    /// Print code as CLIF, as the lifter makes it
+    ///
+    /// Everything that is chosen counts as hot: a function, a range, what an address leads to, or the whole file. The
+    /// addresses of the runtime in the code are none in particular.
+    Lift(Staged),
+    /// Print code as CLIF behind the mid-end
+    Opt(Staged),
+    /// Print code as a WebAssembly module, or write it
+    Emit(Emit),
 }
 
 fn main() -> ExitCode {
@@ -39,34 +49,12 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
-    let Command::Decode { file, symbol, range } = &args.command;
-    let name = file.display().to_string();
-    let bytes = fs::read(file).with_context(|| name.clone())?;
-    let elf = decode::parse(&bytes).with_context(|| name.clone())?;
-    let range = match (symbol, range) {
-        (Some(symbol), _) => decode::symbol(&elf, symbol).with_context(|| name.clone())?,
-        (None, Some(text)) => parse_range(text)?,
-        (None, None) => bail!("give --symbol or --range"),
-    };
-    let lines = decode::decode(&bytes, &elf, range).with_context(|| name.clone())?;
-    let mut out = std::io::stdout().lock();
-    for line in lines {
-        if line.leader {
-            writeln!(out, "block {:#x}:", line.address)?;
+    match &args.command {
+        Command::Decode { file, symbol, range } => {
+            commands::decode::run(file, symbol.as_deref(), range.as_deref())
         }
-        let width = usize::from(line.len) * 2;
-        let (address, bits) = (line.address, line.bits);
-        match line.insn {
-            Some(insn) => writeln!(out, "  {address:8x}: {bits:0width$x}\t{}", insn.disassemble(address))?,
-            None => writeln!(out, "  {address:8x}: {bits:0width$x}\t(no instruction)")?,
-        }
+        Command::Lift(args) => commands::clif(args, Stage::Lift),
+        Command::Opt(args) => commands::clif(args, Stage::Opt),
+        Command::Emit(args) => commands::emit(args),
     }
-    Ok(())
-}
-
-fn parse_range(text: &str) -> anyhow::Result<std::ops::Range<u64>> {
-    let number = |s: &str| u64::from_str_radix(s.trim_start_matches("0x"), 16);
-    let what = || format!("--range {text}: expected START..END in hexadecimal");
-    let (start, end) = text.split_once("..").with_context(what)?;
-    Ok(number(start).with_context(what)?..number(end).with_context(what)?)
 }
