@@ -5,6 +5,7 @@
 //! * [`lift`](mod@lift) finds out what is hot and translates it;
 //! * [`pack`] puts everything into one module, and reads it back;
 //! * [`cache`] keeps what can be used again;
+//! * [`lockstep`] compares engines;
 //! * [`embed`] runs a module on wasmtime, [`native`] without WebAssembly;
 //! * [`cli`] is the command `forelift`.
 
@@ -16,6 +17,7 @@ pub mod embed;
 pub mod erofs;
 pub mod image;
 pub mod lift;
+pub mod lockstep;
 pub mod native;
 pub mod pack;
 pub mod progress;

@@ -99,6 +99,13 @@ pub struct NoHost {
     pub stdin_ended: bool,
 }
 
+impl NoHost {
+    /// Nothing to read, nobody who listens, and a plausible date, 2025-01-01: for a command that shall run the same way each time.
+    pub const fn sealed() -> Self {
+        NoHost { realtime_ns: 1_735_689_600_000_000_000, stdin_ended: true }
+    }
+}
+
 impl Host for NoHost {
     fn monotonic_ns(&mut self) -> u64 {
         0

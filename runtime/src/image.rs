@@ -13,7 +13,7 @@ use crate::session::{ConsoleLog, Outcome};
 use forelift_abi::config::ImageConfig;
 use forelift_abi::control::Mount;
 use forelift_abi::exit::FAILURE;
-use forelift_abi::lift::Index;
+use forelift_abi::lift::{FUNCTION_BITS, Index};
 
 /// Name of the environment variable that shows the guest kernel's console on standard error (any value but `0`).
 /// It is not passed on to the container.
@@ -24,6 +24,40 @@ pub const ENGINE_VARIABLE: &[u8] = b"FORELIFT_ENGINE";
 /// Name of the environment variable that has figures of the run written to standard error at its end, as JSON (any value but `0`). It
 /// is not passed on to the container.
 pub const STATISTICS_VARIABLE: &[u8] = b"FORELIFT_STATISTICS";
+
+/// Name of the environment variable that leaves only some of the lifted functions in use: their numbers in the image, from 0 on, and
+/// ranges of them (`0-99,120`). It is not passed on to the container.
+pub const FUNCTIONS_VARIABLE: &str = "FORELIFT_FUNCTIONS";
+
+/// Leaves only the functions in use that `list` names (see [`FUNCTIONS_VARIABLE`]).
+///
+/// # Errors
+/// When `list` is no list of numbers.
+pub fn filter(index: &mut Index, list: &[u8]) -> Result<(), String> {
+    let fail = || {
+        format!(
+            "{FUNCTIONS_VARIABLE}={}: expected numbers and ranges: 0-99,120",
+            String::from_utf8_lossy(list)
+        )
+    };
+    let text = core::str::from_utf8(list).map_err(|_| fail())?;
+    let number = |text: &str| text.parse::<u32>().map_err(|_| fail());
+    let mut ranges = Vec::new();
+    for part in text.split(',').filter(|part| !part.is_empty()) {
+        ranges.push(match part.split_once('-') {
+            Some((from, to)) => number(from)?..=number(to)?,
+            None => number(part)?..=number(part)?,
+        });
+    }
+    let first = index.functions.0;
+    for page in &mut index.pages {
+        page.entries.retain(|&(_, value)| {
+            let number = (value & ((1 << FUNCTION_BITS) - 1)).wrapping_sub(first);
+            ranges.iter().any(|range| range.contains(&number))
+        });
+    }
+    Ok(())
+}
 
 /// How the guest gets to *ready to exec*.
 pub enum Origin<'a> {
@@ -103,7 +137,8 @@ pub fn run(
             return failure(format!("FORELIFT_ENGINE={name}: no such engine here: choose interp or aot"));
         }
     };
-    let ours = [CONSOLE_VARIABLE, ENGINE_VARIABLE, STATISTICS_VARIABLE];
+    let functions = value(FUNCTIONS_VARIABLE.as_bytes()).map(<[u8]>::to_vec);
+    let ours = [CONSOLE_VARIABLE, ENGINE_VARIABLE, STATISTICS_VARIABLE, FUNCTIONS_VARIABLE.as_bytes()];
     let is_ours =
         |e: &[u8]| ours.iter().any(|name| e.strip_prefix(*name).is_some_and(|rest| rest.starts_with(b"=")));
     let env: Vec<Vec<u8>> = env.iter().filter(|e| !is_ours(e)).cloned().collect();
@@ -119,7 +154,12 @@ pub fn run(
         Err(error) => return failure(error.to_string()),
     };
     let mut image = image;
-    let lifted = image.lifted.take().filter(|_| !interpret);
+    let mut lifted = image.lifted.take().filter(|_| !interpret);
+    if let (Some(index), Some(list)) = (&mut lifted, &functions)
+        && let Err(message) = filter(index, list)
+    {
+        return failure(message);
+    }
     let tier = image.tier.take().filter(|_| !interpret);
     let mut machine = match ready(image, host, log) {
         Ok(machine) => machine,
@@ -163,6 +203,31 @@ fn ready(
             machine.boot_to_ready(host, &mut |_| {})?;
             machine.use_host_clock(host);
             Ok(machine)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use forelift_abi::lift::{Page, VERSION};
+
+    #[test]
+    fn functions_are_chosen_by_number() {
+        let entries = (0..10).map(|n| (n as u16 * 2, 5 + n)).collect();
+        let page = Page { hash: 1, privilege: 0, content: 1, entries };
+        let index = Index { version: VERSION, pages: vec![page], functions: (5, 10) };
+        let left = |list: &[u8]| {
+            let mut index = index.clone();
+            filter(&mut index, list)?;
+            assert!(index.is_valid());
+            Ok::<_, String>(index.pages[0].entries.iter().map(|&(_, value)| value - 5).collect::<Vec<_>>())
+        };
+        assert_eq!(left(b"").unwrap(), []);
+        assert_eq!(left(b"0-2,7").unwrap(), [0, 1, 2, 7]);
+        assert_eq!(left(b"9-99").unwrap(), [9]);
+        for wrong in [&b"x"[..], b"1-", b"-3", b"\xff"] {
+            assert!(left(wrong).unwrap_err().contains("FORELIFT_FUNCTIONS"));
         }
     }
 }

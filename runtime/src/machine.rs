@@ -21,6 +21,9 @@ use forelift_abi::lift::Index;
 use forelift_abi::profile::Page;
 use thiserror::Error;
 
+#[path = "lockstep.rs"]
+pub mod lockstep;
+
 /// Instructions between two looks at the host: about 0.2 ms.
 const SLICE: u64 = 100_000;
 /// A guest that has not become ready after this many instructions never will (a boot takes about 40 million).

@@ -52,7 +52,8 @@ mod wasi {
         unsafe { core::slice::from_raw_parts(span.addr as usize as *const u8, span.len as usize) }
     }
 
-    fn run() -> Result<u8, String> {
+    /// The image that the packer placed in linear memory.
+    fn image() -> Result<Image<'static>, String> {
         // SAFETY: read as volatile, because the packer wrote to it after the compiler had seen zeros.
         let block = unsafe { (&raw const forelift_image_header).read_volatile() };
         let memory_size = core::arch::wasm32::memory_size(0) as u64 * WASM_PAGE;
@@ -85,21 +86,111 @@ mod wasi {
         } else {
             Origin::Boot { kernel: part(header.kernel), initrd: part(header.initrd) }
         };
+        Ok(Image { memory, config, origin, lifted, tier: None })
+    }
+
+    fn run() -> Result<u8, String> {
+        let image = image()?;
         let shares = preopens().into_iter().map(|p| Share {
             path: image::guest_path(&p.path),
             directory: HostFs::new(p.fd),
             read_only: p.read_only,
         });
-        let args: Vec<Vec<u8>> = std::env::args_os().skip(1).map(OsStringExt::into_vec).collect();
+        let args = arguments();
         let env: Vec<Vec<u8>> = std::env::vars_os()
             .map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='))
             .collect();
-        let image = Image { memory, config, origin, lifted, tier: None };
         let outcome =
             image::run(image, &args, &env, shares.collect(), &mut SystemHost::new(), |text| print!("{text}"));
         if let Some(message) = outcome.message {
             let _ = writeln!(std::io::stderr(), "forelift: {message}");
         }
         Ok(outcome.code)
+    }
+
+    fn arguments() -> Vec<Vec<u8>> {
+        std::env::args_os().skip(1).map(OsStringExt::into_vec).collect()
+    }
+
+    /// For `forelift lockstep` (see [`forelift_runtime::machine::lockstep`]); a run does not use it.
+    mod lockstep {
+        use super::{arguments, image};
+        use forelift_runtime::args::{self, Request};
+        use forelift_runtime::image::{FUNCTIONS_VARIABLE, Origin, filter};
+        use forelift_runtime::machine::lockstep::{Command, Stepper};
+        use std::cell::RefCell;
+
+        #[derive(Default)]
+        struct Lockstep {
+            stepper: Option<Stepper>,
+            /// What the last command gave.
+            bytes: Vec<u8>,
+        }
+
+        thread_local! {
+            static LOCKSTEP: RefCell<Lockstep> = RefCell::default();
+        }
+
+        fn begin() -> Result<Stepper, String> {
+            let image = image()?;
+            let Origin::Snapshot(state) = image.origin else {
+                return Err(
+                    "image: it has no snapshot: there is nothing that two machines could start from".into()
+                );
+            };
+            let start = match args::parse(&arguments(), &[], &image.config, Vec::new()) {
+                Ok(Request::Run(start)) => *start,
+                Ok(_) => return Err("no command".into()),
+                Err(error) => return Err(error.to_string()),
+            };
+            let machine = Stepper::restore(image.memory, state).map_err(|e| e.to_string())?;
+            let mut stepper = Stepper::new(machine, start);
+            let Some(mut index) = image.lifted else { return Ok(stepper) };
+            if let Some(functions) = std::env::var_os(FUNCTIONS_VARIABLE) {
+                filter(&mut index, functions.as_encoded_bytes())?;
+            }
+            // SAFETY: the packer put the functions of its index into the module's table.
+            if unsafe { stepper.install(index, Vec::new()) } {
+                Ok(stepper)
+            } else {
+                Err("image: its index of lifted code is inconsistent: convert it again".into())
+            }
+        }
+
+        #[unsafe(no_mangle)]
+        extern "C" fn forelift_lockstep(command: u32, argument: u64) -> u64 {
+            let known = Command::ALL.into_iter().find(|c| *c as u32 == command);
+            LOCKSTEP.with_borrow_mut(|lockstep| {
+                let Lockstep { stepper, bytes } = lockstep;
+                let mut give = |new: Vec<u8>| {
+                    *bytes = new;
+                    (bytes.as_ptr() as usize as u64) << 32 | bytes.len() as u64
+                };
+                match (known, stepper.as_mut()) {
+                    (Some(Command::Begin), None) => match begin() {
+                        Ok(new) => {
+                            *stepper = Some(new);
+                            give(Vec::new())
+                        }
+                        Err(message) => give(message.into_bytes()),
+                    },
+                    (Some(Command::Turn), Some(stepper)) => stepper.turn().to_word(),
+                    (Some(Command::Run), Some(stepper)) => stepper.run(argument),
+                    (Some(Command::RunTo), Some(stepper)) => stepper.run_to(argument),
+                    (Some(Command::State), Some(stepper)) => {
+                        // Plain data into a Vec: it cannot fail.
+                        give(postcard::to_allocvec(&stepper.state()).unwrap_or_default())
+                    }
+                    (Some(Command::TrackWrites), Some(stepper)) => {
+                        stepper.track_writes();
+                        0
+                    }
+                    (Some(Command::Written), Some(stepper)) => {
+                        give(stepper.memory().written().iter().flat_map(|w| w.to_le_bytes()).collect())
+                    }
+                    _ => u64::MAX,
+                }
+            })
+        }
     }
 }

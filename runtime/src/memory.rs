@@ -18,6 +18,8 @@ pub struct GuestMemory {
     code: Vec<u64>,
     dirty_code: Vec<u32>,
     tlb_area: *mut u64,
+    /// RAM pages that may have been written since [`GuestMemory::track_writes`], as bits.
+    written: Option<Vec<u64>>,
     /// Keeps native mappings alive.
     _owner: Option<Box<dyn Send>>,
 }
@@ -47,6 +49,7 @@ impl GuestMemory {
             code: vec![0; pages.div_ceil(64)],
             dirty_code: Vec::new(),
             tlb_area: core::ptr::null_mut(),
+            written: None,
             _owner: owner,
         }
     }
@@ -197,6 +200,29 @@ impl GuestMemory {
         self.ram_page(pa).is_some_and(|page| self.code[page / 64] >> (page % 64) & 1 != 0)
     }
 
+    /// Notes from now on which pages of RAM may have been written. Pages that the data TLB can write already are the CPU's to tell.
+    pub(crate) fn track_writes(&mut self) {
+        let words = (self.ram_len / PAGE_SIZE as usize).div_ceil(64);
+        match &mut self.written {
+            Some(pages) => pages.fill(0),
+            None => self.written = Some(vec![0; words]),
+        }
+    }
+
+    /// The pages that may have been written since [`GuestMemory::track_writes`], as bits; empty when nobody asked for them.
+    pub fn written(&self) -> &[u64] {
+        self.written.as_deref().unwrap_or(&[])
+    }
+
+    /// Notes that the page at `offset` in RAM may be written from now on.
+    #[inline]
+    pub(crate) fn note_writable(&mut self, offset: u64) {
+        if let Some(pages) = &mut self.written {
+            let page = (offset / PAGE_SIZE) as usize;
+            pages[page / 64] |= 1 << (page % 64);
+        }
+    }
+
     /// Notes that `len` bytes at `pa` were or will be written.
     #[inline]
     pub fn note_write(&mut self, pa: u64, len: usize) {
@@ -205,6 +231,11 @@ impl GuestMemory {
         }
         let last = pa.saturating_add(len as u64 - 1) / PAGE_SIZE;
         for number in pa / PAGE_SIZE..=last {
+            if self.written.is_some()
+                && let Some(offset) = self.ram_offset(number * PAGE_SIZE)
+            {
+                self.note_writable(offset);
+            }
             if self.is_code(number * PAGE_SIZE)
                 && let Some(page) = self.ram_page(number * PAGE_SIZE)
             {

@@ -6,6 +6,7 @@
 mod compile;
 mod convert;
 mod inspect;
+mod lockstep;
 mod rootfs;
 mod run;
 
@@ -31,6 +32,7 @@ enum Command {
     Compile(compile::Args),
     Inspect(inspect::Args),
     Rootfs(rootfs::Args),
+    Lockstep(lockstep::Args),
 }
 
 /// Runs the command that the process's arguments name.
@@ -58,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Compile(args) => compile::run(&args).map(|()| 0),
         Command::Inspect(args) => inspect::run(&args).map(|()| 0),
         Command::Rootfs(args) => rootfs::run(&args).map(|()| 0),
+        Command::Lockstep(args) => lockstep::run(&args),
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Parser;
+use forelift_runtime::image::FUNCTIONS_VARIABLE;
 
 use crate::{
     cache,
@@ -110,6 +111,12 @@ fn options(args: &Args, path: &str, rest: &[String]) -> anyhow::Result<RunOption
     if args.engine == "interp" {
         // The runtime's own variable: it does not reach the container.
         env.push(("FORELIFT_ENGINE".to_string(), args.engine.clone()));
+    }
+    if let Some(functions) =
+        env::var(FUNCTIONS_VARIABLE).ok().filter(|_| env.iter().all(|(n, _)| n != FUNCTIONS_VARIABLE))
+    {
+        // Set by `forelift lockstep --bisect`.
+        env.push((FUNCTIONS_VARIABLE.to_string(), functions));
     }
     Ok(RunOptions {
         args: words,

@@ -125,14 +125,7 @@ pub enum RunError {
 /// # Errors
 /// See [`RunError`]. The terminal is as it was before in any case.
 pub fn run(image: &PackedImage, options: &RunOptions) -> Result<u8, RunError> {
-    let engine = engine::new(options.profile)?;
-    let names = options.profile.is_some();
-    let module = code::load(&engine, image, options.cache.as_deref(), names)?;
-    let linker = wasi::linker(&engine)?;
-    let mut store = Store::new(&engine, Host::new(options)?);
-    let (instance, memory) = instantiate(image, &module, &linker, &mut store)?;
-    fill(image, memory, &mut store)?;
-    store.data_mut().memory = Some(memory);
+    let (mut store, instance, _) = open(image, options)?;
     let start = instance
         .get_typed_func::<(), ()>(&mut store, "_start")
         .map_err(|e| RunError::Instantiate { path: image.path().into(), message: one_line(&e) })?;
@@ -150,6 +143,22 @@ pub fn run(image: &PackedImage, options: &RunOptions) -> Result<u8, RunError> {
     store.data_mut().control = None;
     drop(raw);
     status(result)
+}
+
+/// An instance of `image` that has not begun to run.
+pub(crate) fn open(
+    image: &PackedImage,
+    options: &RunOptions,
+) -> Result<(Store<Host>, Instance, Memory), RunError> {
+    let engine = engine::new(options.profile)?;
+    let names = options.profile.is_some();
+    let module = code::load(&engine, image, options.cache.as_deref(), names)?;
+    let linker = wasi::linker(&engine)?;
+    let mut store = Store::new(&engine, Host::new(options)?);
+    let (instance, memory) = instantiate(image, &module, &linker, &mut store)?;
+    fill(image, memory, &mut store)?;
+    store.data_mut().memory = Some(memory);
+    Ok((store, instance, memory))
 }
 
 fn instantiate(

@@ -34,9 +34,6 @@ const NEWS: usize = 300;
 const PATIENCE: u32 = 4;
 /// Arrivals that make a place hot, for that question.
 const HOT: u32 = 24;
-/// The outside world: nothing to read, nobody who listens, and the same plausible date for all, 2025-01-01. Equal inputs give equal
-/// training.
-const OUTSIDE: NoHost = NoHost { realtime_ns: 1_735_689_600_000_000_000, stdin_ended: true };
 
 /// Why there was no training run.
 #[derive(Debug, Error)]
@@ -190,7 +187,7 @@ pub fn train(
                 mem.write(RAM_BASE + n as u64 * PAGE_SIZE, page);
             }
         }
-        let mut host = OUTSIDE;
+        let mut host = NoHost::sealed();
         let mut machine = Machine::restore(mem, &snapshot.state, &mut host, ConsoleLog::Keep)?;
         let mut news = News::default();
         let profile = machine.train(start, &mut host, limit, &mut |machine, done| {

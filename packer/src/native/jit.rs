@@ -13,12 +13,12 @@ use std::{
 
 use forelift_abi::lift::{FUNCTION_BITS, Index, Layout, Page, VERSION};
 use forelift_runtime::{
-    cpu::{Cpu, lifted::helper_address, profile::PageProfile},
+    cpu::{Cpu, lifted::helper_address},
     machine::Tier,
     memory::GuestMemory,
 };
 use forelift_translator::{
-    guest::{self, Program},
+    guest::Program,
     index,
     jit::{self, Code},
     region::{self, Function, Limits},
@@ -90,7 +90,7 @@ impl Jit {
 
     /// Begins to compile what is hot.
     fn begin(&mut self, cpu: &mut Cpu, mem: &mut GuestMemory) {
-        let program = program(cpu.profile(mem));
+        let program = Program::new(cpu.profile(mem));
         let layout = cpu.lift_layout();
         let first = self.functions.len() as u32;
         match self.compile {
@@ -142,19 +142,6 @@ impl Jit {
             cpu.stop_profile();
         }
     }
-}
-
-/// What was executed, as the translator takes it.
-pub fn program(profile: Vec<PageProfile>) -> Program {
-    let page = |p: PageProfile| guest::Page {
-        bytes: p.bytes,
-        privilege: p.privilege,
-        va: p.va,
-        next: p.next,
-        counts: p.counts,
-        indirect: p.indirect,
-    };
-    Program::new(profile.into_iter().map(page).collect())
 }
 
 /// Instructions that were interpreted so far.

@@ -7,7 +7,7 @@
 //! What is rare (TLB misses, CSRs, system instructions) is called and never inlined: the switch is one huge function, and every
 //! inlined slow path would cost the hot ones registers.
 
-use super::entry::{Entry, Kind};
+use super::entry::{Entry, Kind, MAX_BLOCK};
 use super::mmu::{Access, Exception};
 use super::predecode::Block;
 use super::state::{Hart, ITLB_ENTRIES, ItlbEntry, Privilege, hart_ptr};
@@ -20,7 +20,7 @@ pub(crate) fn run(cx: &mut Context<'_>, budget: u64) -> Exit {
     let mut end = cx.hart.instret.wrapping_add(left as u64);
     loop {
         let before = left;
-        let exit = if left <= 0 { Some(Exit::Budget) } else { step(cx, end, &mut left) };
+        let exit = if left <= 0 { Some(Exit::Budget) } else { step::<true>(cx, end, &mut left) };
         if left == before {
             // An exception retires nothing but costs budget: a handler that itself faults would never come back here.
             left -= 1;
@@ -33,9 +33,75 @@ pub(crate) fn run(cx: &mut Context<'_>, budget: u64) -> Exit {
     }
 }
 
-/// Takes a pending interrupt, finds the code at `pc` and runs it.
-fn step(cx: &mut Context<'_>, end: u64, left: &mut i64) -> Option<Exit> {
+/// Exceptions in a row, none of them an instruction that retires, that make a hang.
+const HANG: u32 = 10_000;
+
+/// [`Cpu::run_retiring`](super::Cpu::run_retiring).
+pub(crate) fn run_retiring(cx: &mut Context<'_>, budget: u64) -> Exit {
+    retire::<true>(cx, budget)
+}
+
+/// [`Cpu::interpret_to`](super::Cpu::interpret_to).
+pub(crate) fn interpret_to(cx: &mut Context<'_>, instret: u64) -> Exit {
+    // A block is left at its end: the last instructions are executed one by one.
+    let most = instret.wrapping_sub(cx.hart.instret);
+    if most > i64::MAX as u64 {
+        return Exit::Budget;
+    }
+    let exit = retire::<false>(cx, most.saturating_sub(2 * MAX_BLOCK as u64));
+    if exit != Exit::Budget {
+        return exit;
+    }
+    let mut hang = 0;
+    while cx.hart.instret != instret && hang < HANG {
+        let before = cx.hart.instret;
+        let exit = single_step(cx);
+        hang = if cx.hart.instret == before { hang + 1 } else { 0 };
+        if let Some(exit) = exit {
+            return exit;
+        }
+    }
+    Exit::Budget
+}
+
+fn retire<const LIFTED: bool>(cx: &mut Context<'_>, budget: u64) -> Exit {
+    let mut left = budget.min(i64::MAX as u64) as i64;
+    let end = cx.hart.instret.wrapping_add(left as u64);
+    cx.hart.unretired = false;
+    let mut hang = 0;
+    loop {
+        let before = left;
+        // Behind something that does not retire there would be two states with the same count.
+        let stops = left <= 0 && !cx.hart.unretired;
+        let exit = if stops { Some(Exit::Budget) } else { step::<LIFTED>(cx, end, &mut left) };
+        hang = if left == before { hang + 1 } else { 0 };
+        cx.hart.instret = end.wrapping_sub(left as u64);
+        match exit {
+            Some(exit) => return exit,
+            None if hang == HANG => return Exit::Budget,
+            None => {}
+        }
+    }
+}
+
+/// Takes a pending interrupt and executes one instruction, or its exception.
+fn single_step(cx: &mut Context<'_>) -> Option<Exit> {
     cx.take_interrupt();
+    let entries = match cx.single(cx.hart.pc) {
+        Ok(entries) => entries,
+        Err(e) => return cx.raise(e),
+    };
+    let (mut left, end) = (1, cx.hart.instret.wrapping_add(1));
+    // SAFETY: the entries outlive the call; with this budget it ends behind the first of them.
+    let exit = unsafe { interpret::<false>(cx, entries.as_ptr(), NO_PAGE, end, &mut left) };
+    cx.hart.instret = end.wrapping_sub(left as u64);
+    exit
+}
+
+/// Takes a pending interrupt, finds the code at `pc` and runs it; `LIFTED`: also lifted code.
+fn step<const LIFTED: bool>(cx: &mut Context<'_>, end: u64, left: &mut i64) -> Option<Exit> {
+    cx.take_interrupt();
+    cx.hart.unretired = false;
     let pc = cx.hart.pc;
     let page = match cx.find_page(pc) {
         Ok(page) => page,
@@ -44,7 +110,7 @@ fn step(cx: &mut Context<'_>, end: u64, left: &mut i64) -> Option<Exit> {
     let known = &cx.hart.itlb[cx.hart.privilege as usize][(pc >> 12) as usize % ITLB_ENTRIES];
     // SAFETY: find_page made this the entry for `pc`, and its table of 2048 words lives as long as the entry.
     let lifted = unsafe { *known.lifted.add((pc >> 1) as usize & 0x7ff) };
-    if lifted != 0 {
+    if LIFTED && lifted != 0 {
         let before = *left;
         let next = cx.call_lifted(lifted, end, left);
         cx.hart.pc = next & !1;
@@ -68,7 +134,7 @@ fn interpret_at(cx: &mut Context<'_>, page: u32, end: u64, left: &mut i64) -> Op
         // SAFETY: an index inside the arena. After emptying, the one page there has index 0.
         Block::At(index) => unsafe { (cx.cache.arena().add(index as usize), if emptied { 0 } else { page }) },
         Block::Straddles => {
-            straddling = match cx.straddling(pc) {
+            straddling = match cx.single(pc) {
                 Ok(entries) => entries,
                 Err(e) => return cx.raise(e),
             };

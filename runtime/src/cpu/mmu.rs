@@ -157,6 +157,9 @@ impl Context<'_> {
             if set == TLB_KERNEL && !t.global {
                 self.hart.kernel_tlb_local = true;
             }
+            if fast_write {
+                self.mem.note_writable(offset);
+            }
             self.hart.dtlb.fill(set, va & !(PAGE_SIZE - 1), offset, t.readable, fast_write);
         }
         Ok(t.pa)
@@ -277,10 +280,10 @@ impl Context<'_> {
         Ok(page)
     }
 
-    /// Fetches the up to 32 bits at `va` for an instruction that straddles two pages.
-    pub(crate) fn fetch_straddling(&mut self, va: u64) -> Result<u32, Exception> {
+    /// Fetches the instruction at `va`, which may straddle two pages.
+    pub(crate) fn fetch(&mut self, va: u64) -> Result<u32, Exception> {
         let low = self.fetch_half(va)?;
-        let high = self.fetch_half(va.wrapping_add(2))?;
+        let high = if low & 3 == 3 { self.fetch_half(va.wrapping_add(2))? } else { 0 };
         Ok(u32::from(low) | u32::from(high) << 16)
     }
 

@@ -37,7 +37,7 @@ mod tests;
 
 use crate::memory::GuestMemory;
 use cache::Cache;
-use forelift_abi::profile::Page;
+use forelift_abi::{layout::PAGE_SIZE, profile::Page};
 use lifted::Lifted;
 use profile::Profile;
 use state::{Hart, HartCell};
@@ -120,6 +120,11 @@ impl Cpu {
 
     /// Runs about `budget` instructions (at most one block more).
     pub fn run(&mut self, mem: &mut GuestMemory, bus: &mut dyn Bus, budget: u64) -> Exit {
+        let mut cx = self.context(mem, bus);
+        exec::run(&mut cx, budget)
+    }
+
+    fn context<'a>(&'a mut self, mem: &'a mut GuestMemory, bus: &'a mut dyn Bus) -> Context<'a> {
         let mut cx = Context {
             hart: &mut self.hart,
             cache: &mut self.cache,
@@ -129,7 +134,34 @@ impl Cpu {
             profile: self.profile.as_deref_mut(),
         };
         cx.drop_dirty_code();
-        exec::run(&mut cx, budget)
+        cx
+    }
+
+    /// Notes from now on which pages of RAM may be written ([`GuestMemory::written`]).
+    pub fn track_writes(&mut self, mem: &mut GuestMemory) {
+        mem.track_writes();
+        for offset in self.hart.dtlb.writable() {
+            mem.note_writable(offset);
+        }
+    }
+
+    /// As [`Cpu::run`], but exceptions cost no budget: it stops behind an instruction that retired, at the first place where
+    /// the engine can.
+    pub fn run_retiring(&mut self, mem: &mut GuestMemory, bus: &mut dyn Bus, budget: u64) -> Exit {
+        let mut cx = self.context(mem, bus);
+        exec::run_retiring(&mut cx, budget)
+    }
+
+    /// Interprets until exactly `instret` instructions have retired, or the machine has to act.
+    pub fn interpret_to(&mut self, mem: &mut GuestMemory, bus: &mut dyn Bus, instret: u64) -> Exit {
+        let mut cx = self.context(mem, bus);
+        exec::interpret_to(&mut cx, instret)
+    }
+
+    /// The page of code at `pc` as it is mapped now.
+    pub fn code_at<'m>(&mut self, mem: &'m mut GuestMemory, bus: &mut dyn Bus, pc: u64) -> Option<&'m [u8]> {
+        let pa = self.context(mem, bus).translate(pc, mmu::Access::Fetch).ok()?.pa;
+        mem.slice(pa & !(PAGE_SIZE - 1), PAGE_SIZE as usize)
     }
 
     /// Drops everything that is derived from memory or CSRs: after a restore.

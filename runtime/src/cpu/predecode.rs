@@ -409,10 +409,10 @@ impl Context<'_> {
         Block::At(self.cache.add_block(page, noted.then_some(offset), &entries[..len]))
     }
 
-    /// Decodes the instruction at `pc` that straddles two pages, for one execution.
-    pub(crate) fn straddling(&mut self, pc: u64) -> Result<[Entry; 2], super::mmu::Exception> {
+    /// Decodes the instruction at `pc`, for one execution.
+    pub(crate) fn single(&mut self, pc: u64) -> Result<[Entry; 2], super::mmu::Exception> {
         let offset = (pc & (PAGE_SIZE - 1)) as u16;
-        let bits = self.fetch_straddling(pc)?;
+        let bits = self.fetch(pc)?;
         let mut e = match decode(bits) {
             Some(insn) => entry(&insn, offset),
             None => illegal(bits, offset),

@@ -117,6 +117,8 @@ pub struct Hart {
     pub timer_pending: bool,
     /// Level of the external interrupt: kept by the machine.
     pub external_pending: bool,
+    /// The last step of the dispatcher ended with something that does not retire: an exception, or a call of the SBI.
+    pub(crate) unretired: bool,
     /// The kernel TLB holds a translation that is not global.
     pub(crate) kernel_tlb_local: bool,
     /// Log2 of the largest page above 4 KiB that a TLB holds a part of, 0 for none: of the lower half of the address
@@ -183,6 +185,55 @@ pub struct HartState {
     reservation: u64,
 }
 
+impl HartState {
+    /// Instructions retired.
+    pub fn instret(&self) -> u64 {
+        self.instret
+    }
+
+    /// Address of the next instruction.
+    pub fn pc(&self) -> u64 {
+        self.pc
+    }
+
+    /// Current privilege.
+    pub fn privilege(&self) -> Privilege {
+        self.privilege
+    }
+
+    /// All registers by name.
+    pub fn registers(&self) -> Vec<(String, u64)> {
+        let x = self.x.iter().enumerate().map(|(n, &value)| (format!("x{n}"), value));
+        let f = self.f.iter().enumerate().map(|(n, &value)| (format!("f{n}"), value));
+        let others = [
+            ("pc", self.pc),
+            ("instret", self.instret),
+            ("fflags", self.fflags.into()),
+            ("frm", self.frm.into()),
+            ("sstatus.FS", self.fs.into()),
+            ("privilege", self.privilege as u64),
+            ("sstatus.SIE", self.sie_enabled.into()),
+            ("sstatus.SPIE", self.spie.into()),
+            ("sstatus.SPP", self.spp as u64),
+            ("sstatus.SUM", self.sum.into()),
+            ("sstatus.MXR", self.mxr.into()),
+            ("sie", self.sie),
+            ("sip", self.sip),
+            ("stvec", self.stvec),
+            ("sscratch", self.sscratch),
+            ("sepc", self.sepc),
+            ("scause", self.scause),
+            ("stval", self.stval),
+            ("satp", self.satp),
+            ("scounteren", self.scounteren),
+            ("senvcfg", self.senvcfg),
+            ("stimecmp", self.stimecmp),
+            ("reservation", self.reservation),
+        ];
+        x.chain(f).chain(others.map(|(name, value)| (name.into(), value))).collect()
+    }
+}
+
 impl Hart {
     const RESET: Hart = Hart {
         x: [0; 32],
@@ -215,6 +266,7 @@ impl Hart {
         reservation: u64::MAX,
         timer_pending: false,
         external_pending: false,
+        unretired: false,
         kernel_tlb_local: false,
         large_pages: [0; 2],
         slow_value: 0,

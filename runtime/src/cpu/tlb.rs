@@ -183,6 +183,17 @@ impl DataTlb {
         }
     }
 
+    /// Offsets in RAM of the pages that can be written.
+    pub(crate) fn writable(&mut self) -> Vec<u64> {
+        let mut pages = Vec::new();
+        for set in 0..SETS {
+            for i in 0..self.filled[set].len() {
+                pages.extend(self.holds(set, true, self.filled[set][i]));
+            }
+        }
+        pages
+    }
+
     /// Whether no page is entered.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {

@@ -9,6 +9,7 @@ use super::{Context, Exit, sbi};
 impl Hart {
     /// Enters the trap handler.
     fn trap(&mut self, cause: u64, value: u64) {
+        self.unretired = true;
         self.sepc = self.pc;
         self.scause = cause;
         self.stval = value;
@@ -61,6 +62,7 @@ impl Context<'_> {
             return self.raise(Exception { cause: 8, value: 0 });
         }
         self.hart.pc += 4;
+        self.hart.unretired = true;
         sbi::call(self)
     }
 

@@ -10,6 +10,7 @@ mod basic;
 mod container;
 mod convert;
 mod directories;
+mod lockstep;
 mod signals;
 mod start;
 mod status;
@@ -28,12 +29,13 @@ fn main() -> ExitCode {
             ("container", container::CASES),
             ("convert", convert::CASES),
             ("directories", directories::CASES),
+            ("lockstep", lockstep::CASES),
             ("signals", signals::CASES),
             ("start", start::CASES),
             ("status", status::CASES),
             ("streams", streams::CASES),
             ("terminal", terminal::CASES),
         ],
-        &[("command", 61), ("wasm", 150), ("native", 147), ("jit", 4), ("pywasmtime", 107), ("node", 112)],
+        &[("command", 66), ("wasm", 150), ("native", 147), ("jit", 4), ("pywasmtime", 107), ("node", 112)],
     )
 }

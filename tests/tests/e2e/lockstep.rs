@@ -1,0 +1,127 @@
+//! `forelift lockstep`: engines agree, and a wrong function is found.
+
+use forelift_tests::{
+    done::Done,
+    images::{Image, convert},
+    run::program,
+    table::{Check, Group},
+    workspace::forelift,
+};
+use std::path::Path;
+
+pub(crate) const CASES: Group = &[
+    ("python_agrees", Check::Once(python_agrees)),
+    ("any_two_engines_agree", Check::Once(any_two_engines_agree)),
+    ("a_wrong_function_is_found", Check::Once(a_wrong_function_is_found)),
+    ("bisecting_finds_the_function", Check::Once(bisecting_finds_the_function)),
+    ("what_it_refuses", Check::Once(what_it_refuses)),
+];
+
+/// A shell at work, for tens of millions of instructions.
+const SHELL: &str = "i=0; while [ $i -lt 8000 ]; do i=$((i + 1)); done; ls -lR /bin | md5sum";
+
+fn lockstep(options: &[&str], image: &Path, command: &[&str]) -> Done {
+    let image = image.to_str().expect("a name in UTF-8");
+    program(forelift(), |c| {
+        c.args([&["lockstep"], options, &[image], command].concat());
+    })
+}
+
+/// What `no difference in N instructions (M of them ...` says.
+fn counts(text: &str) -> (u64, u64) {
+    let numbers: Vec<u64> = text.split([' ', '(']).filter_map(|word| word.parse().ok()).collect();
+    assert!(text.starts_with("no difference in ") && text.contains("ended with status 0"), "{text}");
+    (numbers[0], numbers[1])
+}
+
+fn python_agrees() {
+    let code = "print(sum(i * i % 7 for i in range(100000)), sorted(str(n) for n in range(999))[5])";
+    let text =
+        lockstep(&["--engines", "native,interp"], &Image::Python3.wasm(), &["python3", "-c", code]).ok();
+    let (all, lifted) = counts(&text);
+    assert!(all >= 50_000_000 && lifted > all / 2, "{text}");
+}
+
+fn any_two_engines_agree() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let image = dir.path().join("trained.wasm");
+    let train = format!("sh -c '{SHELL}'");
+    convert(&Image::Busybox.reference(), &image, &["--train", &train]);
+    let mut instructions = Vec::new();
+    for engines in ["interp,aot", "aot,native", "native,interp"] {
+        let text = lockstep(&["--engines", engines], &image, &["sh", "-c", SHELL]).ok();
+        let (all, lifted) = counts(&text);
+        assert!(all >= 50_000_000, "{engines}: {text}");
+        assert_eq!(lifted > all / 2, engines.contains("native"), "{engines}: {text}");
+        instructions.push(all);
+    }
+    assert!(instructions.iter().all(|n| *n == instructions[0]), "{instructions:?}");
+}
+
+/// Hot functions that are made wrong, one after the other.
+const WRONG: std::ops::Range<u32> = 0..8;
+
+fn a_wrong_function_is_found() {
+    let mut found = 0;
+    for number in WRONG {
+        let wrong = number.to_string();
+        let done = lockstep(&["--wrong", &wrong], &Image::Busybox.wasm(), &["sh", "-c", SHELL]);
+        // Not every function has something to spoil.
+        if done.status() == 1 && done.err().contains("no addition to spoil") {
+            continue;
+        }
+        let text = done.expect_status(1).out();
+        assert!(text.contains(&format!("function {number} (entry ")), "function {number}: {text}");
+        // The state on both sides, and the addition among the code.
+        let differs =
+            |line: &str| line.starts_with('x') || line.starts_with("memory ") || line.starts_with("pc ");
+        assert!(text.lines().any(differs), "{text}");
+        let code = text.split("guest code of this stretch:").nth(1).unwrap_or_default();
+        assert!(["addi", "c.li", "c.mv", "addiw"].iter().any(|op| code.contains(op)), "{text}");
+        found += 1;
+    }
+    assert!(found >= 3, "only {found} functions could be made wrong");
+}
+
+fn bisecting_finds_the_function() {
+    let image = Image::Busybox.wasm();
+    let spoiled = WRONG.map(|n| n.to_string()).find(|wrong| {
+        lockstep(&["--wrong", wrong], &image, &["sh", "-c", SHELL]).out().contains("difference between")
+    });
+    let wrong = spoiled.expect("a function that can be made wrong");
+    let text =
+        lockstep(&["--bisect", "--wrong", &wrong], &image, &["sh", "-c", SHELL]).expect_status(1).out();
+    assert_eq!(text, format!("function {wrong} makes the difference\n"));
+
+    // By a command's exit status: with which function does lifted code begin to run?
+    let run = format!("{} run -e FORELIFT_STATISTICS=1 {} true 2>&1", forelift().display(), image.display());
+    let test = format!("{run} | grep -q '\"lifted_instructions\":0,'");
+    let text = lockstep(&["--bisect", "--test", &test], &image, &[]).expect_status(1).out();
+    let number = text.strip_prefix("function ").and_then(|rest| rest.split(' ').next()).expect("a number");
+    let with = |functions: &str| {
+        program("sh", |c| {
+            c.args(["-c", &test]).env("FORELIFT_FUNCTIONS", functions);
+        })
+        .status()
+    };
+    let before = number.parse::<u32>().expect("a number").checked_sub(1).map(|last| format!("0-{last}"));
+    assert_eq!(with(&before.unwrap_or_default()), 0, "{text}");
+    assert_eq!(with(&format!("0-{number}")), 1, "{text}");
+    let text = lockstep(&["--bisect", "--test", "true"], &image, &[]).expect_status(0).out();
+    assert!(text.starts_with("nothing is wrong"), "{text}");
+}
+
+fn what_it_refuses() {
+    let image = Image::Busybox.wasm();
+    for (options, file, words) in [
+        (&["--engines", "interp,interp"][..], image.clone(), &["two different engines"][..]),
+        (&["--engines", "interp,aot"], Image::Busybox.wasm_cold(), &["no snapshot", "nothing is lifted"]),
+        (&["--wrong", "999999"], image.clone(), &["999999"]),
+        (&["--bisect", "--test", "exit 125"], image.clone(), &["cannot judge"]),
+    ] {
+        let done = lockstep(options, &file, &["true"]).expect_status(1);
+        let text = done.err();
+        assert!(text.starts_with("forelift: ") && text.lines().count() == 1, "{text}");
+        assert!(words.iter().any(|word| text.contains(word)), "{text}");
+    }
+}
