@@ -1,6 +1,7 @@
-//! Lifted functions as a module of their own, for tools that read modules: memory and helpers are imports.
+//! Lifted functions as a module of their own, for tools that read modules: memory and helpers are imports, and so is `lifted`, which stands
+//! for whatever is called directly.
 
-use crate::lift::{self, HELPERS};
+use crate::lift::{self, CALLEES, HELPERS};
 use cranelift_codegen::isa::CallConv;
 use forelift_abi::lift::Helper;
 use forelift_emit::{Body, EmitError, RelocKind, signature};
@@ -28,7 +29,9 @@ pub fn module(bodies: &[(&str, &Body)]) -> Result<Vec<u8>, EmitError> {
     imports.import("forelift", "memory", memory);
     let (params, results) = signature(&lift::signature(conv))?;
     types.ty().function(params, results);
-    let first = helpers.len() as u32;
+    let lifted = helpers.len() as u32;
+    imports.import("forelift", "lifted", EntityType::Function(lifted));
+    let first = lifted + 1;
     let count = bodies.len() as u64;
     let numbers: Vec<u32> = (first..first + bodies.len() as u32).collect();
 
@@ -47,12 +50,13 @@ pub fn module(bodies: &[(&str, &Body)]) -> Result<Vec<u8>, EmitError> {
     let mut code = CodeSection::new();
     let mut names = NameMap::new();
     for (number, (name, body)) in numbers.iter().zip(bodies) {
-        functions.function(first);
+        functions.function(lifted);
         exports.export(name, ExportKind::Func, *number);
         names.append(*number, name);
         let mut body = (*body).clone();
         body.resolve(|kind| match kind {
-            RelocKind::Function { namespace: HELPERS, index } if index < first => Some(index),
+            RelocKind::Function { namespace: HELPERS, index } if index < lifted => Some(index),
+            RelocKind::Function { namespace: CALLEES, .. } => Some(lifted),
             _ => None,
         })?;
         code.raw(&body.code);

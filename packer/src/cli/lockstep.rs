@@ -8,7 +8,6 @@ use forelift_runtime::machine::lockstep::Turn;
 
 use super::print;
 use crate::{
-    embed,
     lockstep::{
         self, Lockstep, Options, Verdict,
         bisect::{self, Found},
