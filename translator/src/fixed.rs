@@ -51,6 +51,7 @@ pub fn program(pieces: &[Piece<'_>], hot: &BTreeSet<u64>, entries: &BTreeSet<u64
                 next: None,
                 counts: vec![0; PAGE as usize / 2],
                 indirect: vec![0; PAGE as usize / 2],
+                links: Vec::new(),
             });
             page.bytes[offset..offset + now.len()].copy_from_slice(now);
             address = address.wrapping_add(now.len() as u64);

@@ -19,6 +19,8 @@ pub struct Program {
     previous: Vec<Option<usize>>,
     /// Chain of each page, and its place in it.
     chains: Vec<(usize, i32)>,
+    /// The page that control went to from each page, by the distance in pages.
+    links: Vec<BTreeMap<i32, usize>>,
 }
 
 /// A place in the code.
@@ -48,7 +50,13 @@ impl Program {
             let hash = page_hash(&page.bytes);
             let at = *known.entry((hash, page.privilege)).or_insert_with(|| {
                 hashes.push(hash);
-                out.push(Page { counts: vec![0; 2048], indirect: vec![0; 2048], next: None, ..page.clone() });
+                out.push(Page {
+                    counts: vec![0; 2048],
+                    indirect: vec![0; 2048],
+                    next: None,
+                    links: Vec::new(),
+                    ..page.clone()
+                });
                 out.len() - 1
             });
             for (sum, n) in out[at].counts.iter_mut().zip(&page.counts) {
@@ -71,8 +79,16 @@ impl Program {
                 previous[next] = Some(at);
             }
         }
+        let mut links = vec![BTreeMap::new(); out.len()];
+        for (n, page) in pages.iter().enumerate() {
+            for &(distance, to) in &page.links {
+                if let (Some(at), Some(&Some(to))) = (place[n], place.get(to)) {
+                    links[at].entry(distance).or_insert(to);
+                }
+            }
+        }
         let chains = chains(&out, &previous);
-        Program { pages: out, hashes, previous, chains }
+        Program { pages: out, hashes, previous, chains, links }
     }
 
     /// The name of a page's contents.
@@ -102,6 +118,15 @@ impl Program {
             offset += PAGE;
         }
         Some(At { page, offset: offset as u16 })
+    }
+
+    /// As [`Program::step`], also to pages that control went to from this one without the pages between being known.
+    pub fn jump(&self, at: At, delta: i32) -> Option<At> {
+        self.step(at, delta).or_else(|| {
+            let to = i32::from(at.offset).checked_add(delta)?;
+            let page = *self.links[at.page].get(&to.div_euclid(PAGE))?;
+            Some(At { page, offset: to.rem_euclid(PAGE) as u16 })
+        })
     }
 
     /// The chain of `at`, and its distance in bytes from the chain's beginning.

@@ -214,6 +214,16 @@ impl<'a> Leaders<'a> {
             .collect()
     }
 
+    /// The jump behind an `auipc`, when the two go to a place that is known: the jump, and how far that is from it.
+    fn far(&self, at: At, auipc: &Insn) -> Option<(Insn, i32)> {
+        if auipc.op != Op::Auipc {
+            return None;
+        }
+        let next = self.program.step(at, 4)?;
+        let jump = self.program.insn(next)?.ok()?;
+        Some((jump, far(auipc, &jump)?))
+    }
+
     fn is_hot(&self, at: At) -> bool {
         self.program.count(at) >= self.limits.threshold
     }
@@ -230,6 +240,11 @@ impl<'a> Leaders<'a> {
             self.set.insert(at);
         }
         let next = program.step(at, len);
+        if let Some((jump, delta)) = self.far(at, &decoded) {
+            let target = program.step(at, len).and_then(|at| program.jump(at, delta));
+            self.set.extend(target);
+            self.called.extend(target.filter(|_| is_link(jump.rd)));
+        }
         let mut leader = |at: Option<At>| at.is_some_and(|at| self.set.insert(at));
         match decoded.flow() {
             Flow::Next | Flow::Csr => {
@@ -243,7 +258,7 @@ impl<'a> Leaders<'a> {
                 leader(program.step(at, decoded.imm));
             }
             Flow::Jump => {
-                let target = (decoded.op == Op::Jal).then(|| program.step(at, decoded.imm)).flatten();
+                let target = (decoded.op == Op::Jal).then(|| program.jump(at, decoded.imm)).flatten();
                 leader(target);
                 if is_link(decoded.rd) {
                     leader(next);
@@ -264,6 +279,12 @@ fn is_link(register: u8) -> bool {
     register == 1 || register == 5
 }
 
+/// Where a `jalr` goes, relative to it, when `before` is an `auipc` right in front of it that makes its register.
+fn far(before: &Insn, jump: &Insn) -> Option<i32> {
+    let pair = before.op == Op::Auipc && jump.op == Op::Jalr && before.rd == jump.rs1 && jump.rs1 != 0;
+    pair.then(|| before.imm.checked_add(jump.imm)?.checked_sub(4)).flatten().filter(|delta| delta % 2 == 0)
+}
+
 /// The block at `at`, whose address in its region is `start`.
 fn block(program: &Program, leaders: &BTreeSet<At>, at: At, start: i32) -> Option<Block> {
     let mut insns = Vec::new();
@@ -279,7 +300,11 @@ fn block(program: &Program, leaders: &BTreeSet<At>, at: At, start: i32) -> Optio
         address += i32::from(insn.len);
         match insn.flow() {
             Flow::Branch => break End::Branch(insn.imm),
-            Flow::Jump => break jump(&insn),
+            Flow::Jump => {
+                let before = insns.len().checked_sub(2).map(|n| &insns[n]);
+                let near = before.filter(|(there, before)| there + i32::from(before.len) == address - 4);
+                break jump(&insn, near.and_then(|(_, before)| far(before, &insn)));
+            }
             _ => {}
         }
         match program.step(here, i32::from(insn.len)) {
@@ -292,13 +317,16 @@ fn block(program: &Program, leaders: &BTreeSet<At>, at: At, start: i32) -> Optio
     Some(Block { start, end_address: address, insns, end, count: program.count(at) })
 }
 
-fn jump(insn: &Insn) -> End {
-    match (insn.op, insn.rd) {
-        (Op::Jal, 0) => End::Jump(insn.imm),
-        (Op::Jal, _) => End::Call(insn.imm),
-        (_, 0) if is_link(insn.rs1) => End::Return,
-        (_, 0) => End::JumpRegister,
-        _ => End::CallRegister,
+/// How a block ends that a jump ends; `far` is where a `jalr` is known to go.
+fn jump(insn: &Insn, far: Option<i32>) -> End {
+    let delta = if insn.op == Op::Jal { Some(insn.imm) } else { far };
+    match (delta, insn.rd) {
+        (Some(delta), 0) => End::Jump(delta),
+        (Some(delta), _) => End::Call(delta),
+        (None, 0) if is_link(insn.rs1) => End::Return,
+        // Who links elsewhere, as stubs of the PLT do with t1, does not come back.
+        (None, link) if !is_link(link) => End::JumpRegister,
+        (None, _) => End::CallRegister,
     }
 }
 
@@ -708,11 +736,14 @@ fn components(from: &BTreeSet<i32>, edges: &dyn Fn(i32) -> Vec<i32>) -> BTreeMap
 /// Addresses that a function calls and that are in `first`.
 fn calls(program: &Program, region: &Grown, function: &Function, first: &BTreeSet<At>) -> BTreeSet<i32> {
     let call = |block: &Block| match (block.end, block.insns.last()) {
-        (End::Call(delta), Some((at, _))) => Some(at + delta),
+        (End::Call(delta), Some(&(at, _))) => Some((at, delta)),
         _ => None,
     };
-    let is_first = |address: &i32| target(program, region, *address).is_some_and(|at| first.contains(&at));
-    function.blocks.values().filter_map(call).filter(is_first).collect()
+    let is_first = |&(at, delta): &(i32, i32)| {
+        program.jump(place(region, at), delta).is_some_and(|at| first.contains(&at))
+    };
+    let calls = function.blocks.values().filter_map(call).filter(is_first);
+    calls.map(|(at, delta)| at + delta).collect()
 }
 
 /// Addresses that a function goes to, or calls, and that are entry points of other functions.

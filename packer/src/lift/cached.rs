@@ -99,11 +99,14 @@ impl Hash {
         self.number(calls.len() as u64);
         for &address in calls {
             self.address(address);
-            // The contents of another region's page are checked where it is called.
-            let at = pages
-                .first_key_value()
-                .and_then(|(number, &page)| program.step(At { page, offset: 0 }, address - number * PAGE));
-            self.0.update(at.map_or(0, |at| program.hash(at.page)).to_le_bytes());
+        }
+        // The contents of other pages are checked where they are called, and stubs in them are copied.
+        for block in blocks.values() {
+            let (End::Call(delta), Some(&(at, _))) = (block.end, block.insns.last()) else { continue };
+            let place = pages
+                .get(&at.div_euclid(PAGE))
+                .and_then(|&page| program.jump(At { page, offset: at.rem_euclid(PAGE) as u16 }, delta));
+            self.0.update(place.map_or(0, |place| program.hash(place.page)).to_le_bytes());
         }
         self.number(u64::from(*is_jumped_to));
     }

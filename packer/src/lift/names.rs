@@ -377,7 +377,15 @@ mod tests {
     fn page(bytes: &[u8], privilege: u8, va: u64) -> Page {
         let mut bytes = bytes.to_vec();
         bytes.resize(PAGE as usize, 0);
-        Page { bytes, privilege, va, next: None, counts: vec![0; 2048], indirect: vec![0; 2048] }
+        Page {
+            bytes,
+            privilege,
+            va,
+            next: None,
+            counts: vec![0; 2048],
+            indirect: vec![0; 2048],
+            links: Vec::new(),
+        }
     }
 
     #[test]

@@ -112,6 +112,7 @@ pub(crate) fn pages(count: usize, seed: i32) -> Vec<Page> {
             next: (number + 1 < count).then_some(number + 1),
             counts: counts.collect(),
             indirect,
+            links: Vec::new(),
         }
     };
     code.chunks(1024).enumerate().map(page).collect()

@@ -30,7 +30,7 @@ pub const DEFAULT_LIMIT: u64 = 1_500_000_000;
 const INTERVAL: u64 = 50_000_000;
 /// An interval brings nothing new when less than this part of the hot places is new.
 const NEWS: usize = 300;
-/// A run ends after so many intervals without anything new.
+/// A run ends after so many intervals without anything new, and not before half of it was like that.
 const PATIENCE: u32 = 4;
 /// Arrivals that make a place hot, for that question.
 const HOT: u32 = 24;
@@ -224,7 +224,7 @@ impl News {
         let new = hot - self.hot.min(hot);
         self.hot = hot;
         self.quiet = if new * NEWS > hot { 0 } else { self.quiet + 1 };
-        self.quiet < PATIENCE
+        self.quiet < PATIENCE || u64::from(self.quiet) * INTERVAL * 2 < done
     }
 }
 
@@ -247,7 +247,11 @@ fn request(command: &str, config: &ImageConfig) -> Result<Option<forelift_abi::c
 /// Adds the pages of another run.
 fn append(pages: &mut Vec<Page>, more: Vec<Page>) {
     let before = pages.len();
-    pages.extend(more.into_iter().map(|page| Page { next: page.next.map(|next| next + before), ..page }));
+    pages.extend(more.into_iter().map(|page| Page {
+        next: page.next.map(|next| next + before),
+        links: page.links.into_iter().map(|(distance, to)| (distance, to + before)).collect(),
+        ..page
+    }));
 }
 
 #[cfg(test)]

@@ -212,6 +212,17 @@ unsafe fn slow_store(cx: *mut Context<'_>, va: u64, size: usize, value: u64) -> 
     cx.done(done)
 }
 
+/// Tells the profile that control goes from one page of the cache to another.
+#[inline(never)]
+unsafe fn note_link(cx: *mut Context<'_>, from: u32, to: u32, distance: u64) {
+    // SAFETY: the interpreter's own context.
+    let cx = unsafe { &mut *cx };
+    let (from, to) = (cx.cache.page(from).pa, cx.cache.page(to).pa);
+    if let Some(profile) = &mut cx.profile {
+        profile.note_link(from, to, cx.hart.privilege, distance);
+    }
+}
+
 /// Finds the target of the branch `from` and links the two if both are in one page.
 /// Null, with `hart.pc` set, when the dispatcher has to find it.
 #[cold]
@@ -439,6 +450,9 @@ unsafe fn interpret<const PROFILE: bool>(
                 if index == 0 {
                     (*h).pc = pc;
                     leave!(None);
+                }
+                if PROFILE && (*h).page != t.page && (*h).page != NO_PAGE {
+                    note_link(cx, (*h).page, t.page, t.tag.wrapping_sub((*h).page_va));
                 }
                 (*h).page = t.page;
                 (*h).page_va = t.tag;

@@ -23,7 +23,14 @@ pub struct Profile {
     mapped: BTreeMap<(u64, u8, u64), u64>,
     /// The physical page that was mapped behind a page.
     behind: BTreeMap<(u64, u8), u64>,
+    /// The page that control went to from a page, by the distance in pages.
+    links: BTreeMap<(u64, u8, i32), u64>,
+    /// Links that were noted a short while ago: physical addresses of the two pages.
+    recent: Vec<(u64, u64)>,
 }
+
+/// Entries of [`Profile::recent`].
+const RECENT: usize = 4096;
 
 impl Default for Profile {
     fn default() -> Self {
@@ -35,6 +42,8 @@ impl Default for Profile {
             seen: BTreeMap::new(),
             mapped: BTreeMap::new(),
             behind: BTreeMap::new(),
+            links: BTreeMap::new(),
+            recent: vec![(u64::MAX, u64::MAX); RECENT],
         }
     }
 }
@@ -52,6 +61,21 @@ impl Profile {
         }
         if let Some(&before) = self.mapped.get(&(va.wrapping_sub(PAGE_SIZE), privilege, satp)) {
             self.behind.insert((before, privilege), pa);
+        }
+    }
+
+    /// Notes that control went from one page to another, both given by physical address, `distance` bytes away.
+    #[inline]
+    pub(crate) fn note_link(&mut self, from: u64, to: u64, privilege: Privilege, distance: u64) {
+        let slot = &mut self.recent[((from >> 12).wrapping_mul(31) ^ (to >> 12)) as usize % RECENT];
+        if *slot != (from, to) {
+            *slot = (from, to);
+            let pages = (distance as i64) >> 12;
+            if let Ok(pages) = i32::try_from(pages)
+                && pages.unsigned_abs() > 1
+            {
+                self.links.insert((from, privilege as u8, pages), to);
+            }
         }
     }
 
@@ -88,6 +112,11 @@ impl Profile {
                 next: next.and_then(|&pa| place(pa, privilege)),
                 counts,
                 indirect,
+                links: self
+                    .links
+                    .range((pa, privilege, i32::MIN)..=(pa, privilege, i32::MAX))
+                    .filter_map(|(&(_, _, pages), &to)| Some((pages, place(to, privilege)?)))
+                    .collect(),
             }
         };
         keys.iter().map(page).collect()

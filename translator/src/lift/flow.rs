@@ -6,6 +6,17 @@ use crate::guest::{At, PAGE};
 use crate::region::{Block, End};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, Value, condcodes::IntCC, types};
 use forelift_abi::lift::{FUNCTION_BITS, Helper, UNTOLD};
+use forelift_isa::rv64::{Insn, Op};
+
+/// What a call leads to.
+enum Callee {
+    /// The beginning of a lifted function: address, place.
+    Function(i32, At),
+    /// A stub that jumps to where a pointer says: address, place.
+    Stub(i32, At),
+    /// That is for the runtime to find out.
+    Unknown,
+}
 
 impl Lifter<'_> {
     /// The end of `block`, whose instructions are lifted but for its control transfer.
@@ -39,12 +50,22 @@ impl Lifter<'_> {
             }
             End::Call(delta) => {
                 let target = self.pc(at + delta);
-                let direct = self.function.calls.contains(&(at + delta)).then_some(at + delta);
-                self.call(block, insn.rd, target, direct);
+                let here = self.function.pages.get(&page_of(at));
+                let place = here.and_then(|&page| {
+                    self.program.jump(At { page, offset: at.rem_euclid(PAGE) as u16 }, delta)
+                });
+                let callee = match place {
+                    Some(place) if self.stub(place).is_some() => Callee::Stub(at + delta, place),
+                    Some(place) if self.function.calls.contains(&(at + delta)) => {
+                        Callee::Function(at + delta, place)
+                    }
+                    _ => Callee::Unknown,
+                };
+                self.call(block, insn.rd, target, callee);
             }
             End::CallRegister => {
                 let target = self.register_target(insn.rs1, insn.imm);
-                self.call(block, insn.rd, target, None);
+                self.call(block, insn.rd, target, Callee::Unknown);
             }
             End::Return => {
                 self.done += 1;
@@ -57,6 +78,10 @@ impl Lifter<'_> {
             End::JumpRegister => {
                 self.done += 1;
                 let target = self.register_target(insn.rs1, insn.imm);
+                if insn.rd != 0 {
+                    let behind = self.pc(block.end_address);
+                    self.set_x(insn.rd, behind);
+                }
                 self.flush();
                 self.count_down();
                 self.jump_register(target);
@@ -118,7 +143,7 @@ impl Lifter<'_> {
         self.b.ins().load(ty, self.flags.hart, place.base, place.offset)
     }
 
-    fn condition(&mut self, insn: &forelift_isa::rv64::Insn) -> Value {
+    fn condition(&mut self, insn: &Insn) -> Value {
         let (a, b) = (self.get_x(insn.rs1), self.get_x(insn.rs2));
         self.b.ins().icmp(alu::condition(insn.op), a, b)
     }
@@ -222,12 +247,8 @@ impl Lifter<'_> {
     /// Calls the lifted function at `at`. What the dispatcher would look at is known but for the mapping of another page, the budget and the
     /// depth.
     fn call_direct(&mut self, from: &Block, address: i32, at: At, target: Value, depth: Value) -> Value {
-        let page = page_of(address);
-        let known = self.checked[&from.start] | needed(from);
-        let is_known = self.function.pages.get(&page) == Some(&at.page) && known & page_bit(page) != 0;
-        if !is_known {
-            self.check_content(page, self.program.content(at.page), address);
-        }
+        self.check_target(from, address, at);
+        self.store_left();
         let left = self.b.use_var(self.left);
         let in_time = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, left, 0);
         let nests = self.b.ins().icmp_imm_s(IntCC::NotEqual, depth, 0);
@@ -238,6 +259,45 @@ impl Lifter<'_> {
         let depth = self.b.ins().iadd_imm_s(depth, -1);
         let call = self.b.ins().call(callee, &[target, value, depth]);
         self.b.inst_results(call)[0]
+    }
+
+    /// Leaves for `address` unless it is known to be the code at `at`.
+    fn check_target(&mut self, from: &Block, address: i32, at: At) {
+        let page = page_of(address);
+        let known = self.checked[&from.start] | needed(from);
+        let is_known = self.function.pages.get(&page) == Some(&at.page) && known & page_bit(page) != 0;
+        if !is_known {
+            self.check_content(page, self.program.content(at.page), address);
+        }
+    }
+
+    /// The instructions of a stub at `at` that jumps to where a pointer says, as a procedure linkage table has them (psABI, "Program
+    /// Linkage Table"): `auipc`, `ld`, `jalr`.
+    fn stub(&self, at: At) -> Option<[Insn; 3]> {
+        let insn = |n: i32| self.program.insn(self.program.step(at, 4 * n)?)?.ok();
+        let [auipc, ld, jalr] = [insn(0)?, insn(1)?, insn(2)?];
+        let chained = auipc.rd == ld.rs1 && ld.rd == jalr.rs1 && auipc.rd != 0 && ld.rd != 0;
+        let stub = auipc.op == Op::Auipc && ld.op == Op::Ld && jalr.op == Op::Jalr && chained;
+        // Within a page, wide, and without a link that somebody returns to.
+        let whole = at.offset <= (PAGE - 12) as u16 && [auipc, ld, jalr].iter().all(|insn| insn.len == 4);
+        (stub && whole && !matches!(jalr.rd, 1 | 5)).then_some([auipc, ld, jalr])
+    }
+
+    /// Executes the stub at `at`; gives where it jumps to.
+    fn inline_stub(&mut self, from: &Block, address: i32, at: At) -> Value {
+        let Some([auipc, ld, jalr]) = self.stub(at) else { return self.pc(address) };
+        self.check_target(from, address, at);
+        self.insn(address, &auipc);
+        self.insn(address + 4, &ld);
+        self.done += 1;
+        let target = self.register_target(jalr.rs1, jalr.imm);
+        if jalr.rd != 0 {
+            let behind = self.pc(address + 12);
+            self.set_x(jalr.rd, behind);
+        }
+        self.flush();
+        self.count_down();
+        target
     }
 
     /// The function that begins at `at`, as an import.
@@ -269,23 +329,26 @@ impl Lifter<'_> {
         }
     }
 
-    /// A call with the link in `link`; `direct` is the target's address when a lifted function begins there.
-    fn call(&mut self, block: &Block, link: u8, target: Value, direct: Option<i32>) {
+    /// A call with the link in `link`.
+    fn call(&mut self, block: &Block, link: u8, target: Value, callee: Callee) {
         debug_assert!(calls(block));
         self.done += 1;
         let back = self.pc(block.end_address);
         self.set_x(link, back);
         self.flush();
         self.count_down();
-        self.store_left();
         let depth = self.depth();
-        let place = direct.and_then(|address| {
-            let at = At { page: self.function.pages[&page_of(block.start)], offset: 0 };
-            Some((address, self.program.step(at, address - page_of(block.start) * PAGE)?))
-        });
-        let next = match place {
-            Some((address, at)) => self.call_direct(block, address, at, target, depth),
-            None => self.call_helper(Helper::Dispatch, &[target, depth]),
+        let next = match callee {
+            Callee::Function(address, at) => self.call_direct(block, address, at, target, depth),
+            Callee::Stub(address, at) => {
+                let target = self.inline_stub(block, address, at);
+                self.store_left();
+                self.call_helper(Helper::Dispatch, &[target, depth])
+            }
+            Callee::Unknown => {
+                self.store_left();
+                self.call_helper(Helper::Dispatch, &[target, depth])
+            }
         };
         let address = block.end_address;
         if !self.function.blocks.contains_key(&address) {
