@@ -19,6 +19,7 @@ pub mod fixed;
 pub mod guest;
 pub mod index;
 pub mod jit;
+mod joining;
 pub mod lift;
 pub mod opt;
 pub mod region;

@@ -15,6 +15,7 @@
 //! Linear in the code but for sorting; a resume function copies at most its region.
 
 use crate::guest::{At, PAGE, Program};
+use crate::joining::Joining;
 use forelift_isa::rv64::{Flow, Insn, Op};
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
@@ -57,7 +58,7 @@ pub enum End {
 }
 
 /// Instructions of a block at most: a longer one is cut, so that it does not have to fit into a region as a whole.
-const MAX_BLOCK: usize = 200;
+pub(crate) const MAX_BLOCK: usize = 200;
 
 /// Page numbers that a region may have.
 const REACH: std::ops::Range<i32> = -31..32;
@@ -71,6 +72,9 @@ pub struct Block {
     pub end_address: i32,
     /// Instructions with their addresses; the control transfer is among them.
     pub insns: Vec<(i32, Insn)>,
+    /// Forward branches among its instructions: position, and how many instructions behind it are skipped when it is taken. They are
+    /// arithmetic only.
+    pub skips: Vec<(usize, usize)>,
     /// How it ends.
     pub end: End,
     /// Executions of its first instruction.
@@ -314,7 +318,7 @@ fn block(program: &Program, leaders: &BTreeSet<At>, at: At, start: i32) -> Optio
             _ => break End::Next,
         }
     };
-    Some(Block { start, end_address: address, insns, end, count: program.count(at) })
+    Some(Block { start, end_address: address, insns, skips: Vec::new(), end, count: program.count(at) })
 }
 
 /// How a block ends that a jump ends; `far` is where a `jalr` is known to go.
@@ -562,7 +566,7 @@ fn functions(region: &Grown, wanted: &BTreeSet<i32>, limits: Limits) -> Vec<Func
                 stack.extend(edges(address));
             }
         }
-        let blocks: BTreeMap<i32, Block> = region
+        let mut blocks: BTreeMap<i32, Block> = region
             .blocks
             .iter()
             .filter(|(address, _)| inside.contains(address))
@@ -577,6 +581,7 @@ fn functions(region: &Grown, wanted: &BTreeSet<i32>, limits: Limits) -> Vec<Func
         for entry in &entries {
             remaining.remove(entry);
         }
+        Joining::new(&mut blocks, &entries, &cuts).run();
         let mut numbered = entries.clone();
         if let Some(seed) = numbered.iter().position(|&entry| entry == region.seed) {
             numbered[..=seed].rotate_right(1);

@@ -40,7 +40,7 @@ impl Hash {
 
     fn block(&mut self, block: &Block) {
         // All fields by name: one that is added has to be thought of here.
-        let Block { start, end_address, insns, end, count: _ } = block;
+        let Block { start, end_address, insns, skips, end, count: _ } = block;
         self.address(*start);
         self.address(*end_address);
         self.number(insns.len() as u64);
@@ -48,6 +48,11 @@ impl Hash {
             // The rest of an instruction is decoded from these bits.
             self.address(*address);
             self.number(u64::from(insn.raw));
+        }
+        self.number(skips.len() as u64);
+        for &(branch, count) in skips {
+            self.number(branch as u64);
+            self.number(count as u64);
         }
         let (kind, delta) = match *end {
             End::Next => (0, 0),
@@ -284,6 +289,8 @@ mod tests {
         changed("an instruction less", &|r| {
             block(r).insns.pop();
         });
+        changed("a skip", &|r| block(r).skips.push((0, 1)));
+        changed("a longer skip", &|r| block(r).skips.push((0, 2)));
         changed("address of an instruction", &|r| block(r).insns[0].0 += 2);
         changed("bits of an instruction", &|r| block(r).insns[0].1.raw ^= 1 << 20);
         let ends = [

@@ -1,12 +1,17 @@
 //! Ends of blocks: branches, calls, returns, going on in another page.
 
-use super::liveness::{calls, needed, page_bit, page_of};
+use super::liveness::{calls, needed, page_bit, page_of, writes};
 use super::{Lifter, alu};
 use crate::guest::{At, PAGE};
 use crate::region::{Block, End};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, Value, condcodes::IntCC, types};
 use forelift_abi::lift::{FUNCTION_BITS, Helper, UNTOLD};
 use forelift_isa::rv64::{Insn, Op};
+
+/// Address of a block's last instruction.
+fn last(block: &Block) -> i32 {
+    block.insns.last().map_or(block.start, |(at, _)| *at)
+}
 
 /// What a call leads to.
 enum Callee {
@@ -143,6 +148,29 @@ impl Lifter<'_> {
         self.b.ins().load(ty, self.flags.hart, place.base, place.offset)
     }
 
+    /// A branch that skips `skipped`: their results are selected.
+    pub(super) fn skip(&mut self, branch: &Insn, skipped: &[(i32, Insn)]) {
+        let taken = self.condition(branch);
+        self.done += 1;
+        let written = skipped.iter().fold(0, |set, (_, insn)| set | writes(insn) as u32);
+        let registers: Vec<u8> = (1..32).filter(|n| written >> n & 1 != 0).collect();
+        let before: Vec<Value> = registers.iter().map(|&n| self.get_x(n)).collect();
+        for (at, insn) in skipped {
+            self.insn(*at, insn);
+        }
+        for (&n, before) in registers.iter().zip(before) {
+            let computed = self.get_x(n);
+            let value = self.b.ins().select(taken, before, computed);
+            self.set_x(n, value);
+        }
+        // They are counted at the end of the block: those that were skipped are given back.
+        let (count, none) = (self.iconst(skipped.len() as i64), self.iconst(0));
+        let back = self.b.ins().select(taken, count, none);
+        let left = self.b.use_var(self.left);
+        let left = self.b.ins().iadd(left, back);
+        self.b.def_var(self.left, left);
+    }
+
     fn condition(&mut self, insn: &Insn) -> Value {
         let (a, b) = (self.get_x(insn.rs1), self.get_x(insn.rs2));
         self.b.ins().icmp(alu::condition(insn.op), a, b)
@@ -177,7 +205,7 @@ impl Lifter<'_> {
             .blocks
             .get(&address)
             .filter(|_| self.function.stays(from, address))
-            .is_some_and(|to| address > from.start && self.missing(from, to) == 0)
+            .is_some_and(|to| address > last(from) && self.missing(from, to) == 0)
     }
 
     /// Pages that `to` needs and that are not known to be mapped at the end of `from`.
@@ -204,7 +232,7 @@ impl Lifter<'_> {
                 self.check_page(page, address);
             }
         }
-        if address <= from.start {
+        if address <= last(from) {
             let left = self.b.use_var(self.left);
             let goes_on = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, left, 0);
             self.leave_unless(goes_on, address);

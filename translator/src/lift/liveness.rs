@@ -20,10 +20,16 @@ pub(super) fn writes(insn: &Insn) -> Set {
 
 /// Registers read in a block before they are written, and registers written.
 fn uses(block: &Block) -> (Set, Set) {
-    block
-        .insns
-        .iter()
-        .fold((0, 0), |(used, written), (_, insn)| (used | reads(insn) & !written, written | writes(insn)))
+    let mut skips = block.skips.iter().peekable();
+    let mut skipped = 0;
+    block.insns.iter().enumerate().fold((0, 0), |(used, written), (n, (_, insn))| {
+        // What may be skipped keeps the value from before.
+        let kept = if n < skipped { writes(insn) } else { 0 };
+        if let Some((_, count)) = skips.next_if(|(branch, _)| *branch == n) {
+            skipped = n + 1 + count;
+        }
+        (used | (reads(insn) | kept) & !written, written | writes(insn))
+    })
 }
 
 /// Whether control comes to what follows the block through the runtime, which has all registers in memory.

@@ -218,8 +218,17 @@ impl<'a> Lifter<'a> {
             let target = self.blocks[&address];
             self.b.switch_to_block(target);
             (self.dirty, self.done, self.fpu_on, self.block) = (0, 0, false, address);
-            for &(at, insn) in &block.insns {
-                self.insn(at, &insn);
+            let mut insns = block.insns.iter().enumerate();
+            let mut skips = block.skips.iter().peekable();
+            while let Some((n, (at, insn))) = insns.next() {
+                match skips.next_if(|(branch, _)| *branch == n) {
+                    Some(&(_, count)) => {
+                        let skipped: Vec<(i32, Insn)> =
+                            insns.by_ref().take(count).map(|(_, insn)| *insn).collect();
+                        self.skip(insn, &skipped);
+                    }
+                    None => self.insn(*at, insn),
+                }
             }
             self.end(block);
         }
