@@ -28,14 +28,15 @@ class Product:
         beside = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(self.bin))), "share", "forelift")
         self.assets = os.environ.get("FORELIFT_ASSETS") or beside
         self.kernel = os.path.join(self.assets, "Image-riscv64")
-        self.files = [self.bin] + [os.path.join(self.assets, n) for n in ("runtime.wasm", "init-riscv64", "Image-riscv64")]
+        names = ("runtime.wasm", "init-riscv64", "Image-riscv64", "System.map-riscv64")
+        self.files = [self.bin] + [os.path.join(self.assets, name) for name in names]
         for path in self.files:
             if not os.path.isfile(path):
                 raise CompareError(f"{path} does not exist: run scripts/build, or set FORELIFT_ASSETS")
 
     def convert(self, reference, out, *options):
-        """Converts, and compiles to OUT with .cwasm."""
-        check([self.bin, "convert", "-q", *options, reference, out])
+        """Converts, without what other conversions left in a cache, and compiles to OUT with .cwasm."""
+        check([self.bin, "convert", "-q", "--no-cache", *options, reference, out])
         check([self.bin, "compile", "-q", out, os.path.splitext(out)[0] + ".cwasm"])
 
 
@@ -60,25 +61,48 @@ def layer(out):
     shutil.rmtree(work)
 
 
-def bench(product, memory):
-    """The image with the measured programs: `bench.cwasm` for Forelift, `bench.erofs` for QEMU."""
+def root(out):
+    """The root file system with the measured programs, as an image in the directory OUT; its reference."""
+    tar, archive = os.path.join(out, "layer.tar"), os.path.join(out, "image")
+    layer(tar)
     rootfs = script("scripts/rootfs", "bench")
+    script("scripts/mkimage", "--compression", "none", "--cmd", "/bench/workloads", f"{rootfs},{tar}", archive)
+    os.remove(tar)
+    return f"oci:{archive}"
+
+
+def root_key(product, memory):
+    """What images of that root depend on."""
     sources = [os.path.join(GUEST, n) for n in [p + ".c" for p in PROGRAMS] + FILES]
+    return fingerprint(script("scripts/rootfs", "bench"), memory, *COMPILE, *sources, *product.files, __file__)
+
+
+def bench(product, memory):
+    """The image with the measured programs: `bench.wasm`, `bench.cwasm` for `forelift run`, `bench.erofs` for QEMU."""
 
     def make(out):
-        tar, archive = os.path.join(out, "layer.tar"), os.path.join(out, "image")
-        layer(tar)
-        script("scripts/mkimage", "--compression", "none", "--cmd", "/bench/workloads", f"{rootfs},{tar}", archive)
-        # Each workload is trained on by itself, as the image of its own would be; together they want more than the default.
+        reference = root(out)
+        # Each workload is trained on by itself, as the image of its own would be; together they want more than the
+        # default budget.
         training = [word for name in WORKLOADS for word in ("--train", f"/bench/workloads {name}")]
-        product.convert(f"oci:{archive}", os.path.join(out, "bench.wasm"), "--memory", f"{memory}M", *training,
-                        "--lift", "16M")
-        check([product.bin, "rootfs", "-q", f"oci:{archive}", os.path.join(out, "bench.erofs")])
-        shutil.rmtree(archive)
-        os.remove(os.path.join(out, "bench.wasm"))
+        options = ["--memory", f"{memory}M", *training, "--lift", "16M"]
+        product.convert(reference, os.path.join(out, "bench.wasm"), *options)
+        check([product.bin, "rootfs", "-q", reference, os.path.join(out, "bench.erofs")])
+        shutil.rmtree(os.path.join(out, "image"))
 
-    key = fingerprint(rootfs, memory, *COMPILE, *sources, *product.files, __file__)
-    return cached("bench", key, make)
+    return cached("bench", root_key(product, memory), make)
+
+
+def untrained(product, memory):
+    """The same, trained on a command that does nothing: `untrained.cwasm`."""
+
+    def make(out):
+        wasm = os.path.join(out, "untrained.wasm")
+        product.convert(root(out), wasm, "--memory", f"{memory}M", "--train", "sh -c true")
+        shutil.rmtree(os.path.join(out, "image"))
+        os.remove(wasm)
+
+    return cached("untrained", root_key(product, memory), make)
 
 
 def python3(product):
@@ -95,4 +119,4 @@ def python3(product):
     def make(out):
         product.convert(reference, os.path.join(out, "python3.wasm"))
 
-    return rootfs, reference, cached("python3wasm", fingerprint(reference, *product.files), make)
+    return rootfs, reference, cached("python3wasm", fingerprint(reference, *product.files, __file__), make)

@@ -1,6 +1,6 @@
 """The tables."""
 
-import math
+from .boots import RATIOS
 
 
 def columns(rows, right):
@@ -19,55 +19,83 @@ def spread(samples):
     return f"{100 * (max(values) / min(values) - 1):.0f} %"
 
 
-def verdict(figure):
-    """Whether what was asked for was reached, by both ratios: on a busy host they may disagree."""
-    target = figure["target"]
+def verdict(figure, key, reached=float.__ge__):
+    """What was asked for under this key, and whether both ratios reach it: on a busy host they may disagree."""
+    target = figure.get(key)
     if target is None:
         return ""
-    reached = {figure[ratio] >= target for ratio in ("speed", "speed_by_cpu")}
-    return f"{target:.2f} " + ("unclear" if len(reached) == 2 else "ok" if True in reached else "MISSED")
+    found = {reached(figure[ratio], target) for ratio in RATIOS}
+    return f"{target:.2f} " + ("unclear" if len(found) == 2 else "ok" if True in found else "MISSED")
 
 
-def mean(figures, ratio):
-    """Geometric mean of a ratio over the workloads."""
-    return math.exp(sum(math.log(f[ratio]) for f in figures.values()) / len(figures))
+def compared(result, names, ratio, mean, asked):
+    """The table of a comparison. `names` are the headings of the two sides by their names in the result, in the order
+    of the columns; `asked` is a list of columns: heading, key, comparison."""
+    rows = [["workload", *(word for name in names.values() for word in (name, "range")), ratio, "by CPU",
+             *(heading for heading, _, _ in asked)]]
+
+    def row(name, cells, figure):
+        verdicts = (verdict(figure, key, reached) for _, key, reached in asked)
+        rows.append([name, *cells, *(f"{figure[r]:.2f}" for r in RATIOS), *verdicts])
+
+    for name, figure in result["workloads"].items():
+        middle, samples = figure["median"], figure["samples"]
+        row(name, [cell for s in names for cell in (f"{middle[s]['guest']:.3f}", spread(samples[s]))], figure)
+    if result["mean"]:
+        row(mean, [""] * 4, result["mean"])
+    columns(rows, 6 + len(asked))
 
 
 def guest(result):
     """Workloads in the guest."""
     print("\nIn the guest: seconds on the guest's clock, medians. Speed: Forelift's over QEMU's, higher is better;"
           "\n'by CPU' is the same ratio made of the emulators' processor time. Range: slowest run over fastest.\n")
-    rows = [["workload", "QEMU", "range", "Forelift", "range", "speed", "by CPU", "asked for"]]
-    figures = result["workloads"]
-    for name, figure in figures.items():
-        middle, samples = figure["median"], figure["samples"]
-        rows.append([name, f"{middle['qemu']['guest']:.3f}", spread(samples["qemu"]),
-                     f"{middle['forelift']['guest']:.3f}", spread(samples["forelift"]),
-                     f"{figure['speed']:.2f}", f"{figure['speed_by_cpu']:.2f}", verdict(figure)])
-    rows.append(["geometric mean", "", "", "", "", f"{mean(figures, 'speed'):.2f}",
-                 f"{mean(figures, 'speed_by_cpu'):.2f}", ""])
-    columns(rows, 7)
+    asked = [(key, key, float.__ge__) for key in ("floor", "mark")]
+    compared(result, {"qemu": "QEMU", "forelift": "Forelift"}, "speed", "geometric mean", asked)
+
+
+def untrained(result):
+    """With and without lifted code, hardly trained."""
+    print("\nTrained on `sh -c true` only: seconds on the guest's clock, medians. Speed: that with lifted code over"
+          "\nthat of the interpreter alone, higher is better.\n")
+    mean = "geometric mean of " + ", ".join(result["kernel_bound"])
+    compared(result, {"interp": "interp", "aot": "aot"}, "speed", mean, [("asked for", "least", float.__ge__)])
+
+
+def node(result):
+    """On Node."""
+    print("\nOn Node, the .wasm alone: seconds on the guest's clock, medians. Time: Node's over that of `forelift run`"
+          "\nwith a compiled image, lower is better.\n")
+    names = {"forelift": "forelift run", "node": "Node"}
+    compared(result, names, "time", "geometric mean", [("asked for at most", "most", float.__le__)])
+    peak = max(boot["rss"] for boot in result["boots"]["node"])
+    print(f"Node's peak RSS: {peak / 2**20:.0f} MiB\n", flush=True)
 
 
 def start(result):
     """Start, idle, conversion."""
     print("Seen from outside: seconds from the process's start to its exit, medians.\n")
-    rows = [["", "wall", "CPU", "peak RSS", "asked for"]]
+    rows = [["", "wall", "CPU", "peak RSS", "asked for at most"]]
     for name, figure in result["figures"].items():
         middle, target = figure["median"], figure["target"]
         asked = ""
         if target:
             kind, limit = target
-            asked = f"{kind} {limit:g} {'ok' if middle[kind] <= limit else 'MISSED'}"
+            asked = f"{kind} {limit:g} s {'ok' if middle[kind] <= limit else 'MISSED'}"
         rss = f"{middle['rss'] / 2**20:.0f} MiB" if "rss" in middle else ""
         rows.append([name, f"{middle['wall']:.3f}", f"{middle['cpu']:.3f}", rss, asked])
     columns(rows, 4)
     size = result["sizes"]
     mib = {name: f"{value / 2**20:.1f} MiB" for name, value in size.items()}
-    peak = result["figures"]["convert python3 image"]["median"]["rss"]
+    peak = result["figures"]["convert python3 image, empty cache"]["median"]["rss"]
     print(f"python3 image: root file system {mib['tar']} as a tar, {mib['erofs']} as EROFS; out.wasm {mib['wasm']}, "
           f"which is EROFS {size['wasm_minus_erofs'] / 2**20:+.1f} MiB (asked for: +24 at most); the converter's peak RSS is "
-          f"{peak / size['tar']:.2f} of the tar (asked for: 3 at most)\n", flush=True)
+          f"{peak / size['tar']:.2f} of the tar (asked for: 3 at most)")
+    lifting = result["lifting"]
+    each, most = lifting["bytes_per_instruction"], lifting["target"]
+    print(f"lifting: {lifting['instructions_per_cpu_second']:.0f} guest instructions per second of processor time; "
+          f"{each:.1f} bytes of WebAssembly per guest instruction (asked for: {most} at most, "
+          f"{'ok' if each <= most else 'MISSED'})\n", flush=True)
 
 
 def host(facts, runs):
