@@ -107,7 +107,7 @@ impl Stepper {
 
     /// Runs `machine` for at most `limit` instructions from its orders on, to learn what is executed.
     pub fn train(machine: &mut Machine, start: Start, limit: u64) -> Vec<Page> {
-        machine.train(start, &mut NoHost::sealed(), limit, &mut |_, _| true)
+        machine.train(Some(start), &mut NoHost::sealed(), limit, &mut |_, _| true)
     }
 
     /// Instructions to run between two turns.

@@ -343,11 +343,11 @@ impl Machine {
         format!("{{{}}}", fields.join(","))
     }
 
-    /// Runs the container's command for at most `limit` instructions on virtual time, counting what is executed. `go_on` is asked
+    /// Runs the container's command, or without orders the init's exercise, for at most `limit` instructions on virtual time, counting what is executed. `go_on` is asked
     /// now and then, with the number of instructions, whether to continue.
     pub fn train(
         &mut self,
-        start: Start,
+        start: Option<Start>,
         host: &mut dyn Host,
         limit: u64,
         go_on: &mut dyn FnMut(&Self, u64) -> bool,
@@ -355,7 +355,10 @@ impl Machine {
         let ticks = self.clock.ticks(host, self.cpu.hart.instret);
         self.clock = Clock::virtual_from(ticks, self.cpu.hart.instret);
         self.cpu.start_profile(&mut self.mem);
-        self.session.start(start);
+        match start {
+            Some(start) => self.session.start(start),
+            None => self.session.exercise(),
+        }
         let begin = self.cpu.hart.instret;
         let mut exit = Exit::Budget;
         let mut stuck = 0;

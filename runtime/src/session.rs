@@ -80,6 +80,8 @@ pub struct Progress {
 pub struct Session {
     state: State,
     start: Option<Start>,
+    /// An exercise is to be sent instead.
+    exercise: bool,
     ending: Option<Outcome>,
     from_guest: Vec<u8>,
     to_guest: Vec<u8>,
@@ -95,6 +97,7 @@ impl Session {
         Session {
             state,
             start: None,
+            exercise: false,
             ending: None,
             from_guest: Vec::new(),
             to_guest: Vec::new(),
@@ -119,6 +122,11 @@ impl Session {
     /// Gives the guest its orders, as soon as it is ready. Entropy, time and terminal are filled in when they are sent.
     pub fn start(&mut self, start: Start) {
         self.start = Some(start);
+    }
+
+    /// Orders an exercise instead of a command, as soon as the guest is ready.
+    pub fn exercise(&mut self) {
+        self.exercise = true;
     }
 
     /// Where the run stands.
@@ -196,6 +204,9 @@ impl Session {
         let mut moved = self.receive(devices, mem);
         if self.state == State::Ready && self.ending.is_none() && self.start.is_some() {
             self.send_start(host);
+        } else if self.state == State::Ready && self.ending.is_none() && std::mem::take(&mut self.exercise) {
+            self.tell(&ToGuest::Exercise);
+            self.state = State::Running { started: true };
         }
         self.take_events(host);
         if let State::Running { .. } = self.state {

@@ -22,6 +22,7 @@ mod entropy;
 mod env;
 mod etc;
 mod exec;
+mod exercise;
 mod failure;
 mod io;
 mod ioctl;
@@ -115,7 +116,10 @@ fn supervise() -> Result<(), Failure> {
     wait_prepared(&mut stage.status)?;
     control.send(&ToHost::Ready)?;
 
-    let start = receive_start(&mut control)?;
+    let Some(start) = receive_start(&mut control)? else {
+        exercise::run();
+        return control.send(&ToHost::Exited { code: 0 });
+    };
     entropy::stir(&start.entropy)?;
     entropy::set_clock(start.realtime_ns);
     let pty = give_orders(&mut stage, &start, pty)?;
@@ -170,10 +174,12 @@ fn wait_prepared(status: &mut File) -> Result<(), Failure> {
     }
 }
 
-fn receive_start(control: &mut port::Control) -> Result<Start, Failure> {
+/// The orders; none for an exercise.
+fn receive_start(control: &mut port::Control) -> Result<Option<Start>, Failure> {
     loop {
         match control.receive()? {
-            Some(ToGuest::Start(start)) => return Ok(start),
+            Some(ToGuest::Start(start)) => return Ok(Some(start)),
+            Some(ToGuest::Exercise) => return Ok(None),
             // What concerns a command has no meaning before there is one.
             Some(other) => log::warn(&format!("ignored before the start: {other:?}")),
             None => {}

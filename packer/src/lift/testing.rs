@@ -42,6 +42,10 @@ pub(crate) const LAYOUT: Layout = Layout {
     itlb_lifted: 16,
     functions: 0,
     privilege: 0x1228,
+    sscratch: 0x1230,
+    sepc: 0x1238,
+    scause: 0x1240,
+    stval: 0x1248,
 };
 
 fn i(imm: i32, rs1: u32, f3: u32, rd: u32, opcode: u32) -> u32 {

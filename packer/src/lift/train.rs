@@ -157,7 +157,7 @@ impl Training {
     }
 }
 
-/// Runs `commands` (words as a shell splits them; none: the image's own), each from a copy of `snapshot`, for at most `limit`
+/// Runs the init's exercise of the kernel and `commands` (words as a shell splits them; none: the image's own), each from a copy of `snapshot`, for at most `limit`
 /// instructions each.
 ///
 /// # Errors
@@ -174,11 +174,12 @@ pub fn train(
     let commands = if commands.is_empty() { &own } else { commands };
     let mut pages = Vec::new();
     let mut total = 0;
+    // First the kernel by itself: what every program asks of it.
+    let mut runs = vec![None];
     for command in commands {
-        let start = match request(command, config)? {
-            Some(start) => start,
-            None => continue,
-        };
+        runs.extend(request(command, config)?.map(Some));
+    }
+    for start in runs {
         let ram_len = snapshot.ram.ram_len();
         let memory = |source| TrainError::Memory { mib: ram_len >> 20, source };
         let mut mem = GuestMemory::new(ram_len, Some(root().map_err(memory)?)).map_err(memory)?;
@@ -190,14 +191,23 @@ pub fn train(
         let mut host = NoHost::sealed();
         let mut machine = Machine::restore(mem, &snapshot.state, &mut host, ConsoleLog::Keep)?;
         let mut news = News::default();
-        let profile = machine.train(start, &mut host, limit, &mut |machine, done| {
+        let exercise = start.is_none();
+        let mut profile = machine.train(start, &mut host, limit, &mut |machine, done| {
             stages.instructions(total + done);
             news.go_on(machine, done)
         });
         total += news.done;
+        if exercise {
+            profile.iter_mut().flat_map(|page| &mut page.counts).for_each(weigh);
+        }
         append(&mut pages, profile);
     }
     Ok(Training { pages, instructions: total })
+}
+
+/// Makes the exercise weigh less than a command, though what is hot in it stays hot: a budget goes to the command first.
+fn weigh(count: &mut u32) {
+    *count = (*count / 8).max((*count).min(HOT));
 }
 
 /// Whether a run still shows something new.

@@ -22,10 +22,10 @@ use serde::{Deserialize, Serialize};
 extern crate alloc;
 
 /// Version of everything in this module, of lifted code and of what it expects from the runtime.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Number of words of [`Layout`].
-const WORDS: usize = 26;
+const WORDS: usize = 30;
 
 macro_rules! layout {
     ($($(#[$doc:meta])* $field:ident,)*) => {
@@ -104,6 +104,14 @@ layout! {
     functions,
     /// Privilege in force, one byte.
     privilege,
+    /// `sscratch`, `sepc`, `scause` and `stval`, 8 bytes each.
+    sscratch,
+    /// See [`Layout::sscratch`].
+    sepc,
+    /// See [`Layout::sscratch`].
+    scause,
+    /// See [`Layout::sscratch`].
+    stval,
 }
 
 /// What a runtime in WebAssembly exports under [`Layout::EXPORT`]: its layout, little-endian.
@@ -145,6 +153,10 @@ impl Layout {
             &mut layout.hart,
             &mut layout.functions,
             &mut layout.privilege,
+            &mut layout.sscratch,
+            &mut layout.sepc,
+            &mut layout.scause,
+            &mut layout.stval,
         ];
         for address in addresses {
             *address = address.wrapping_add(hart);

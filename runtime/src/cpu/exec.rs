@@ -354,6 +354,10 @@ unsafe fn interpret<const PROFILE: bool>(
             };
         }
         count!(0, p);
+        // A trap comes from anywhere.
+        if PROFILE && (*h).pc == (*h).stvec & !3 {
+            count!(2, p);
+        }
         // Where lifted code leaves is a place to come in at.
         if PROFILE && (*cx).lifted.is_active() {
             count!(2, p);

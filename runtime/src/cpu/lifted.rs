@@ -109,6 +109,10 @@ pub const fn layout_at(hart: u64) -> Layout {
         itlb_lifted: offset_of!(ItlbEntry, lifted) as u64,
         functions: at(hart, offset_of!(Hart, functions)),
         privilege: at(hart, offset_of!(Hart, privilege)),
+        sscratch: at(hart, offset_of!(Hart, sscratch)),
+        sepc: at(hart, offset_of!(Hart, sepc)),
+        scause: at(hart, offset_of!(Hart, scause)),
+        stval: at(hart, offset_of!(Hart, stval)),
     }
 }
 

@@ -7,7 +7,7 @@
 use super::Lifter;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, condcodes::FloatCC, condcodes::IntCC, types};
 use forelift_abi::lift::Helper;
-use forelift_isa::rv64::{Access, Insn, Op, Reg, csr};
+use forelift_isa::rv64::{Access, Insn, Op, Reg};
 
 const SIGN: i64 = i64::MIN;
 
@@ -93,7 +93,7 @@ impl Lifter<'_> {
     }
 
     /// Leaves unless the FPU is on and its state dirty: `sstatus.FS` is 3.
-    fn need_fpu(&mut self, at: i32) {
+    pub(super) fn need_fpu(&mut self, at: i32) {
         if self.fpu_on {
             return;
         }
@@ -114,34 +114,6 @@ impl Lifter<'_> {
 
     fn bits(&mut self, number: Value) -> Value {
         self.b.ins().bitcast(types::I64, MemFlagsData::new(), number)
-    }
-
-    /// A read or write of the accrued exceptions, `fflags`; false when it is another CSR.
-    pub(super) fn float_flags(&mut self, at: i32, insn: &Insn) -> bool {
-        if insn.imm & 0xfff != i32::from(csr::FFLAGS) {
-            return false;
-        }
-        self.need_fpu(at);
-        let old = self.load_hart(types::I8, self.layout.fflags);
-        let old = self.b.ins().uextend(types::I64, old);
-        let source = match insn.op {
-            Op::Csrrw | Op::Csrrs | Op::Csrrc => self.get_x(insn.rs1),
-            _ => self.iconst(i64::from(insn.rs1)),
-        };
-        let new = match insn.op {
-            Op::Csrrw | Op::Csrrwi => Some(source),
-            // A set or clear of nothing does not write.
-            _ if insn.rs1 == 0 => None,
-            Op::Csrrs | Op::Csrrsi => Some(self.b.ins().bor(old, source)),
-            _ => Some(self.b.ins().band_not(old, source)),
-        };
-        if let Some(new) = new {
-            let new = self.b.ins().band_imm_u(new, 0x1f);
-            let new = self.b.ins().ireduce(types::I8, new);
-            self.store_hart(self.layout.fflags, new);
-        }
-        self.set_x(insn.rd, old);
-        true
     }
 
     /// The runtime's arithmetic, on bits. The third operand is the instruction's, if there is one.

@@ -26,6 +26,7 @@
 
 mod alu;
 mod atomic;
+mod csr;
 mod float;
 mod flow;
 mod liveness;
@@ -292,28 +293,5 @@ impl<'a> Lifter<'a> {
             Flow::Next => self.alu(at, insn),
         }
         self.done += 1;
-    }
-
-    /// A Zicsr instruction, by the runtime but for the accrued exceptions of floating point.
-    fn csr(&mut self, at: i32, insn: &Insn) {
-        if self.float_flags(at, insn) {
-            return;
-        }
-        self.flush();
-        let pc = self.pc(at);
-        let bits = self.b.ins().iconst(types::I32, i64::from(insn.raw));
-        let left = self.left_now();
-        let leaves = self.call_helper(Helper::Csr, &[pc, bits, left]);
-        let (gone, on) = (self.b.create_block(), self.b.create_block());
-        self.b.set_cold_block(gone);
-        self.b.ins().brif(leaves, gone, &[], on, &[]);
-        self.b.switch_to_block(gone);
-        let next = self.load_hart(types::I64, self.layout.pc);
-        let next = self.b.ins().bor_imm_u(next, 1);
-        self.b.ins().return_(&[next]);
-        self.b.switch_to_block(on);
-        self.load_tlb();
-        self.fpu_on = false;
-        self.load_registers(x_bit(insn.rd));
     }
 }

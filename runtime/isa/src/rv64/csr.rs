@@ -7,6 +7,14 @@ pub const FFLAGS: u16 = 0x001;
 pub const FRM: u16 = 0x002;
 /// fcsr: both.
 pub const FCSR: u16 = 0x003;
+/// sscratch: for the trap handler.
+pub const SSCRATCH: u16 = 0x140;
+/// sepc: where the trap came from.
+pub const SEPC: u16 = 0x141;
+/// scause: why there was a trap.
+pub const SCAUSE: u16 = 0x142;
+/// stval: more about the trap.
+pub const STVAL: u16 = 0x143;
 
 const NAMES: &[(u16, &str)] = &[
     (FFLAGS, "fflags"),
@@ -17,10 +25,10 @@ const NAMES: &[(u16, &str)] = &[
     (0x105, "stvec"),
     (0x106, "scounteren"),
     (0x10a, "senvcfg"),
-    (0x140, "sscratch"),
-    (0x141, "sepc"),
-    (0x142, "scause"),
-    (0x143, "stval"),
+    (SSCRATCH, "sscratch"),
+    (SEPC, "sepc"),
+    (SCAUSE, "scause"),
+    (STVAL, "stval"),
     (0x144, "sip"),
     (0x14d, "stimecmp"),
     (0x180, "satp"),
