@@ -2,9 +2,9 @@
 
 use forelift_isa::rv64::{Fields, Op, encode};
 use forelift_runtime::cpu::{Exit, state::Privilege};
-use forelift_tests::hart::Machine;
 use forelift_tests::hart::asm::{Asm, reg::*};
 use forelift_tests::hart::trapping::{CODE, HANDLER, machine};
+use forelift_tests::hart::{DEVICE, Machine};
 
 const PRIVILEGES: [Privilege; 2] = [Privilege::User, Privilege::Supervisor];
 const SSIP: u64 = 1 << 1;
@@ -284,4 +284,27 @@ fn interrupts_lose_nothing() {
     let before_ecall = set_up + 3 * 20_000 + 5 * counted;
     assert!(h.instret >= before_ecall && h.instret <= before_ecall + 200 + 5, "{} {before_ecall}", h.instret);
     println!("{counted} interrupts of a loop");
+}
+
+/// The machine raises the external interrupt at the end of a slice only. What the handler has claimed in the middle of one does not come again.
+#[test]
+fn a_claimed_interrupt_is_taken_once() {
+    let mut m = Machine::new(1 << 20);
+    m.bus.claims = true;
+    let mut handler = Asm::new();
+    handler.i(Op::Lw, T1, S0, 0).i(Op::Addi, S1, S1, 1).bare(Op::Sret);
+    m.put(HANDLER, &handler.bytes);
+    let mut code = Asm::new();
+    code.i(Op::Addi, A0, A0, 1).b(Op::Beq, ZERO, ZERO, 0);
+    m.put(CODE, &code.bytes);
+    let h = &mut m.cpu.hart;
+    (h.stvec, h.sie, h.pc, h.privilege) = (HANDLER, SEIP, CODE, Privilege::User);
+    h.x[usize::from(S0)] = DEVICE;
+    for times in 1..=3 {
+        pend(&mut m, SEIP);
+        let _ = m.run(1000);
+        let h = &m.cpu.hart;
+        assert_eq!((h.x[usize::from(S1)], h.external_pending), (times, false));
+        assert!(h.x[usize::from(A0)] > times * 400, "{}", h.x[usize::from(A0)]);
+    }
 }

@@ -193,7 +193,17 @@ impl Context<'_> {
         if !pa.is_multiple_of(size as u64) {
             return Err(Access::Load.misaligned(va));
         }
-        self.bus.read(self.mem, pa, size as u8).ok_or(Access::Load.access_fault(va))
+        let read = self.bus.read(self.mem, pa, size as u8).ok_or(Access::Load.access_fault(va));
+        self.drop_external_interrupt();
+        read
+    }
+
+    /// After an access to a device: an interrupt that the guest has claimed or that its device has withdrawn is pending no more. (One that
+    /// comes up is for the end of the slice. If it stayed pending until then, too, its handler would be entered over and over.)
+    fn drop_external_interrupt(&mut self) {
+        if self.hart.external_pending {
+            self.hart.external_pending = self.bus.external_interrupt();
+        }
     }
 
     /// A store that the TLB did not answer. `size` is 1, 2, 4 or 8.
@@ -213,6 +223,7 @@ impl Context<'_> {
                 self.bus.write(self.mem, pa, size as u8, value).ok_or(Access::Store.access_fault(va));
             // The device may have written code, by DMA.
             self.drop_dirty_code();
+            self.drop_external_interrupt();
             return written;
         }
         let low_pa = self.translate_data(va, Access::Store)?;

@@ -39,6 +39,8 @@ pub struct TestBus {
     pub dma: Option<(u64, Vec<u8>)>,
     /// Level of the external interrupt.
     pub external: bool,
+    /// Whether a read of the device claims the external interrupt, as an interrupt controller's register does.
+    pub claims: bool,
     /// `time` when nothing has retired; one tick more for each [`TICK`] instructions.
     pub time: u64,
     /// What the guest wrote to the debug console.
@@ -52,6 +54,7 @@ impl Bus for TestBus {
     fn read(&mut self, _: &mut GuestMemory, pa: u64, size: u8) -> Option<u64> {
         (DEVICE..DEVICE + DEVICE_SIZE).contains(&pa).then(|| {
             self.log.push((pa, size, None));
+            self.external &= !self.claims;
             self.register & u64::MAX >> (64 - 8 * u32::from(size))
         })
     }
