@@ -122,7 +122,7 @@ impl Directory {
                 let modified = meta.modified().ok()?;
                 // A file that somebody is writing now; one that is old was left behind.
                 let unfinished = entry.file_name().as_encoded_bytes().starts_with(b".")
-                    && now.duration_since(modified).is_ok_and(|ago| ago < NOTED_AFTER);
+                    && now.duration_since(modified).ok().is_none_or(|ago| ago < NOTED_AFTER);
                 (!unfinished).then(|| (modified, meta.blocks() * 512, entry.path()))
             })
             .collect();
