@@ -36,6 +36,6 @@ fn main() -> ExitCode {
             ("streams", streams::CASES),
             ("terminal", terminal::CASES),
         ],
-        &[("command", 66), ("wasm", 150), ("native", 147), ("jit", 4), ("pywasmtime", 107), ("node", 112)],
+        &[("command", 67), ("wasm", 150), ("native", 147), ("jit", 4), ("pywasmtime", 107), ("node", 112)],
     )
 }
