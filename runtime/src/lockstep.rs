@@ -6,9 +6,10 @@
 
 use super::{Machine, MachineBus, SLICE, State};
 use crate::clock::Clock;
-use crate::cpu::Exit;
 use crate::cpu::state::HartState;
+use crate::cpu::{Bus, Cpu, Exit};
 use crate::host::NoHost;
+use crate::memory::GuestMemory;
 use forelift_abi::control::Start;
 use forelift_abi::lift::{Index, Layout};
 use forelift_abi::profile::Page;
@@ -101,7 +102,7 @@ impl Stepper {
     ///
     /// # Errors
     /// As [`Machine::restore`].
-    pub fn restore(mem: crate::memory::GuestMemory, state: &[u8]) -> Result<Machine, super::MachineError> {
+    pub fn restore(mem: GuestMemory, state: &[u8]) -> Result<Machine, super::MachineError> {
         Machine::restore(mem, state, &mut NoHost::sealed(), crate::session::ConsoleLog::Keep)
     }
 
@@ -136,20 +137,16 @@ impl Stepper {
     /// Runs until the engine can stop behind `budget` instructions or more, or the machine has to act; gives the number of
     /// instructions retired in all.
     pub fn run(&mut self, budget: u64) -> u64 {
-        let m = &mut self.machine;
-        let mut bus = MachineBus {
-            devices: &mut m.devices,
-            clock: &m.clock,
-            host: &mut NoHost::sealed(),
-            debug: &mut m.debug,
-        };
-        self.exit = m.cpu.run_retiring(&mut m.mem, &mut bus, budget);
-        m.debug.clear();
-        m.cpu.hart.instret
+        self.advance(|cpu, mem, bus| cpu.run_retiring(mem, bus, budget))
     }
 
     /// Interprets until exactly `instret` instructions have retired, or the machine has to act; gives their number.
     pub fn run_to(&mut self, instret: u64) -> u64 {
+        self.advance(|cpu, mem, bus| cpu.interpret_to(mem, bus, instret))
+    }
+
+    /// Lets the CPU run in one way or another; gives the number of instructions retired in all.
+    fn advance(&mut self, run: impl FnOnce(&mut Cpu, &mut GuestMemory, &mut dyn Bus) -> Exit) -> u64 {
         let m = &mut self.machine;
         let mut bus = MachineBus {
             devices: &mut m.devices,
@@ -157,7 +154,7 @@ impl Stepper {
             host: &mut NoHost::sealed(),
             debug: &mut m.debug,
         };
-        self.exit = m.cpu.interpret_to(&mut m.mem, &mut bus, instret);
+        self.exit = run(&mut m.cpu, &mut m.mem, &mut bus);
         m.debug.clear();
         m.cpu.hart.instret
     }
@@ -178,7 +175,7 @@ impl Stepper {
     }
 
     /// Guest memory.
-    pub fn memory(&self) -> &crate::memory::GuestMemory {
+    pub fn memory(&self) -> &GuestMemory {
         &self.machine.mem
     }
 

@@ -1,6 +1,6 @@
 //! The second back end: the same CLIF to this host's machine code, by cranelift-jit, for the engine `native`.
 
-use crate::guest::{At, PAGE, Program};
+use crate::guest::{At, Program};
 use crate::lift::{self, CALLEES, HELPERS, Options};
 use crate::opt::{self, OptError};
 use crate::region::Function;
@@ -59,13 +59,8 @@ pub fn compile(
     let absent = declare("absent".into())?;
     let ids: Vec<FuncId> =
         (0..functions.len()).map(|n| declare(format!("lifted{n}"))).collect::<Result<_, _>>()?;
-    let first = |function: &Function| {
-        let entry = *function.entries.first()?;
-        let page = *function.pages.get(&entry.div_euclid(PAGE))?;
-        Some(At { page, offset: entry.rem_euclid(PAGE) as u16 })
-    };
     let callable: BTreeMap<At, FuncId> =
-        functions.iter().zip(&ids).filter_map(|(function, &id)| Some((first(function)?, id))).collect();
+        functions.iter().zip(&ids).filter_map(|(function, &id)| Some((function.first()?, id))).collect();
     let all = ids.iter().zip(functions).map(|(id, function)| (*id, Some(*function)));
     for (id, function) in all.chain([(absent, None)]) {
         let callees = match function {

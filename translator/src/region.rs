@@ -137,6 +137,17 @@ impl Function {
         self.blocks.contains_key(&next) && !self.cuts.contains(&(block.start, next))
     }
 
+    /// Where an address in one of its pages is in the program.
+    pub fn place(&self, address: i32) -> Option<At> {
+        let page = *self.pages.get(&address.div_euclid(PAGE))?;
+        Some(At { page, offset: address.rem_euclid(PAGE) as u16 })
+    }
+
+    /// Where its first entry point is.
+    pub fn first(&self) -> Option<At> {
+        self.place(*self.entries.first()?)
+    }
+
     /// Number of instructions.
     pub fn insns(&self) -> usize {
         self.blocks.values().map(|b| b.insns.len()).sum()

@@ -8,7 +8,7 @@
 use forelift_abi::lift::{Helper, Layout};
 use forelift_emit::{Body, Reloc, RelocKind};
 use forelift_translator::{
-    guest::{At, PAGE, Program},
+    guest::Program,
     lift::{CALLEES, HELPERS, Options},
     region::{Block, End, Function, Region},
 };
@@ -108,9 +108,7 @@ impl Hash {
         // The contents of other pages are checked where they are called, and stubs in them are copied.
         for block in blocks.values() {
             let (End::Call(delta), Some(&(at, _))) = (block.end, block.insns.last()) else { continue };
-            let place = pages
-                .get(&at.div_euclid(PAGE))
-                .and_then(|&page| program.jump(At { page, offset: at.rem_euclid(PAGE) as u16 }, delta));
+            let place = function.place(at).and_then(|here| program.jump(here, delta));
             self.0.update(place.map_or(0, |place| program.hash(place.page)).to_le_bytes());
         }
         self.number(u64::from(*is_jumped_to));

@@ -18,7 +18,7 @@ use forelift_abi::{
 };
 use forelift_emit::{Body, RelocKind};
 use forelift_translator::{
-    guest::{At, PAGE, Program},
+    guest::{At, Program},
     index,
     lift::{self, CALLEES, HELPERS, Options},
     opt::{self, OptError},
@@ -168,11 +168,7 @@ impl Lifted {
 
     /// What their relocations refer to.
     pub fn targets(&self) -> Targets<'_> {
-        let place = |function: &Function| {
-            let entry = *function.entries.first()?;
-            let page = *function.pages.get(&entry.div_euclid(PAGE))?;
-            Some(name_of(&self.program, At { page, offset: entry.rem_euclid(PAGE) as u16 }))
-        };
+        let place = |function: &Function| Some(name_of(&self.program, function.first()?));
         let first = self.functions.iter().enumerate().filter_map(|(n, f)| Some((place(f)?, n))).collect();
         Targets { callees: &self.callees, first }
     }

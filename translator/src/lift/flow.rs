@@ -55,10 +55,7 @@ impl Lifter<'_> {
             }
             End::Call(delta) => {
                 let target = self.pc(at + delta);
-                let here = self.function.pages.get(&page_of(at));
-                let place = here.and_then(|&page| {
-                    self.program.jump(At { page, offset: at.rem_euclid(PAGE) as u16 }, delta)
-                });
+                let place = self.function.place(at).and_then(|here| self.program.jump(here, delta));
                 let callee = match place {
                     Some(place) if self.stub(place).is_some() => Callee::Stub(at + delta, place),
                     Some(place) if self.function.calls.contains(&(at + delta)) => {
@@ -337,14 +334,7 @@ impl Lifter<'_> {
             Some(&known) => self.b.func.dfg.ext_funcs[known].signature,
             None => self.b.import_signature(super::signature(self.call_conv)),
         };
-        let name = ir::UserExternalName { namespace: super::CALLEES, index: self.callees.len() as u32 };
-        let name = self.b.func.declare_imported_user_function(name);
-        let function = self.b.import_function(ir::ExtFuncData {
-            name: ir::ExternalName::user(name),
-            signature,
-            colocated: false,
-            patchable: false,
-        });
+        let function = self.import(super::CALLEES, self.callees.len() as u32, signature);
         self.callees.push(at);
         self.callee_refs.push(function);
         function

@@ -199,6 +199,17 @@ impl Lifter<'_> {
         self.b.ins().return_(&[pc]);
     }
 
+    /// A function outside, by its name.
+    pub(super) fn import(&mut self, namespace: u32, index: u32, signature: ir::SigRef) -> ir::FuncRef {
+        let name = self.b.func.declare_imported_user_function(UserExternalName { namespace, index });
+        self.b.import_function(ir::ExtFuncData {
+            name: ir::ExternalName::user(name),
+            signature,
+            colocated: false,
+            patchable: false,
+        })
+    }
+
     /// Calls a helper; gives its result.
     pub(super) fn call_helper(&mut self, helper: Helper, arguments: &[Value]) -> Value {
         let pass_hart = self.layout.pass_hart != 0;
@@ -206,14 +217,7 @@ impl Lifter<'_> {
             Some(&function) => function,
             None => {
                 let signature = self.b.import_signature(helper_signature(helper, self.call_conv, pass_hart));
-                let name = UserExternalName { namespace: HELPERS, index: helper as u32 };
-                let name = self.b.func.declare_imported_user_function(name);
-                let function = self.b.import_function(ir::ExtFuncData {
-                    name: ir::ExternalName::user(name),
-                    signature,
-                    colocated: false,
-                    patchable: false,
-                });
+                let function = self.import(HELPERS, helper as u32, signature);
                 self.helpers.insert(helper, function);
                 function
             }
