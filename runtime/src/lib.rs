@@ -2,13 +2,13 @@
 
 pub mod args;
 pub mod clock;
-pub mod cpu;
 pub mod dev;
 pub mod fdt;
 pub mod host;
 pub mod image;
 pub mod machine;
 pub mod memory;
+pub mod rv64;
 pub mod session;
 pub mod snapshot;
 pub mod sys;

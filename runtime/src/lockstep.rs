@@ -6,10 +6,10 @@
 
 use super::{Machine, MachineBus, SLICE, State};
 use crate::clock::Clock;
-use crate::cpu::state::HartState;
-use crate::cpu::{Bus, Cpu, Exit};
 use crate::host::NoHost;
 use crate::memory::GuestMemory;
+use crate::rv64::state::HartState;
+use crate::rv64::{Bus, Cpu, Exit};
 use forelift_abi::control::Start;
 use forelift_abi::lift::{Index, Layout};
 use forelift_abi::profile::Page;
@@ -199,7 +199,7 @@ impl Stepper {
     /// Takes lifted code into use; false when the index is inconsistent.
     ///
     /// # Safety
-    /// As [`Cpu::install`](crate::cpu::Cpu::install).
+    /// As [`Cpu::install`](crate::rv64::Cpu::install).
     pub unsafe fn install(&mut self, index: Index, functions: Vec<usize>) -> bool {
         // SAFETY: the caller's promise.
         unsafe { self.machine.cpu.install(index, functions, &mut self.machine.mem) }

@@ -8,11 +8,11 @@
 //! sleeping when the guest has nothing to do.
 
 use crate::clock::Clock;
-use crate::cpu::{Bus, Cpu, Exit};
 use crate::dev::Devices;
 use crate::fdt;
 use crate::host::Host;
 use crate::memory::GuestMemory;
+use crate::rv64::{Bus, Cpu, Exit};
 use crate::session::{ConsoleLog, Outcome, Session, State};
 use crate::snapshot::{MachineState, SnapshotError};
 use forelift_abi::control::Start;
@@ -430,7 +430,7 @@ impl Machine {
 
     /// When the timer will wake the hart, in ticks.
     fn next_timer(&self) -> u64 {
-        if self.cpu.hart.sie & crate::cpu::csr::STIP != 0 { self.cpu.hart.stimecmp } else { u64::MAX }
+        if self.cpu.hart.sie & crate::rv64::csr::STIP != 0 { self.cpu.hart.stimecmp } else { u64::MAX }
     }
 
     /// Runs one slice; interrupts are up to date before and after.

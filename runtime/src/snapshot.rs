@@ -5,8 +5,8 @@
 //! and identifies the body; [`MachineState`] is decoded into plain data and every part checks its own on restore.
 //! Saving what was restored gives the same bytes again.
 
-use crate::cpu::state::HartState;
 use crate::dev::DevicesState;
+use crate::rv64::state::HartState;
 use forelift_abi::header::checksum;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;

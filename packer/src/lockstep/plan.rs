@@ -2,7 +2,7 @@
 
 use forelift_abi::lift::{Index, Layout};
 use forelift_isa::rv64::Op;
-use forelift_runtime::{cpu::lifted::helper_address, machine::lockstep::Stepper};
+use forelift_runtime::{machine::lockstep::Stepper, rv64::lifted::helper_address};
 use forelift_translator::{
     guest::Program,
     index,

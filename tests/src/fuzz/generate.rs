@@ -18,7 +18,7 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
                 return Vec::new();
             };
             let state = forelift_runtime::snapshot::MachineState {
-                hart: forelift_runtime::cpu::Cpu::new(&memory).hart.save(),
+                hart: forelift_runtime::rv64::Cpu::new(&memory).hart.save(),
                 devices: forelift_runtime::dev::Devices::new(0).save(),
                 ticks: 12345,
                 ram_len: 1 << 20,
