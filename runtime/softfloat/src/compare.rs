@@ -92,7 +92,7 @@ fn number_of<F: Format>(a: F::Bits, b: F::Bits, flags: &mut u8) -> F::Bits {
 fn classify<F: Format>(a: F::Bits) -> u32 {
     let x = F::unpack(a);
     let positive = match x.kind {
-        Kind::SignallingNan => return 1 << 8,
+        Kind::SignallingNan | Kind::Unsupported => return 1 << 8,
         Kind::QuietNan => return 1 << 9,
         Kind::Zero => 4,
         Kind::Finite if x.exp < F::EMIN => 5,

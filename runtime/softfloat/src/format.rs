@@ -8,22 +8,28 @@ pub(crate) enum Kind {
     Inf,
     QuietNan,
     SignallingNan,
+    /// A pattern of the double extended format that no operation yields (SDM vol. 1, 8.2.2).
+    Unsupported,
 }
 
 /// A number taken apart. A `Finite` one is `sig * 2^(exp - 63)` with bit 63 of `sig` set, whatever the format,
-/// subnormals included; of the other kinds only the sign counts.
+/// subnormals included. A NaN's `sig` has the payload below bit 62, left-aligned, whatever the format. Of the other
+/// kinds only the sign counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Unpacked {
     pub(crate) kind: Kind,
     pub(crate) sign: bool,
     pub(crate) exp: i32,
     pub(crate) sig: u64,
+    /// The exponent field is zero, the significand is not.
+    pub(crate) subnormal: bool,
 }
 
 impl Unpacked {
+    /// A NaN, or no number either.
     #[inline]
     pub(crate) fn is_nan(self) -> bool {
-        matches!(self.kind, Kind::QuietNan | Kind::SignallingNan)
+        matches!(self.kind, Kind::QuietNan | Kind::SignallingNan | Kind::Unsupported)
     }
 }
 
@@ -59,6 +65,12 @@ pub trait Format {
         Self::pack(sign, (2 * Self::EMAX + 1) as u32, 1 << (Self::PREC - 1))
     }
 
+    /// The quiet NaN with this sign and the payload of an [`Unpacked`] significand.
+    #[inline]
+    fn quiet(sign: bool, sig: u64) -> Self::Bits {
+        Self::pack(sign, (2 * Self::EMAX + 1) as u32, (sig | 3 << 62) >> (64 - Self::PREC))
+    }
+
     /// The largest finite number with this sign.
     #[inline]
     fn largest(sign: bool) -> Self::Bits {
@@ -81,7 +93,7 @@ fn unpack_interchange(bits: u64, prec: u32, emax: i32) -> Unpacked {
             (_, 0) => Kind::SignallingNan,
             _ => Kind::QuietNan,
         };
-        (kind, 0, 0)
+        (kind, 0, 1 << 63 | fraction << (64 - prec))
     } else if field != 0 {
         (Kind::Finite, field as i32 - emax, 1 << 63 | fraction << (64 - prec))
     } else if fraction != 0 {
@@ -90,7 +102,7 @@ fn unpack_interchange(bits: u64, prec: u32, emax: i32) -> Unpacked {
     } else {
         (Kind::Zero, 0, 0)
     };
-    Unpacked { kind, sign, exp, sig }
+    Unpacked { kind, sign, exp, sig, subnormal: field == 0 && fraction != 0 }
 }
 
 /// IEEE 754 binary32.

@@ -1,4 +1,5 @@
-//! IEEE 754 binary32 and binary64 arithmetic, exact in every bit and flag, as RISC-V defines it.
+//! IEEE 754 arithmetic, exact in every bit and flag: binary32 and binary64 as RISC-V defines it here, as SSE does in
+//! [`x86`], and x87's double extended format in [`x87`].
 //!
 //! Values are bit patterns (`u32`, `u64`). Every function that can raise a flag takes the accrued flags
 //! (`fcsr.fflags`) as `&mut u8` and ORs its own into them; flags are never cleared.
@@ -6,8 +7,8 @@
 //! # Layers
 //! * `format`: a format is a type with a precision and an exponent range; taking a number apart and putting it
 //!   together is the format's business.
-//! * [`soft`]: the arithmetic, written once over the format, in integers only. It is right for every operand,
-//!   rounding mode and flag, and takes 10 to 50 ns.
+//! * [`soft`]: the arithmetic, written once over the format and over the instruction set's [`soft::Context`] (NaNs, traps), in
+//!   integers only. It is right for every operand, rounding mode and flag, and takes 10 to 50 ns.
 //! * `fast` and `convert`: what the root of the crate exports as `f32_add`, `f64_mul`, ... These use the host's own
 //!   floating point where a few tests prove that it gives the same bits *and* that the flags are known, and
 //!   else call [`soft`]. Flags that are already set tell that the inexact test can be spared, which is the common
@@ -22,9 +23,8 @@
 //!
 //! # Limits
 //! The fast paths assume that the host's arithmetic is IEEE 754 rounding to nearest even with subnormals, which
-//! WebAssembly guarantees and Rust assumes of its targets. An x87 extended format fits [`soft`] (64 bits of
-//! precision are carried through, and rounding takes the precision as an argument) except for `fma`, which needs
-//! two spare bits and which x87 does not have.
+//! WebAssembly guarantees and Rust assumes of its targets. `fma` needs two spare bits in 64, which the double
+//! extended format has not.
 #![forbid(unsafe_code)]
 
 mod compare;
@@ -35,6 +35,8 @@ mod format;
 pub mod soft;
 #[cfg(test)]
 mod tests;
+pub mod x86;
+pub mod x87;
 
 pub use compare::{
     f32_classify, f32_eq, f32_le, f32_lt, f32_max, f32_min, f64_classify, f64_eq, f64_le, f64_lt, f64_max,

@@ -210,49 +210,29 @@ fn fused_sums_round_once_where_it_is_close() {
     }
 }
 
-/// An 80-bit extended format as x87 has it, to hold the core to its word that 64 bits of precision fit.
-#[derive(Debug)]
-struct Extended;
-
-impl Format for Extended {
-    type Bits = (u16, u64);
-    const PREC: u32 = 64;
-    const EMAX: i32 = 16383;
-    const NAN: Self::Bits = (0xffff, 0xc000_0000_0000_0000);
-
-    fn unpack((head, sig): Self::Bits) -> format::Unpacked {
-        // Enough for these tests: zeros and normal numbers.
-        let kind = if sig == 0 { format::Kind::Zero } else { format::Kind::Finite };
-        let exp = i32::from(head & 0x7fff) - Self::EMAX;
-        format::Unpacked { kind, sign: head >> 15 != 0, exp, sig }
-    }
-
-    fn pack(sign: bool, field: u32, sig: u64) -> Self::Bits {
-        (u16::from(sign) << 15 | field as u16, sig)
-    }
-}
-
+/// RISC-V's rules over the double extended format.
 #[test]
 fn sixty_four_bits_of_precision_round() {
-    let one = (0x3fff, 1 << 63);
-    let two = (0x4000, 1 << 63);
-    let three = (0x4000, 3 << 62);
+    let f80 = |sign_exp, mantissa| x87::F80 { sign_exp, mantissa };
+    let one = f80(0x3fff, 1 << 63);
+    let two = f80(0x4000, 1 << 63);
+    let three = f80(0x4000, 3 << 62);
     let (rne, rtz) = (Round::Rne, Round::Rtz);
-    let third = |rm| flagged(|f| soft::div::<Extended>(one, three, rm, f));
-    assert_eq!(third(rne), ((0x3ffd, 0xaaaa_aaaa_aaaa_aaab), NX));
-    assert_eq!(third(rtz), ((0x3ffd, 0xaaaa_aaaa_aaaa_aaaa), NX));
+    let third = |rm| flagged(|f| soft::div::<x87::F80>(one, three, rm, f));
+    assert_eq!(third(rne), (f80(0x3ffd, 0xaaaa_aaaa_aaaa_aaab), NX));
+    assert_eq!(third(rtz), (f80(0x3ffd, 0xaaaa_aaaa_aaaa_aaaa), NX));
     // 2^63.5 is 0xb504f333f9de6484.597d...
-    let root = |rm| flagged(|f| soft::sqrt::<Extended>(two, rm, f));
-    assert_eq!(root(rne), ((0x3fff, 0xb504_f333_f9de_6484), NX));
-    assert_eq!(root(Round::Rup), ((0x3fff, 0xb504_f333_f9de_6485), NX));
+    let root = |rm| flagged(|f| soft::sqrt::<x87::F80>(two, rm, f));
+    assert_eq!(root(rne), (f80(0x3fff, 0xb504_f333_f9de_6484), NX));
+    assert_eq!(root(Round::Rup), (f80(0x3fff, 0xb504_f333_f9de_6485), NX));
     // A tie, a carry out of all 64 bits, overflow, underflow.
-    let sum = |a, b, rm| flagged(|f| soft::add::<Extended>(a, b, rm, f));
-    assert_eq!(sum(one, (0x3fff - 64, 1 << 63), rne), (one, NX));
-    assert_eq!(sum(one, (0x3fff - 64, 1 << 63), Round::Rmm), ((0x3fff, 1 << 63 | 1), NX));
-    assert_eq!(sum((0x3fff, u64::MAX), (0x3fff - 64, 1 << 63), rne), (two, NX));
-    assert_eq!(sum((0x7ffe, u64::MAX), (0x7ffe, u64::MAX), rne), ((0x7fff, 1 << 63), OF | NX));
-    assert_eq!(sum((0x7ffe, u64::MAX), (0x7ffe, u64::MAX), rtz), ((0x7ffe, u64::MAX), OF | NX));
-    let product = |a, b, rm| flagged(|f| soft::mul::<Extended>(a, b, rm, f));
-    assert_eq!(product((1, 1 << 63), (0x3ffe, 1 << 63 | 1), rne), ((0, 1 << 62), NX | UF));
-    assert_eq!(product((1, 1 << 63), (0x3ffe, u64::MAX), rne), ((1, 1 << 63), NX | UF));
+    let sum = |a, b, rm| flagged(|f| soft::add::<x87::F80>(a, b, rm, f));
+    assert_eq!(sum(one, f80(0x3fff - 64, 1 << 63), rne), (one, NX));
+    assert_eq!(sum(one, f80(0x3fff - 64, 1 << 63), Round::Rmm), (f80(0x3fff, 1 << 63 | 1), NX));
+    assert_eq!(sum(f80(0x3fff, u64::MAX), f80(0x3fff - 64, 1 << 63), rne), (two, NX));
+    assert_eq!(sum(f80(0x7ffe, u64::MAX), f80(0x7ffe, u64::MAX), rne), (f80(0x7fff, 1 << 63), OF | NX));
+    assert_eq!(sum(f80(0x7ffe, u64::MAX), f80(0x7ffe, u64::MAX), rtz), (f80(0x7ffe, u64::MAX), OF | NX));
+    let product = |a, b, rm| flagged(|f| soft::mul::<x87::F80>(a, b, rm, f));
+    assert_eq!(product(f80(1, 1 << 63), f80(0x3ffe, 1 << 63 | 1), rne), (f80(0, 1 << 62), NX | UF));
+    assert_eq!(product(f80(1, 1 << 63), f80(0x3ffe, u64::MAX), rne), (f80(1, 1 << 63), NX | UF));
 }

@@ -1,20 +1,22 @@
 //! Addition, subtraction, multiplication, division and square root.
 
+use super::context::Context;
 use super::round::round;
-use super::{invalid, nan, shift_right_sticky};
+use super::shift_right_sticky;
 use crate::format::{Format, Kind, Unpacked};
 use crate::{DZ, Round};
 
 /// `a + b`.
-pub fn add<F: Format>(a: F::Bits, b: F::Bits, rm: Round, flags: &mut u8) -> F::Bits {
-    sum::<F>(F::unpack(a), F::unpack(b), rm, flags)
+pub(crate) fn add<F: Format, C: Context>(a: F::Bits, b: F::Bits, cx: &mut C) -> F::Bits {
+    sum::<F, C>(F::unpack(a), F::unpack(b), cx)
 }
 
 /// `a - b`.
-pub fn sub<F: Format>(a: F::Bits, b: F::Bits, rm: Round, flags: &mut u8) -> F::Bits {
+pub(crate) fn sub<F: Format, C: Context>(a: F::Bits, b: F::Bits, cx: &mut C) -> F::Bits {
     let mut y = F::unpack(b);
-    y.sign = !y.sign;
-    sum::<F>(F::unpack(a), y, rm, flags)
+    // A NaN's sign is part of what is propagated.
+    y.sign ^= !y.is_nan();
+    sum::<F, C>(F::unpack(a), y, cx)
 }
 
 /// The sign of a sum that is exactly zero while its terms' signs differ (IEEE 754-2019 6.3).
@@ -23,20 +25,20 @@ pub(super) fn sign_of_cancelled(rm: Round) -> bool {
     rm == Round::Rdn
 }
 
-fn sum<F: Format>(x: Unpacked, y: Unpacked, rm: Round, flags: &mut u8) -> F::Bits {
+fn sum<F: Format, C: Context>(x: Unpacked, y: Unpacked, cx: &mut C) -> F::Bits {
     match (x.kind, y.kind) {
-        (Kind::Finite, Kind::Finite) => sum_finite::<F>(x, y, rm, flags),
-        _ if x.is_nan() || y.is_nan() => nan::<F>(&[x, y], flags),
-        (Kind::Inf, Kind::Inf) if x.sign != y.sign => invalid::<F>(flags),
+        (Kind::Finite, Kind::Finite) => sum_finite::<F, C>(x, y, cx),
+        _ if x.is_nan() || y.is_nan() => cx.nan::<F>(&[x, y]),
+        (Kind::Inf, Kind::Inf) if x.sign != y.sign => cx.invalid::<F>(),
         (Kind::Inf, _) => F::inf(x.sign),
         (_, Kind::Inf) => F::inf(y.sign),
-        (Kind::Finite, _) => round::<F>(x.sign, x.exp, x.sig, 0, rm, flags),
-        (_, Kind::Finite) => round::<F>(y.sign, y.exp, y.sig, 0, rm, flags),
-        _ => F::zero(if x.sign == y.sign { x.sign } else { sign_of_cancelled(rm) }),
+        (Kind::Finite, _) => round::<F, C>(x.sign, x.exp, x.sig, 0, cx),
+        (_, Kind::Finite) => round::<F, C>(y.sign, y.exp, y.sig, 0, cx),
+        _ => F::zero(if x.sign == y.sign { x.sign } else { sign_of_cancelled(cx.rounding()) }),
     }
 }
 
-fn sum_finite<F: Format>(x: Unpacked, y: Unpacked, rm: Round, flags: &mut u8) -> F::Bits {
+fn sum_finite<F: Format, C: Context>(x: Unpacked, y: Unpacked, cx: &mut C) -> F::Bits {
     let (x, y) = if (x.exp, x.sig) >= (y.exp, y.sig) { (x, y) } else { (y, x) };
     // One bit of headroom above, 63 below. Bits go lost below those only if the exponents differ by 64 or more,
     // and then the sum is within one bit of `x`, so that the sticky bit stays far below the last place.
@@ -44,15 +46,15 @@ fn sum_finite<F: Format>(x: Unpacked, y: Unpacked, rm: Round, flags: &mut u8) ->
     let small = shift_right_sticky(u128::from(y.sig) << 63, (x.exp - y.exp) as u32);
     let total = if x.sign == y.sign { large + small } else { large - small };
     if total == 0 {
-        return F::zero(sign_of_cancelled(rm));
+        return F::zero(sign_of_cancelled(cx.rounding()));
     }
     let zeros = total.leading_zeros();
     let total = total << zeros;
-    round::<F>(x.sign, x.exp + 1 - zeros as i32, (total >> 64) as u64, total as u64, rm, flags)
+    round::<F, C>(x.sign, x.exp + 1 - zeros as i32, (total >> 64) as u64, total as u64, cx)
 }
 
 /// `a * b`.
-pub fn mul<F: Format>(a: F::Bits, b: F::Bits, rm: Round, flags: &mut u8) -> F::Bits {
+pub(crate) fn mul<F: Format, C: Context>(a: F::Bits, b: F::Bits, cx: &mut C) -> F::Bits {
     let (x, y) = (F::unpack(a), F::unpack(b));
     let sign = x.sign != y.sign;
     match (x.kind, y.kind) {
@@ -61,17 +63,17 @@ pub fn mul<F: Format>(a: F::Bits, b: F::Bits, rm: Round, flags: &mut u8) -> F::B
             let zeros = product.leading_zeros();
             let product = product << zeros;
             let exp = x.exp + y.exp + 1 - zeros as i32;
-            round::<F>(sign, exp, (product >> 64) as u64, product as u64, rm, flags)
+            round::<F, C>(sign, exp, (product >> 64) as u64, product as u64, cx)
         }
-        _ if x.is_nan() || y.is_nan() => nan::<F>(&[x, y], flags),
-        (Kind::Inf, Kind::Zero) | (Kind::Zero, Kind::Inf) => invalid::<F>(flags),
+        _ if x.is_nan() || y.is_nan() => cx.nan::<F>(&[x, y]),
+        (Kind::Inf, Kind::Zero) | (Kind::Zero, Kind::Inf) => cx.invalid::<F>(),
         (Kind::Inf, _) | (_, Kind::Inf) => F::inf(sign),
         _ => F::zero(sign),
     }
 }
 
 /// `a / b`.
-pub fn div<F: Format>(a: F::Bits, b: F::Bits, rm: Round, flags: &mut u8) -> F::Bits {
+pub(crate) fn div<F: Format, C: Context>(a: F::Bits, b: F::Bits, cx: &mut C) -> F::Bits {
     let (x, y) = (F::unpack(a), F::unpack(b));
     let sign = x.sign != y.sign;
     match (x.kind, y.kind) {
@@ -82,14 +84,14 @@ pub fn div<F: Format>(a: F::Bits, b: F::Bits, rm: Round, flags: &mut u8) -> F::B
             let (quotient, remainder) = divide(hi, lo, y.sig);
             let half = u64::from(remainder >= y.sig - remainder) << 63;
             let rest = if remainder == 0 { 0 } else { half | u64::from(remainder != y.sig - remainder) };
-            round::<F>(sign, x.exp - y.exp - i32::from(below), quotient, rest, rm, flags)
+            round::<F, C>(sign, x.exp - y.exp - i32::from(below), quotient, rest, cx)
         }
-        _ if x.is_nan() || y.is_nan() => nan::<F>(&[x, y], flags),
-        (Kind::Inf, Kind::Inf) | (Kind::Zero, Kind::Zero) => invalid::<F>(flags),
+        _ if x.is_nan() || y.is_nan() => cx.nan::<F>(&[x, y]),
+        (Kind::Inf, Kind::Inf) | (Kind::Zero, Kind::Zero) => cx.invalid::<F>(),
         (Kind::Inf, _) => F::inf(sign),
         (_, Kind::Inf) | (Kind::Zero, _) => F::zero(sign),
         _ => {
-            *flags |= DZ;
+            cx.raise(DZ);
             F::inf(sign)
         }
     }
@@ -123,12 +125,12 @@ fn divide_digit(high: u64, digit: u64, d: u64) -> (u64, u64) {
 }
 
 /// The square root of `a`.
-pub fn sqrt<F: Format>(a: F::Bits, rm: Round, flags: &mut u8) -> F::Bits {
+pub(crate) fn sqrt<F: Format, C: Context>(a: F::Bits, cx: &mut C) -> F::Bits {
     let x = F::unpack(a);
     match x.kind {
         Kind::Zero => F::zero(x.sign),
-        _ if x.is_nan() => nan::<F>(&[x], flags),
-        _ if x.sign => invalid::<F>(flags),
+        _ if x.is_nan() => cx.nan::<F>(&[x]),
+        _ if x.sign => cx.invalid::<F>(),
         Kind::Inf => F::inf(false),
         _ => {
             // An even exponent halves; the radicand is scaled so that the root has 64 bits.
@@ -137,7 +139,7 @@ pub fn sqrt<F: Format>(a: F::Bits, rm: Round, flags: &mut u8) -> F::Bits {
             let remainder = radicand - root * root;
             // (root + 1/2)^2 is root^2 + root + 1/4: no root lies exactly half way.
             let rest = u64::from(remainder > root) << 63 | u64::from(remainder != 0);
-            round::<F>(false, x.exp >> 1, root as u64, rest, rm, flags)
+            round::<F, C>(false, x.exp >> 1, root as u64, rest, cx)
         }
     }
 }

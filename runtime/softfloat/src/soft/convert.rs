@@ -1,28 +1,28 @@
 //! Conversions between formats, and to and from integers.
 
-use super::nan;
+use super::context::{Context, UP};
 use super::round::{round, rounds_up};
-use crate::format::{Format, Kind};
-use crate::{NV, NX, Round};
+use crate::format::{Format, Kind, Unpacked};
+use crate::{NX, Round};
 
 /// Converts between formats.
-pub fn convert<A: Format, B: Format>(a: A::Bits, rm: Round, flags: &mut u8) -> B::Bits {
+pub(crate) fn convert<A: Format, B: Format, C: Context>(a: A::Bits, cx: &mut C) -> B::Bits {
     let x = A::unpack(a);
     match x.kind {
-        Kind::Finite => round::<B>(x.sign, x.exp, x.sig, 0, rm, flags),
+        Kind::Finite => round::<B, C>(x.sign, x.exp, x.sig, 0, cx),
         Kind::Zero => B::zero(x.sign),
         Kind::Inf => B::inf(x.sign),
-        _ => nan::<B>(&[x], flags),
+        _ => cx.nan::<B>(&[x]),
     }
 }
 
 /// The number with this sign and magnitude.
-pub fn from_int<F: Format>(sign: bool, magnitude: u64, rm: Round, flags: &mut u8) -> F::Bits {
+pub(crate) fn from_int<F: Format, C: Context>(sign: bool, magnitude: u64, cx: &mut C) -> F::Bits {
     if magnitude == 0 {
         return F::zero(false);
     }
     let zeros = magnitude.leading_zeros();
-    round::<F>(sign, 63 - zeros as i32, magnitude << zeros, 0, rm, flags)
+    round::<F, C>(sign, 63 - zeros as i32, magnitude << zeros, 0, cx)
 }
 
 /// The magnitudes of the greatest and the least integer of a type.
@@ -33,6 +33,8 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// `i16`
+    pub const I16: Self = Self { greatest: i16::MAX as u64, least: 1 << 15 };
     /// `i32`
     pub const I32: Self = Self { greatest: i32::MAX as u64, least: 1 << 31 };
     /// `u32`
@@ -41,36 +43,45 @@ impl Limits {
     pub const I64: Self = Self { greatest: i64::MAX as u64, least: 1 << 63 };
     /// `u64`
     pub const U64: Self = Self { greatest: u64::MAX, least: 0 };
+
+    /// The greatest, or the least if `sign`, in two's complement.
+    pub(super) fn saturated(self, sign: bool) -> u64 {
+        if sign { self.least.wrapping_neg() } else { self.greatest }
+    }
 }
 
-/// Rounds to an integer, in two's complement. Out of range: saturates and is invalid, not inexact; a NaN counts as
-/// plus infinity (unprivileged ISA, "Single-Precision Floating-Point Conversion and Move Instructions").
-pub fn to_int<F: Format>(a: F::Bits, limits: Limits, rm: Round, flags: &mut u8) -> u64 {
-    let x = F::unpack(a);
-    let (magnitude, rest) = match x.kind {
-        Kind::Zero => return 0,
-        Kind::Finite if x.exp < 64 => match 63 - x.exp {
-            0 => (x.sig, 0),
-            drop @ 1..=63 => (x.sig >> drop, x.sig << (64 - drop)),
-            64 => (0, x.sig),
-            _ => (0, 1),
-        },
-        Kind::Finite | Kind::Inf => return saturate(x.sign, limits, flags),
-        _ => return saturate(false, limits, flags),
+/// A finite number or zero of exponent below 64, rounded to an integer: its magnitude, and what rounding did ([`NX`] and
+/// [`UP`]).
+#[inline]
+fn rounded(x: Unpacked, rm: Round) -> (u64, u8) {
+    let (magnitude, rest) = match 63 - x.exp {
+        _ if x.kind == Kind::Zero => (0, 0),
+        0 => (x.sig, 0),
+        drop @ 1..=63 => (x.sig >> drop, x.sig << (64 - drop)),
+        64 => (0, x.sig),
+        _ => (0, 1),
     };
+    if rest == 0 {
+        return (magnitude, 0);
+    }
     // No carry out of 64 bits: a fraction implies that the highest bit is clear.
-    let magnitude = magnitude + u64::from(rounds_up(rm, x.sign, magnitude & 1 != 0, rest));
-    if magnitude > if x.sign { limits.least } else { limits.greatest } {
-        return saturate(x.sign, limits, flags);
-    }
-    if rest != 0 {
-        *flags |= NX;
-    }
-    if x.sign { magnitude.wrapping_neg() } else { magnitude }
+    let up = rounds_up(rm, x.sign, magnitude & 1 != 0, rest);
+    (magnitude + u64::from(up), if up { NX | UP } else { NX })
 }
 
-#[cold]
-fn saturate(sign: bool, limits: Limits, flags: &mut u8) -> u64 {
-    *flags |= NV;
-    if sign { limits.least.wrapping_neg() } else { limits.greatest }
+/// Rounds to an integer: its sign and magnitude. Without result, and without a flag, if it is out of range or a NaN.
+#[inline]
+pub(crate) fn to_int<F: Format, C: Context>(a: F::Bits, limits: Limits, cx: &mut C) -> Option<(bool, u64)> {
+    let x = F::unpack(a);
+    if x.is_nan() || x.kind == Kind::Inf || x.exp >= 64 {
+        return None;
+    }
+    let (magnitude, flags) = rounded(x, cx.rounding());
+    if magnitude > if x.sign { limits.least } else { limits.greatest } {
+        return None;
+    }
+    if flags != 0 {
+        cx.raise(flags);
+    }
+    Some((x.sign, magnitude))
 }

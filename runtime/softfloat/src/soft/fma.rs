@@ -1,40 +1,37 @@
 //! Fused multiply-add.
 
 use super::arith::sign_of_cancelled;
+use super::context::Context;
 use super::round::round;
-use super::{invalid, nan, shift_right_sticky};
+use super::shift_right_sticky;
 use crate::format::{Format, Kind, Unpacked};
-use crate::{NV, Round};
 
 /// `a * b + c`, rounded once. For formats of at most 62 bits of precision.
 ///
 /// Infinity times zero is invalid whatever `c` is (unprivileged ISA, "Single-Precision Floating-Point Computational
 /// Instructions").
-pub fn fma<F: Format>(a: F::Bits, b: F::Bits, c: F::Bits, rm: Round, flags: &mut u8) -> F::Bits {
+pub(crate) fn fma<F: Format, C: Context>(a: F::Bits, b: F::Bits, c: F::Bits, cx: &mut C) -> F::Bits {
     const { assert!(F::PREC <= 62) };
     let (x, y, z) = (F::unpack(a), F::unpack(b), F::unpack(c));
     let sign = x.sign != y.sign;
     match (x.kind, y.kind, z.kind) {
-        (Kind::Finite, Kind::Finite, Kind::Finite) => finite::<F>(x, y, z, rm, flags),
-        (Kind::Inf, Kind::Zero, _) | (Kind::Zero, Kind::Inf, _) => {
-            *flags |= NV;
-            F::NAN
-        }
-        _ if x.is_nan() || y.is_nan() || z.is_nan() => nan::<F>(&[x, y, z], flags),
+        (Kind::Finite, Kind::Finite, Kind::Finite) => finite::<F, C>(x, y, z, cx),
+        (Kind::Inf, Kind::Zero, _) | (Kind::Zero, Kind::Inf, _) => cx.invalid::<F>(),
+        _ if x.is_nan() || y.is_nan() || z.is_nan() => cx.nan::<F>(&[x, y, z]),
         (Kind::Inf, _, _) | (_, Kind::Inf, _) => {
             if z.kind == Kind::Inf && z.sign != sign {
-                return invalid::<F>(flags);
+                return cx.invalid::<F>();
             }
             F::inf(sign)
         }
         (_, _, Kind::Inf) => F::inf(z.sign),
         (Kind::Finite, Kind::Finite, _) => {
             let (exp, product) = product(x, y);
-            round::<F>(sign, exp, (product >> 63) as u64, (product << 65 >> 64) as u64, rm, flags)
+            round::<F, C>(sign, exp, (product >> 63) as u64, (product << 65 >> 64) as u64, cx)
         }
         // The product is zero.
-        (_, _, Kind::Finite) => round::<F>(z.sign, z.exp, z.sig, 0, rm, flags),
-        _ => F::zero(if sign == z.sign { sign } else { sign_of_cancelled(rm) }),
+        (_, _, Kind::Finite) => round::<F, C>(z.sign, z.exp, z.sig, 0, cx),
+        _ => F::zero(if sign == z.sign { sign } else { sign_of_cancelled(cx.rounding()) }),
     }
 }
 
@@ -46,7 +43,7 @@ fn product(x: Unpacked, y: Unpacked) -> (i32, u128) {
     if product >> 127 != 0 { (x.exp + y.exp + 1, product >> 1) } else { (x.exp + y.exp, product) }
 }
 
-fn finite<F: Format>(x: Unpacked, y: Unpacked, z: Unpacked, rm: Round, flags: &mut u8) -> F::Bits {
+fn finite<F: Format, C: Context>(x: Unpacked, y: Unpacked, z: Unpacked, cx: &mut C) -> F::Bits {
     let mut sign = x.sign != y.sign;
     let (mut exp, mut large) = product(x, y);
     let mut small = u128::from(z.sig) << 63;
@@ -61,9 +58,9 @@ fn finite<F: Format>(x: Unpacked, y: Unpacked, z: Unpacked, rm: Round, flags: &m
     let small = shift_right_sticky(small, distance as u32);
     let total = if same_sign { large + small } else { large - small };
     if total == 0 {
-        return F::zero(sign_of_cancelled(rm));
+        return F::zero(sign_of_cancelled(cx.rounding()));
     }
     let zeros = total.leading_zeros();
     let total = total << zeros;
-    round::<F>(sign, exp + 1 - zeros as i32, (total >> 64) as u64, total as u64, rm, flags)
+    round::<F, C>(sign, exp + 1 - zeros as i32, (total >> 64) as u64, total as u64, cx)
 }

@@ -3,35 +3,85 @@
 //! Every operation computes enough of the exact result to round it: 64 bits (`hi`, leading one in bit 63) and a
 //! second word (`lo`) with the 64 bits that follow, the lowest of which is sticky, that is, set if anything is lost
 //! below it. `round` does the rest.
+//!
+//! The modules' functions are generic over the [`Context`], which is the instruction set's; the functions of this
+//! module are RISC-V's.
 
-mod arith;
-mod convert;
+pub(crate) mod arith;
+pub(crate) mod context;
+pub(crate) mod convert;
 mod fma;
-mod round;
+pub(crate) mod round;
 
-pub use arith::{add, div, mul, sqrt, sub};
-pub use convert::{Limits, convert, from_int, to_int};
-pub use fma::fma;
+pub use context::{Context, Outside};
+pub use convert::Limits;
 
-use crate::NV;
-use crate::format::{Format, Kind, Unpacked};
+use crate::format::{Format, Kind};
+use crate::{NV, Round};
+use context::RiscV;
 
-/// The result if an operand is a NaN: the canonical NaN, invalid if one of them signals.
-///
-/// The one place that knows what becomes of NaNs: an ISA that propagates payloads replaces it.
-#[cold]
-fn nan<F: Format>(operands: &[Unpacked], flags: &mut u8) -> F::Bits {
-    if operands.iter().any(|x| x.kind == Kind::SignallingNan) {
-        *flags |= NV;
-    }
-    F::NAN
+/// `a + b`.
+pub fn add<F: Format>(a: F::Bits, b: F::Bits, rm: Round, flags: &mut u8) -> F::Bits {
+    arith::add::<F, _>(a, b, &mut RiscV { rm, flags })
 }
 
-/// The result of an operation that has none.
+/// `a - b`.
+pub fn sub<F: Format>(a: F::Bits, b: F::Bits, rm: Round, flags: &mut u8) -> F::Bits {
+    arith::sub::<F, _>(a, b, &mut RiscV { rm, flags })
+}
+
+/// `a * b`.
+pub fn mul<F: Format>(a: F::Bits, b: F::Bits, rm: Round, flags: &mut u8) -> F::Bits {
+    arith::mul::<F, _>(a, b, &mut RiscV { rm, flags })
+}
+
+/// `a / b`.
+pub fn div<F: Format>(a: F::Bits, b: F::Bits, rm: Round, flags: &mut u8) -> F::Bits {
+    arith::div::<F, _>(a, b, &mut RiscV { rm, flags })
+}
+
+/// The square root of `a`.
+pub fn sqrt<F: Format>(a: F::Bits, rm: Round, flags: &mut u8) -> F::Bits {
+    arith::sqrt::<F, _>(a, &mut RiscV { rm, flags })
+}
+
+/// `a * b + c`, rounded once. For formats of at most 62 bits of precision.
+///
+/// Infinity times zero is invalid whatever `c` is (unprivileged ISA, "Single-Precision Floating-Point Computational
+/// Instructions").
+pub fn fma<F: Format>(a: F::Bits, b: F::Bits, c: F::Bits, rm: Round, flags: &mut u8) -> F::Bits {
+    fma::fma::<F, _>(a, b, c, &mut RiscV { rm, flags })
+}
+
+/// Converts between formats.
+pub fn convert<A: Format, B: Format>(a: A::Bits, rm: Round, flags: &mut u8) -> B::Bits {
+    convert::convert::<A, B, _>(a, &mut RiscV { rm, flags })
+}
+
+/// The number with this sign and magnitude.
+pub fn from_int<F: Format>(sign: bool, magnitude: u64, rm: Round, flags: &mut u8) -> F::Bits {
+    convert::from_int::<F, _>(sign, magnitude, &mut RiscV { rm, flags })
+}
+
+/// Rounds to an integer, in two's complement. Out of range: saturates and is invalid, not inexact; a NaN counts as
+/// plus infinity (unprivileged ISA, "Single-Precision Floating-Point Conversion and Move Instructions").
+pub fn to_int<F: Format>(a: F::Bits, limits: Limits, rm: Round, flags: &mut u8) -> u64 {
+    match convert::to_int::<F, _>(a, limits, &mut RiscV { rm, flags }) {
+        Some((sign, magnitude)) => {
+            if sign {
+                magnitude.wrapping_neg()
+            } else {
+                magnitude
+            }
+        }
+        None => saturate(F::unpack(a), limits, flags),
+    }
+}
+
 #[cold]
-fn invalid<F: Format>(flags: &mut u8) -> F::Bits {
+fn saturate(x: crate::format::Unpacked, limits: Limits, flags: &mut u8) -> u64 {
     *flags |= NV;
-    F::NAN
+    limits.saturated(x.sign && matches!(x.kind, Kind::Finite | Kind::Inf))
 }
 
 /// Shifts right; bits lost set the lowest bit of the result.

@@ -1,5 +1,6 @@
 //! Rounding an exact result to a format (IEEE 754-2019 4.3, 7.4 to 7.6), tininess detected after rounding.
 
+use super::context::{Context, Outside, UP};
 use crate::format::Format;
 use crate::{NX, OF, Round, UF};
 
@@ -26,74 +27,75 @@ fn split(hi: u64, lo: u64, prec: u32) -> (u64, u64) {
     }
 }
 
-/// Rounds `(-1)^sign * hi.lo * 2^(exp - 63)`, `hi` having bit 63 set and `lo` being the 64 bits below the point.
+/// A significand of `prec` bits with a unit in the last place added, if `up`; and its exponent.
 #[inline]
-pub(super) fn round<F: Format>(sign: bool, exp: i32, hi: u64, lo: u64, rm: Round, flags: &mut u8) -> F::Bits {
-    round_to::<F>(F::PREC, sign, exp, hi, lo, rm, flags)
+fn increment(sig: u64, exp: i32, prec: u32, up: bool) -> (u64, i32) {
+    let sig = sig.wrapping_add(u64::from(up));
+    // A carry out leaves 100...0, one bit longer (or 0, if the precision is 64).
+    if up && sig & (u64::MAX >> (64 - prec)) == 0 { (1 << (prec - 1), exp + 1) } else { (sig, exp) }
 }
 
-/// [`round`] to `prec` bits of precision, at most the format's own, with the format's exponent range: what x87's
-/// precision control asks for.
-#[inline(always)]
-fn round_to<F: Format>(
-    prec: u32,
-    sign: bool,
-    exp: i32,
-    hi: u64,
-    lo: u64,
-    rm: Round,
-    flags: &mut u8,
-) -> F::Bits {
+/// Rounds `(-1)^sign * hi.lo * 2^(exp - 63)`, `hi` having bit 63 set and `lo` being the 64 bits below the point, to the
+/// context's precision, with the format's exponent range.
+#[inline]
+pub(super) fn round<F: Format, C: Context>(sign: bool, exp: i32, hi: u64, lo: u64, cx: &mut C) -> F::Bits {
     if exp < F::EMIN {
-        return round_tiny::<F>(prec, sign, exp, hi, lo, rm, flags);
+        return round_tiny::<F, C>(sign, exp, hi, lo, cx);
     }
-    let (mut sig, rest) = split(hi, lo, prec);
-    let mut exp = exp;
-    if rest != 0 {
-        *flags |= NX;
-        if rounds_up(rm, sign, sig & 1 != 0, rest) {
-            sig = sig.wrapping_add(1);
-            // A carry out leaves 100...0, one bit longer (or 0, if the precision is 64).
-            if sig & (u64::MAX >> (64 - prec)) == 0 {
-                sig = 1 << (prec - 1);
-                exp += 1;
-            }
-        }
-    }
+    let (prec, rm) = (cx.precision::<F>(), cx.rounding());
+    let (sig, rest) = split(hi, lo, prec);
+    let up = rest != 0 && rounds_up(rm, sign, sig & 1 != 0, rest);
+    let (sig, exp) = increment(sig, exp, prec, up);
     if exp > F::EMAX {
-        *flags |= OF | NX;
-        // Overflow rounds as if any finite excess lay above the largest number.
-        return if rounds_up(rm, sign, true, u64::MAX) {
-            F::inf(sign)
-        } else {
-            F::pack(sign, (2 * F::EMAX) as u32, (u64::MAX >> (64 - prec)) << (F::PREC - prec))
-        };
+        let sig = sig << (F::PREC - prec);
+        return overflow::<F, C>(Outside { sign, exp, sig, inexact: rest != 0, up }, cx);
+    }
+    if rest != 0 {
+        cx.raise(if up { NX | UP } else { NX });
     }
     F::pack(sign, (exp + F::EMAX) as u32, sig << (F::PREC - prec))
 }
 
-/// [`round_to`] for what lies below the smallest normal number.
 #[cold]
-fn round_tiny<F: Format>(
-    prec: u32,
-    sign: bool,
-    exp: i32,
-    hi: u64,
-    lo: u64,
-    rm: Round,
-    flags: &mut u8,
-) -> F::Bits {
+fn overflow<F: Format, C: Context>(result: Outside, cx: &mut C) -> F::Bits {
+    if let Some(bits) = cx.huge::<F>(result) {
+        return bits;
+    }
+    // Overflow rounds as if any finite excess lay above the largest number.
+    if rounds_up(cx.rounding(), result.sign, true, u64::MAX) {
+        cx.raise(OF | NX | UP);
+        F::inf(result.sign)
+    } else {
+        cx.raise(OF | NX);
+        let prec = cx.precision::<F>();
+        F::pack(result.sign, (2 * F::EMAX) as u32, (u64::MAX >> (64 - prec)) << (F::PREC - prec))
+    }
+}
+
+/// [`round`] for what lies below the smallest normal number.
+#[cold]
+fn round_tiny<F: Format, C: Context>(sign: bool, exp: i32, hi: u64, lo: u64, cx: &mut C) -> F::Bits {
+    let (prec, rm) = (cx.precision::<F>(), cx.rounding());
     // Tiny after rounding: still below the smallest normal number if rounded with an unbounded exponent.
     let (unbounded, rest) = split(hi, lo, prec);
-    let carries = unbounded == u64::MAX >> (64 - prec) && rounds_up(rm, sign, true, rest);
-    let tiny = !(carries && exp == F::EMIN - 1);
+    let up = rest != 0 && rounds_up(rm, sign, unbounded & 1 != 0, rest);
+    let (unbounded, unbounded_exp) = increment(unbounded, exp, prec, up);
+    let tiny = unbounded_exp < F::EMIN;
+    if tiny {
+        let sig = unbounded << (F::PREC - prec);
+        let result = Outside { sign, exp: unbounded_exp, sig, inexact: rest != 0, up };
+        if let Some(bits) = cx.tiny::<F>(result) {
+            return bits;
+        }
+    }
 
     let wide = (u128::from(hi) << 64) | u128::from(lo);
     let wide = super::shift_right_sticky(wide, (F::EMIN - exp) as u32);
     let (mut sig, rest) = split((wide >> 64) as u64, wide as u64, prec);
     if rest != 0 {
-        *flags |= if tiny { NX | UF } else { NX };
-        sig += u64::from(rounds_up(rm, sign, sig & 1 != 0, rest));
+        let up = rounds_up(rm, sign, sig & 1 != 0, rest);
+        sig += u64::from(up);
+        cx.raise(NX | if tiny { UF } else { 0 } | if up { UP } else { 0 });
     }
     // Rounding up may have reached the smallest normal number, whose exponent field is 1.
     let field = (sig >> (prec - 1)) as u32;

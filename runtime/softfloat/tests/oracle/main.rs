@@ -7,10 +7,11 @@
 mod apply;
 mod generate;
 mod guest;
+mod values;
 
 use forelift_softfloat::{NX, Round};
-use generate::{Random, Shape};
 use guest::{Answer, Op, Oracle, Record};
+use values::{Random, Shape};
 
 const RANDOM_CASES: usize = 3_000_000;
 const LEAST_CASES: usize = 2_000_000;

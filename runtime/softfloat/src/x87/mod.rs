@@ -1,0 +1,5 @@
+//! The double extended format of x87.
+
+mod value;
+
+pub use value::F80;
