@@ -12,3 +12,5 @@ pub mod rv64;
 pub mod session;
 pub mod snapshot;
 pub mod sys;
+pub mod tlb;
+pub mod x86;

@@ -98,7 +98,7 @@ pub const fn layout_at(hart: u64) -> Layout {
         itlb_content: offset_of!(ItlbEntry, content) as u64,
         dtlb_user: 0,
         dtlb_supervisor: at(hart, offset_of!(Hart, dtlb))
-            + offset_of!(super::tlb::DataTlb, supervisor) as u64,
+            + offset_of!(crate::tlb::DataTlb, supervisor) as u64,
         dtlb_entries: 0,
         ram: 0,
         ram_len: 0,

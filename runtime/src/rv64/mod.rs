@@ -3,7 +3,6 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`state`] | registers, CSRs, instruction TLB: [`Hart`](state::Hart), at a fixed address in WebAssembly |
-//! | [`tlb`] | the data TLB |
 //! | [`mmu`] | page walk, TLB fill, the slow paths of memory accesses |
 //! | [`entry`] | the predecoded form of an instruction |
 //! | [`predecode`] | instruction to entry |
@@ -29,7 +28,6 @@ pub mod predecode;
 pub mod profile;
 pub mod sbi;
 pub mod state;
-pub mod tlb;
 pub mod trap;
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! access (a pointer argument would cost an addition each time, 15-20 % of the interpreter); natively it is boxed, so
 //! that tests and the converter can have several.
 
-use super::tlb::DataTlb;
+use crate::tlb::DataTlb;
 use serde::{Deserialize, Serialize};
 
 /// Number of entries of each instruction TLB.

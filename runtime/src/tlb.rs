@@ -21,12 +21,14 @@
 use forelift_abi::layout::PAGE_SIZE;
 use forelift_abi::lift::{dtlb_bytes, dtlb_entries};
 
+/// The set that a new table has in force for the kernel.
+const KERNEL: usize = 1;
 /// Number of sets.
 const SETS: usize = 3;
 /// Longest list of a set: then it is flushed.
 const MAX_FILLED: usize = 16384;
 
-/// The data TLB. See the module's documentation. Part of [`Hart`](super::state::Hart), hence its layout.
+/// The data TLB. See the module's documentation. Part of each hart, hence its layout.
 #[repr(C)]
 pub struct DataTlb {
     /// Address of the read table for S mode that is in force, as lifted code reads it.
@@ -77,7 +79,7 @@ impl DataTlb {
                 unsafe { *self.tables.add(table * entries + slot) = self.filler(slot) };
             }
         }
-        self.select_supervisor(super::state::TLB_KERNEL);
+        self.select_supervisor(KERNEL);
     }
 
     fn entries(&self) -> usize {
@@ -115,6 +117,18 @@ impl DataTlb {
     fn holds(&mut self, set: usize, write: bool, va: u64) -> Option<u64> {
         let slot = self.slot(va);
         let offset = va.wrapping_add(*self.entry(set, write, slot));
+        (offset < self.ram_len).then_some(offset)
+    }
+
+    /// Offset in RAM of `va` if its page is in a set, for reads or for writes.
+    #[inline]
+    pub(crate) fn lookup(&self, set: usize, write: bool, va: u64) -> Option<u64> {
+        if self.tables.is_null() {
+            return None;
+        }
+        let at = (set * 2 + usize::from(write)) * self.entries() + self.slot(va);
+        // SAFETY: as for `entry`.
+        let offset = va.wrapping_add(unsafe { *self.tables.add(at) });
         (offset < self.ram_len).then_some(offset)
     }
 

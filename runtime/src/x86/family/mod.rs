@@ -1,0 +1,36 @@
+//! All instructions, by family: functions that execute an instruction as iced-x86 decoded it.
+//!
+//! This is the reference: complete and plain. An instruction gets its function when it is decoded ([`handler`]); frequent ones
+//! get entries of their own in the interpreter besides. A function finds `hart.rip` at its own instruction and leaves registers
+//! untouched when it gives a fault.
+
+use super::fault::{Fault, Res};
+use super::{Context, Exit};
+use iced_x86::Instruction;
+
+/// What an instruction asks for when it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// The next instruction.
+    Next,
+    /// It has set `hart.rip`, or changed what the following instructions mean.
+    Goto,
+    /// It is not done and shall be executed again from where its registers say (a string instruction that leaves for interrupts): it
+    /// does not count as retired.
+    Again,
+    /// The machine has to act; `hart.rip` is set.
+    Exit(Exit),
+}
+
+/// Executes an instruction.
+pub(crate) type Handler = fn(&mut Context<'_>, &Instruction) -> Res<Flow>;
+
+/// The function for an instruction.
+pub(crate) fn handler(_i: &Instruction) -> Handler {
+    undefined
+}
+
+/// What is no instruction, or none of this processor.
+pub(crate) fn undefined(_: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
+    Err(Fault::ud())
+}

@@ -1,0 +1,352 @@
+//! Address translation: 4-level page walks, TLB fill, and memory accesses that the TLB does not answer.
+//!
+//! SDM vol. 3 4.5-4.7. Accessed and dirty bits are set by the walk. Accesses may be misaligned and span pages; both
+//! pages are translated before anything is written. Entries that are not present are never cached.
+
+use super::Context;
+use super::fault::{Fault, Res};
+use super::state::{CR0_PG, CR0_WP, EFER_NXE, ITLB_ENTRIES, ItlbEntry, TLB_KERNEL};
+use forelift_abi::layout::PAGE_SIZE;
+
+/// Kinds of access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Instruction fetch.
+    Fetch,
+    /// Load.
+    Load,
+    /// Store, or the load of an instruction that will store to the same place.
+    Store,
+}
+
+const P: u64 = 1;
+const W: u64 = 1 << 1;
+const U: u64 = 1 << 2;
+const A: u64 = 1 << 5;
+const D: u64 = 1 << 6;
+const PS: u64 = 1 << 7;
+const G: u64 = 1 << 8;
+const NX: u64 = 1 << 63;
+/// Width of physical addresses in bits, as `cpuid` tells.
+pub const PHYSICAL_BITS: u32 = 40;
+/// Address bits of an entry beyond [`PHYSICAL_BITS`]: reserved.
+const BEYOND: u64 = (1 << 52) - (1 << PHYSICAL_BITS);
+
+/// Page-fault error code: the page was present.
+const CODE_P: u32 = 1;
+const CODE_W: u32 = 2;
+const CODE_U: u32 = 4;
+const CODE_RSVD: u32 = 8;
+const CODE_I: u32 = 16;
+
+/// Result of a translation.
+#[derive(Clone, Copy)]
+pub(crate) struct Translation {
+    pub(crate) pa: u64,
+    writable: bool,
+    global: bool,
+    /// Log2 of the page's size.
+    shift: u8,
+}
+
+/// Whether `va` is canonical: bits 47 to 63 are equal.
+#[inline]
+pub fn is_canonical(va: u64) -> bool {
+    ((va << 16) as i64 >> 16) as u64 == va
+}
+
+impl Context<'_> {
+    /// Translates `va` for `access` at the privilege level in force.
+    pub(crate) fn translate(&mut self, va: u64, access: Access) -> Res<Translation> {
+        let user = self.hart.cpl == 3;
+        self.translate_as(va, access, user)
+    }
+
+    /// Translates `va` for `access` by user code or by the system (also the processor's own accesses to its tables).
+    pub(crate) fn translate_as(&mut self, va: u64, access: Access, user: bool) -> Res<Translation> {
+        if !is_canonical(va) {
+            return Err(Fault::gp());
+        }
+        if self.hart.cr0 & CR0_PG == 0 {
+            return Ok(Translation { pa: va, writable: true, global: true, shift: 12 });
+        }
+        let nxe = self.hart.msr.efer & EFER_NXE != 0;
+        let mut code = if user { CODE_U } else { 0 };
+        match access {
+            Access::Fetch if nxe => code |= CODE_I,
+            Access::Store => code |= CODE_W,
+            _ => {}
+        }
+        let mut table = self.hart.cr3 & 0xf_ffff_ffff_f000;
+        // Rights are the intersection of all levels'.
+        let (mut rights, mut no_execute) = (W | U, false);
+        for level in (0..4).rev() {
+            let shift = 12 + 9 * level;
+            let at = table + (va >> shift & 0x1ff) * 8;
+            let entry = self.mem.read_array(at).map_or(0, u64::from_le_bytes);
+            if entry & P == 0 {
+                return Err(Fault::page(va, code));
+            }
+            let is_leaf = level == 0 || entry & PS != 0;
+            let offset_mask = (1u64 << shift) - 1;
+            let misplaced = is_leaf && level > 0 && entry & offset_mask & !0x1fff != 0;
+            if entry & BEYOND != 0 || !nxe && entry & NX != 0 || level == 3 && entry & PS != 0 || misplaced {
+                return Err(Fault::page(va, code | CODE_P | CODE_RSVD));
+            }
+            rights &= entry;
+            no_execute |= entry & NX != 0;
+            if !is_leaf {
+                if entry & A == 0 {
+                    self.mem.write(at, &(entry | A).to_le_bytes());
+                }
+                table = entry & 0xf_ffff_ffff_f000;
+                continue;
+            }
+            let denied = match access {
+                Access::Fetch => no_execute,
+                Access::Load => false,
+                Access::Store => rights & W == 0 && (user || self.hart.cr0 & CR0_WP != 0),
+            };
+            if denied || user && rights & U == 0 {
+                return Err(Fault::page(va, code | CODE_P));
+            }
+            let wanted = entry | A | if access == Access::Store { D } else { 0 };
+            if wanted != entry {
+                self.mem.write(at, &wanted.to_le_bytes());
+            }
+            let may_write = rights & W != 0 || !user && self.hart.cr0 & CR0_WP == 0;
+            // Bit 12 of a large page's entry is PAT.
+            let base = entry & 0xf_ffff_ffff_f000 & !offset_mask;
+            return Ok(Translation {
+                pa: base | va & offset_mask,
+                writable: may_write && wanted & D != 0,
+                global: entry & G != 0,
+                shift: shift as u8,
+            });
+        }
+        Err(Fault::page(va, code))
+    }
+
+    /// Translates a data access and remembers the page when it is memory.
+    pub(crate) fn translate_data(&mut self, va: u64, access: Access) -> Res<u64> {
+        let t = self.translate(va, access)?;
+        let page_pa = t.pa & !(PAGE_SIZE - 1);
+        if let Some(offset) = self.mem.ram_offset(page_pa) {
+            let fast_write = t.writable && !self.mem.is_code(page_pa);
+            self.hart.note_page_size(va, t.shift);
+            let set = self.hart.tlb_index();
+            if set == TLB_KERNEL && !t.global {
+                self.hart.kernel_tlb_local = true;
+            }
+            if fast_write {
+                self.mem.note_writable(offset);
+            }
+            self.hart.dtlb.fill(set, va & !(PAGE_SIZE - 1), offset, true, fast_write);
+        }
+        Ok(t.pa)
+    }
+
+    /// Bytes of `va`'s page from `va` on.
+    fn in_page(va: u64) -> usize {
+        (PAGE_SIZE - (va & (PAGE_SIZE - 1))) as usize
+    }
+
+    /// Fills `bytes` (64 at most) from linear address `va`, as one access.
+    pub(crate) fn load_bytes(&mut self, va: u64, bytes: &mut [u8]) -> Res<()> {
+        self.load_as(va, bytes, Access::Load)
+    }
+
+    fn load_as(&mut self, va: u64, bytes: &mut [u8], access: Access) -> Res<()> {
+        let split = Self::in_page(va).min(bytes.len());
+        let low = self.translate_data(va, access)?;
+        let high = match bytes.len() - split {
+            0 => 0,
+            _ => self.translate_data(va.wrapping_add(split as u64), access)?,
+        };
+        let (first, second) = bytes.split_at_mut(split);
+        self.read_physical(low, first);
+        self.read_physical(high, second);
+        Ok(())
+    }
+
+    /// Writes `bytes` (64 at most) to linear address `va`, all or nothing.
+    pub(crate) fn store_bytes(&mut self, va: u64, bytes: &[u8]) -> Res<()> {
+        let split = Self::in_page(va).min(bytes.len());
+        let low = self.translate_data(va, Access::Store)?;
+        let high = match bytes.len() - split {
+            0 => 0,
+            _ => self.translate_data(va.wrapping_add(split as u64), Access::Store)?,
+        };
+        let (first, second) = bytes.split_at(split);
+        self.write_physical(low, first);
+        self.write_physical(high, second);
+        self.drop_dirty_code();
+        Ok(())
+    }
+
+    /// Reads memory or a device. A device register is read in one piece if it can be.
+    fn read_physical(&mut self, pa: u64, bytes: &mut [u8]) {
+        let len = bytes.len();
+        if let Some(memory) = self.mem.slice(pa, len) {
+            bytes.copy_from_slice(memory);
+        } else if matches!(len, 1 | 2 | 4 | 8) {
+            let value = self.bus.read(self.mem, pa, len as u8);
+            bytes.copy_from_slice(&value.to_le_bytes()[..len]);
+        } else {
+            for (n, byte) in bytes.iter_mut().enumerate() {
+                *byte = self.bus.read(self.mem, pa + n as u64, 1) as u8;
+            }
+        }
+    }
+
+    fn write_physical(&mut self, pa: u64, bytes: &[u8]) {
+        let len = bytes.len();
+        if self.mem.write(pa, bytes) {
+        } else if matches!(len, 1 | 2 | 4 | 8) {
+            let mut word = [0; 8];
+            word[..len].copy_from_slice(bytes);
+            self.bus.write(self.mem, pa, len as u8, u64::from_le_bytes(word));
+        } else {
+            for (n, byte) in bytes.iter().enumerate() {
+                self.bus.write(self.mem, pa + n as u64, 1, u64::from(*byte));
+            }
+        }
+    }
+
+    /// Offset in RAM of `size` bytes at `va` if the TLB answers it.
+    #[inline]
+    fn known(&self, va: u64, size: usize, write: bool) -> Option<u64> {
+        let tlb = &self.hart.dtlb;
+        let set = self.hart.tlb_index();
+        tlb.lookup(set, write, va).filter(|_| va & (PAGE_SIZE - 1) <= PAGE_SIZE - size as u64)
+    }
+
+    /// Loads `size` (1, 2, 4, 8) bytes from linear address `va`, zero-extended.
+    #[inline]
+    pub(crate) fn load(&mut self, va: u64, size: usize) -> Res<u64> {
+        let mut word = [0; 8];
+        if let Some(offset) = self.known(va, size, false) {
+            // SAFETY: the TLB gives offsets of whole pages of RAM, and the access is within the page.
+            unsafe {
+                let from = self.hart.dtlb.ram.add(offset as usize);
+                core::ptr::copy_nonoverlapping(from, word.as_mut_ptr(), size.min(8));
+            }
+        } else {
+            self.load_bytes(va, &mut word[..size])?;
+        }
+        Ok(u64::from_le_bytes(word))
+    }
+
+    /// Loads what the same instruction will store to: faults are those of a store.
+    #[inline]
+    pub(crate) fn load_for_store(&mut self, va: u64, size: usize) -> Res<u64> {
+        if self.known(va, size, true).is_some() {
+            return self.load(va, size);
+        }
+        let mut word = [0; 8];
+        self.load_as(va, &mut word[..size], Access::Store)?;
+        Ok(u64::from_le_bytes(word))
+    }
+
+    /// Loads 16 bytes.
+    pub(crate) fn load128(&mut self, va: u64) -> Res<u128> {
+        let mut bytes = [0; 16];
+        self.load_bytes(va, &mut bytes)?;
+        Ok(u128::from_le_bytes(bytes))
+    }
+
+    /// Stores the low `size` (1, 2, 4, 8) bytes of `value` to linear address `va`.
+    #[inline]
+    pub(crate) fn store(&mut self, va: u64, size: usize, value: u64) -> Res<()> {
+        let word = value.to_le_bytes();
+        if let Some(offset) = self.known(va, size, true) {
+            // SAFETY: the TLB gives offsets of whole pages of RAM, and the access is within the page.
+            unsafe {
+                let to = self.hart.dtlb.ram.add(offset as usize);
+                core::ptr::copy_nonoverlapping(word.as_ptr(), to, size.min(8));
+            }
+            return Ok(());
+        }
+        self.store_bytes(va, &word[..size])
+    }
+
+    /// Stores 16 bytes.
+    pub(crate) fn store128(&mut self, va: u64, value: u128) -> Res<()> {
+        self.store_bytes(va, &value.to_le_bytes())
+    }
+
+    /// Reads `size` bytes of a system table (descriptors, TSS) with the system's rights.
+    pub(crate) fn load_system(&mut self, va: u64, size: usize) -> Res<u64> {
+        let mut word = [0; 8];
+        for (n, byte) in word[..size].iter_mut().enumerate() {
+            let t = self.translate_as(va.wrapping_add(n as u64), Access::Load, false)?;
+            self.read_physical(t.pa, core::slice::from_mut(byte));
+        }
+        Ok(u64::from_le_bytes(word))
+    }
+
+    /// Writes `size` bytes with the system's rights: of a system table, or of a frame on the stack of the system.
+    pub(crate) fn store_system(&mut self, va: u64, size: usize, value: u64) -> Res<()> {
+        let in_page = Self::in_page(va);
+        let first = self.translate_as(va, Access::Store, false)?;
+        let bytes = value.to_le_bytes();
+        if in_page >= size {
+            self.write_physical(first.pa, &bytes[..size]);
+        } else {
+            let second = self.translate_as(va.wrapping_add(in_page as u64), Access::Store, false)?;
+            self.write_physical(first.pa, &bytes[..in_page]);
+            self.write_physical(second.pa, &bytes[in_page..size]);
+        }
+        self.drop_dirty_code();
+        Ok(())
+    }
+
+    /// Index in the block cache of the page that holds the code at `va`, and remembers it.
+    pub(crate) fn code_page(&mut self, va: u64) -> Res<u32> {
+        let t = self.translate(va, Access::Fetch)?;
+        let page_pa = t.pa & !(PAGE_SIZE - 1);
+        if self.mem.read_ptr(page_pa, PAGE_SIZE as usize).is_none() {
+            // Code in a device: nothing that a kernel does.
+            return Err(Fault::gp());
+        }
+        let set = self.hart.tlb_index();
+        if set == TLB_KERNEL && !t.global {
+            self.hart.kernel_tlb_local = true;
+        }
+        self.hart.note_page_size(va, t.shift);
+        let page = match self.cache.find_page(self.mem, page_pa) {
+            Some(page) => page,
+            None => {
+                let (page, emptied) = self.cache.add_page(self.mem, page_pa);
+                if emptied {
+                    self.hart.flush_itlb();
+                }
+                page
+            }
+        };
+        let long = self.hart.long;
+        let blocks = self.cache.blocks(page, long);
+        self.hart.itlb[set][(va >> 12) as usize % ITLB_ENTRIES] =
+            ItlbEntry { tag: va & !(PAGE_SIZE - 1), page, blocks };
+        Ok(page)
+    }
+
+    /// The bytes of an instruction at `va`, at most 15, and how many there are before a page that cannot be fetched, with its
+    /// fault.
+    pub(crate) fn fetch(&mut self, va: u64) -> Res<([u8; 15], usize, Option<Fault>)> {
+        let mut bytes = [0; 15];
+        let low = self.translate(va, Access::Fetch)?.pa;
+        let split = Self::in_page(va).min(15);
+        self.read_physical(low, &mut bytes[..split]);
+        if split == 15 {
+            return Ok((bytes, 15, None));
+        }
+        match self.translate(va.wrapping_add(split as u64), Access::Fetch) {
+            Ok(high) => {
+                self.read_physical(high.pa, &mut bytes[split..]);
+                Ok((bytes, 15, None))
+            }
+            Err(fault) => Ok((bytes, split, Some(fault))),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! One x86-64 processor: long mode with 64-bit and compatibility-mode code, predecoded interpreter, MMU, exceptions.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`state`] | registers, TLBs: [`Hart`](state::Hart), at a fixed address in WebAssembly |
+//! | [`flags`] | arithmetic flags, kept lazily |
+//! | [`fault`] | exceptions as values |
+//! | [`mmu`] | page walk, TLB fill, memory accesses that the TLB does not answer |
+//! | [`operand`] | operands of a decoded instruction: registers, addresses, immediates |
+//! | [`entry`] | the predecoded form of an instruction |
+//! | [`predecode`] | instruction to entry |
+//! | [`cache`] | decoded blocks by physical page |
+//! | [`exec`] | the interpreter: one switch over entries |
+//! | [`family`] | all instructions, by family: what an entry without a form of its own runs |
+//! | [`deliver`] | exceptions and interrupts, and the return from them |
+//!
+//! iced-x86 decodes. Every instruction has its meaning in [`family`]; those that are frequent have entries of their own, which share
+//! the arithmetic ([`flags`]) and are tested against the same host CPU.
+
+#![allow(dead_code, reason = "families are being added")]
+
+pub mod cache;
+pub mod deliver;
+pub mod entry;
+pub mod exec;
+pub mod family;
+pub mod fault;
+pub mod flags;
+pub mod mmu;
+pub mod operand;
+pub mod predecode;
+pub mod state;
+
+use crate::memory::GuestMemory;
+use cache::Cache;
+use fault::Fault;
+use state::{Hart, HartCell};
+
+/// What the processor needs from the rest of the machine.
+pub trait Bus {
+    /// Reads `size` (1, 2, 4 or 8) bytes of a device register. Nothing there: all ones.
+    fn read(&mut self, mem: &mut GuestMemory, pa: u64, size: u8) -> u64;
+    /// Writes a device register. Nothing there: no effect.
+    fn write(&mut self, mem: &mut GuestMemory, pa: u64, size: u8, value: u64);
+    /// `in`: `size` is 1, 2 or 4. Nothing there: all ones.
+    fn port_in(&mut self, port: u16, size: u8) -> u32;
+    /// `out`: `size` is 1, 2 or 4. Gives what the machine has to do because of it.
+    fn port_out(&mut self, port: u16, size: u8, value: u32) -> Option<Exit>;
+    /// Whether the interrupt controllers ask for an interrupt.
+    fn interrupt(&mut self) -> bool;
+    /// Acknowledges the interrupt: its vector, `None` for a spurious one that is gone again.
+    fn acknowledge(&mut self) -> Option<u8>;
+    /// The time-stamp counter when `instret` instructions have retired since the machine was made.
+    fn tsc(&mut self, instret: u64) -> u64;
+    /// Reads a model-specific register that belongs to a device (local APIC base, TSC deadline); `None`: there is no such register.
+    fn msr_read(&mut self, number: u32) -> Option<u64>;
+    /// Writes one; false: there is no such register, or it does not take the value.
+    fn msr_write(&mut self, number: u32, value: u64) -> bool;
+    /// `cr8`: the local APIC's task priority, 0-15.
+    fn task_priority(&mut self) -> u8;
+    /// Writes `cr8`.
+    fn set_task_priority(&mut self, priority: u8);
+}
+
+/// Why [`Cpu::run`] came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// The budget is used up.
+    Budget,
+    /// The processor is halted until an interrupt comes.
+    Halt,
+    /// The guest asked to be switched off (false) or reset (true), or a third fault in a row did.
+    Shutdown {
+        /// Reset instead of power off.
+        reset: bool,
+        /// A triple fault.
+        failed: bool,
+    },
+    /// [`Hart::user_only`] is set and an exception came up; `rip` is the instruction's (for traps, the next one's).
+    Trap(Fault),
+}
+
+/// The processor and its decoded code.
+pub struct Cpu {
+    /// Architectural state and TLBs.
+    pub hart: HartCell,
+    cache: Cache,
+}
+
+impl Cpu {
+    /// A processor in 64-bit mode at privilege level 0 with all registers zero and paging off, for `mem`.
+    pub fn new(mem: &GuestMemory) -> Self {
+        let mut hart = HartCell::new();
+        // SAFETY: whoever set the area vouches for it (GuestMemory::set_tlb_area).
+        unsafe { hart.dtlb.attach(mem.ram_ptr(), mem.ram_len(), mem.tlb_area()) };
+        Cpu { hart, cache: Cache::new(mem) }
+    }
+
+    /// Runs about `budget` instructions (at most one block more).
+    pub fn run(&mut self, mem: &mut GuestMemory, bus: &mut dyn Bus, budget: u64) -> Exit {
+        let mut cx = self.context(mem, bus);
+        exec::run(&mut cx, budget)
+    }
+
+    /// Executes exactly one instruction, or delivers its exception; interrupts are not looked at.
+    pub fn step(&mut self, mem: &mut GuestMemory, bus: &mut dyn Bus) -> Option<Exit> {
+        let mut cx = self.context(mem, bus);
+        exec::single_step(&mut cx)
+    }
+
+    fn context<'a>(&'a mut self, mem: &'a mut GuestMemory, bus: &'a mut dyn Bus) -> Context<'a> {
+        let mut cx = Context { hart: &mut self.hart, cache: &mut self.cache, mem, bus };
+        cx.drop_dirty_code();
+        cx
+    }
+
+    /// Whether a halted processor goes on: `interrupt` tells whether the controllers ask for one.
+    pub fn wakes(&self, interrupt: bool) -> bool {
+        interrupt && self.hart.rflags & flags::IF != 0
+    }
+
+    /// Notes from now on which pages of RAM may be written ([`GuestMemory::written`]).
+    pub fn track_writes(&mut self, mem: &mut GuestMemory) {
+        mem.track_writes();
+        for offset in self.hart.dtlb.writable() {
+            mem.note_writable(offset);
+        }
+    }
+
+    /// Drops everything that is derived from memory or control registers: after a restore.
+    pub fn flush(&mut self, mem: &mut GuestMemory) {
+        self.hart.flush_tlb();
+        self.cache.clear();
+        mem.clear_code_marks();
+    }
+}
+
+/// All that an instruction can touch.
+pub(crate) struct Context<'a> {
+    pub(crate) hart: &'a mut Hart,
+    pub(crate) cache: &'a mut Cache,
+    pub(crate) mem: &'a mut GuestMemory,
+    pub(crate) bus: &'a mut dyn Bus,
+}
+
+impl Context<'_> {
+    /// Drops the decoded code of pages that were written to.
+    pub(crate) fn drop_dirty_code(&mut self) {
+        if self.mem.has_dirty_code() {
+            for page in self.mem.take_dirty_code() {
+                if let Some(page) = self.cache.drop_ram_page(page) {
+                    self.hart.flush_itlb_of(page);
+                    self.hart.code_dropped = true;
+                }
+            }
+        }
+    }
+}
