@@ -4,6 +4,8 @@
 //! get entries of their own in the interpreter besides. A function finds `hart.rip` at its own instruction and leaves registers
 //! untouched when it gives a fault.
 
+pub(crate) mod sse;
+
 use super::fault::{Fault, Res};
 use super::{Context, Exit};
 use iced_x86::Instruction;
@@ -26,8 +28,8 @@ pub(crate) enum Flow {
 pub(crate) type Handler = fn(&mut Context<'_>, &Instruction) -> Res<Flow>;
 
 /// The function for an instruction.
-pub(crate) fn handler(_i: &Instruction) -> Handler {
-    undefined
+pub(crate) fn handler(i: &Instruction) -> Handler {
+    sse::handler(i).unwrap_or(undefined)
 }
 
 /// What is no instruction, or none of this processor.

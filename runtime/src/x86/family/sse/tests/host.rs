@@ -1,0 +1,163 @@
+//! Executes one instruction on the host and by its family's function, and compares everything.
+
+use super::{DATA, Machine, Random, decode};
+use crate::x86::flags::ARITHMETIC;
+use core::arch::asm;
+use iced_x86::Register;
+
+/// What an instruction sees and leaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(16))]
+pub(super) struct State {
+    /// XMM0 to XMM2.
+    pub(super) xmm: [u128; 3],
+    /// The memory that RBX, and for `maskmov` RDI, points to.
+    pub(super) memory: [u128; 2],
+    /// MM1 and MM2.
+    pub(super) mm: [u64; 2],
+    /// RAX, RCX, RDX.
+    pub(super) r: [u64; 3],
+    pub(super) flags: u64,
+    pub(super) mxcsr: u32,
+}
+
+const XMM: [Register; 3] = [Register::XMM0, Register::XMM1, Register::XMM2];
+const MM: [Register; 2] = [Register::MM1, Register::MM2];
+
+impl State {
+    pub(super) fn random(random: &mut Random) -> Self {
+        State {
+            xmm: [(); 3].map(|()| random.vector()),
+            memory: [(); 2].map(|()| random.vector()),
+            mm: [(); 2].map(|()| random.vector() as u64),
+            r: [(); 3].map(|()| random.vector() as u64),
+            flags: random.next() & ARITHMETIC,
+            mxcsr: 0x1f80,
+        }
+    }
+}
+
+/// A page of host code.
+struct Page(*mut u8);
+
+impl Page {
+    const SIZE: usize = 4096;
+
+    fn new(code: &[u8]) -> Self {
+        const RET: u8 = 0xc3;
+        assert!(code.len() < Self::SIZE);
+        // SAFETY: a fresh mapping, large enough for what is written.
+        unsafe {
+            let rights = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
+            let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            let page = libc::mmap(core::ptr::null_mut(), Self::SIZE, rights, kind, -1, 0).cast::<u8>();
+            assert_ne!(page.cast(), libc::MAP_FAILED);
+            core::ptr::copy_nonoverlapping(code.as_ptr(), page, code.len());
+            page.add(code.len()).write(RET);
+            Page(page)
+        }
+    }
+
+    fn run(&self, state: &mut State) {
+        let mut saved = 0u32;
+        // SAFETY: the code is one instruction, which changes what is saved or told here, and accesses the state's memory.
+        unsafe {
+            asm!(
+                "push rbx",
+                "stmxcsr [r10]",
+                "ldmxcsr [r8 + 128]",
+                "movups xmm0, [r8]",
+                "movups xmm1, [r8 + 16]",
+                "movups xmm2, [r8 + 32]",
+                "movq mm1, [r8 + 80]",
+                "movq mm2, [r8 + 88]",
+                "mov rax, [r8 + 96]",
+                "mov rcx, [r8 + 104]",
+                "mov rdx, [r8 + 112]",
+                "lea rbx, [r8 + 48]",
+                "mov rdi, rbx",
+                "push qword ptr [r8 + 120]",
+                "popfq",
+                "call r9",
+                "pushfq",
+                "pop qword ptr [r8 + 120]",
+                "mov [r8 + 96], rax",
+                "mov [r8 + 104], rcx",
+                "mov [r8 + 112], rdx",
+                "movups [r8], xmm0",
+                "movups [r8 + 16], xmm1",
+                "movups [r8 + 32], xmm2",
+                "movq [r8 + 80], mm1",
+                "movq [r8 + 88], mm2",
+                "stmxcsr [r8 + 128]",
+                "ldmxcsr [r10]",
+                "emms",
+                "pop rbx",
+                in("r8") core::ptr::from_mut(state),
+                in("r9") self.0,
+                in("r10") core::ptr::from_mut(&mut saved),
+                out("rax") _, out("rcx") _, out("rdx") _, out("rdi") _,
+                out("xmm0") _, out("xmm1") _, out("xmm2") _,
+                out("mm0") _, out("mm1") _, out("mm2") _, out("mm3") _,
+                out("mm4") _, out("mm5") _, out("mm6") _, out("mm7") _,
+                out("st(0)") _, out("st(1)") _, out("st(2)") _, out("st(3)") _,
+                out("st(4)") _, out("st(5)") _, out("st(6)") _, out("st(7)") _,
+            );
+        }
+        state.flags &= ARITHMETIC;
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's.
+        unsafe { libc::munmap(self.0.cast(), Self::SIZE) };
+    }
+}
+
+/// Executes an instruction in the emulator.
+pub(super) fn emulate(machine: &mut Machine, code: &[u8], before: &State) -> State {
+    for (n, register) in XMM.into_iter().enumerate() {
+        machine.hart().set_xmm(register, before.xmm[n]);
+    }
+    for (n, register) in MM.into_iter().enumerate() {
+        machine.hart().set_mm(register, before.mm[n]);
+    }
+    machine.hart().r[..3].copy_from_slice(&before.r);
+    machine.hart().r[3] = DATA;
+    machine.hart().r[7] = DATA;
+    machine.hart().set_all_flags(before.flags);
+    machine.hart().mxcsr = before.mxcsr;
+    for (n, value) in before.memory.iter().enumerate() {
+        assert!(machine.mem.write(DATA + 16 * n as u64, &value.to_le_bytes()));
+    }
+    machine.execute(code).unwrap_or_else(|fault| panic!("{:?}: {fault:?}", decode(code).code()));
+    let hart = machine.hart();
+    let mut after = State {
+        xmm: XMM.map(|register| hart.xmm(register)),
+        memory: [0; 2],
+        mm: MM.map(|register| hart.mm(register)),
+        r: [hart.r[0], hart.r[1], hart.r[2]],
+        flags: hart.arithmetic_flags(),
+        mxcsr: hart.mxcsr,
+    };
+    after.memory = [0, 1].map(|n| u128::from_le_bytes(machine.mem.read_array(DATA + 16 * n).unwrap()));
+    after
+}
+
+/// Compares one instruction on `rounds` states that `make` makes.
+pub(super) fn compare(code: &[u8], rounds: usize, mut make: impl FnMut() -> State) {
+    let mut machine = Machine::new();
+    let page = Page::new(code);
+    for _ in 0..rounds {
+        let before = make();
+        let mut expected = before;
+        page.run(&mut expected);
+        let found = emulate(&mut machine, code, &before);
+        assert!(
+            found == expected,
+            "{:?} {code:02x?}\nbefore   {before:x?}\nexpected {expected:x?}\nfound    {found:x?}",
+            decode(code).code()
+        );
+    }
+}
