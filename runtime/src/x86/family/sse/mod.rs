@@ -2,7 +2,7 @@
 //!
 //! What an instruction computes is a pure function of byte arrays, generic over their length where MMX and SSE share it: 8 bytes
 //! are an MMX register, 16 an XMM register, elements lie in them in little-endian order. This module fetches operands and
-//! checks whether the instruction may be executed (SDM vol. 2 tables 2-18 to 2-23, vol. 3 table 23-3 ff.).
+//! checks whether the instruction may be executed (SDM vol. 2 2.4, vol. 3 2.5).
 
 pub(crate) mod moves;
 pub(crate) mod packed_int;
@@ -136,7 +136,7 @@ impl Hart {
         self.fpu.registers[register.number() & 7].mantissa
     }
 
-    /// Writes an MMX register: its exponent becomes all ones (SDM vol. 3 13.2).
+    /// Writes an MMX register: its exponent becomes all ones (SDM vol. 3 12.2).
     pub(crate) fn set_mm(&mut self, register: Register, value: u64) {
         let slot = &mut self.fpu.registers[register.number() & 7];
         slot.mantissa = value;
@@ -146,14 +146,14 @@ impl Hart {
     /// The bits of MXCSR that exist.
     pub(crate) const MXCSR_MASK: u32 = 0xffff;
 
-    /// What every MMX instruction but `emms` does to the FPU: TOP is 0, no register is empty (SDM vol. 3 13.2.1).
+    /// What every MMX instruction but `emms` does to the FPU: TOP is 0, no register is empty (SDM vol. 3 12.2.1).
     pub(crate) fn enter_mmx(&mut self) {
         self.fpu.top = 0;
         self.fpu.valid = 0xff;
     }
 }
 
-/// Whether instructions with XMM registers may be executed (SDM vol. 3 table 23-3).
+/// Whether instructions with XMM registers may be executed (SDM vol. 3 2.5, 13.1).
 #[inline]
 pub(crate) fn check_sse(cx: &Context<'_>) -> Res<()> {
     let hart = &cx.hart;

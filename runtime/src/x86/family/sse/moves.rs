@@ -267,7 +267,7 @@ fn stmxcsr(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     Ok(Flow::Next)
 }
 
-/// All registers are empty; TOP becomes 0 as with the other MMX instructions (SDM vol. 3 13.2.1).
+/// All registers are empty; TOP becomes 0 as with the other MMX instructions (SDM vol. 3 12.2.1).
 fn emms(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
     check_mmx(cx)?;
     cx.hart.fpu.top = 0;
