@@ -3,9 +3,10 @@
 //!
 //! `cargo run -p forelift-init --example qemu_host -- KERNEL INIT BUSYBOX [NAME...]`
 //!
-//! KERNEL is a riscv64 `Image`, INIT the release build of this crate, BUSYBOX a static riscv64 busybox. Each scenario is one
-//! boot of `qemu-system-riscv64 -M virt` with a root file system made by `mkfs.erofs`; NAME limits them to those whose
-//! name contains it. The exit status is the number of failed scenarios.
+//! KERNEL is the `Image` of `scripts/build-kernel`, INIT the release build of this crate, BUSYBOX a static busybox, all of one
+//! architecture: INIT tells which. Each scenario is one boot of `qemu-system-riscv64 -M virt` or `qemu-system-x86_64 -M microvm`
+//! with a root file system made by `mkfs.erofs`; NAME limits them to those whose name contains it. The exit status is not 0
+//! when one failed.
 
 use forelift_abi::control::{self, Mount, Start, ToGuest, ToHost, WindowSize};
 use std::{
@@ -59,7 +60,21 @@ enum Event {
     Gone,
 }
 
+/// The command and the machine for an ELF file's architecture, with nothing but virtio-mmio devices and an 8250.
+fn machine(elf: &[u8]) -> Result<(&'static str, &'static [&'static str])> {
+    // e_machine of the ELF header; little-endian in both.
+    match elf.get(18..20) {
+        Some([0xf3, 0]) => Ok(("qemu-system-riscv64", &["-M", "virt"])),
+        Some([0x3e, 0]) => Ok((
+            "qemu-system-x86_64",
+            &["-M", "microvm,acpi=off,x-option-roms=off,pit=on,pic=on,rtc=on,isa-serial=on", "-cpu", "max"],
+        )),
+        _ => Err("INIT is no ELF file of riscv64 or x86_64".into()),
+    }
+}
+
 struct Bench {
+    qemu: (&'static str, &'static [&'static str]),
     kernel: PathBuf,
     initrd: PathBuf,
     /// By [`Root`].
@@ -141,8 +156,10 @@ fn mkfs(dir: &Path, name: &str, root: &Path) -> Result<PathBuf> {
 
 impl Bench {
     fn boot(&self, root: Root, share: Option<&Path>) -> Result<(Child, Vec<UnixStream>)> {
-        let mut qemu = Command::new("qemu-system-riscv64");
-        qemu.args(["-M", "virt", "-m", "192", "-nographic", "-nodefaults", "-no-reboot", "-global"])
+        let (program, machine) = self.qemu;
+        let mut qemu = Command::new(program);
+        qemu.args(machine)
+            .args(["-m", "192", "-nographic", "-nodefaults", "-no-reboot", "-global"])
             .args(["virtio-mmio.force-legacy=false", "-device", "virtio-serial-device", "-serial"])
             .arg(format!("file:{}", self.dir.join("console").display()))
             .args(["-append", "console=ttyS0 loglevel=5 panic=-1", "-kernel"])
@@ -398,8 +415,9 @@ fn main() -> Result<()> {
     let busybox = Path::new(busybox);
     let roots = [make_root(&dir, busybox)?, make_scratch(&dir, busybox)?, damaged];
     let initrd = dir.join("initrd");
-    fs::write(&initrd, cpio(&fs::read(init)?))?;
-    let bench = Bench { kernel: kernel.into(), initrd, roots, dir: dir.clone() };
+    let init = fs::read(init)?;
+    fs::write(&initrd, cpio(&init))?;
+    let bench = Bench { qemu: machine(&init)?, kernel: kernel.into(), initrd, roots, dir: dir.clone() };
     let share = dir.join("share");
     fs::create_dir_all(&share)?;
     fs::write(share.join("hello"), "from the host\n")?;

@@ -83,7 +83,7 @@ fn container() -> Vec<Scenario> {
             s.cwd = "/work/../work/".into();
             s.volumes = vec!["/data".into()];
         }), 0, "busybox\ndata\ndev\netc\nproc\nsys\nwork\nuid=1000 gid=1001 groups=1001\nbox\n").err("ok\n").root(Root::Scratch),
-        failing("a damaged root", start(&["true"]), 125, "cannot mount the root file system: /dev/vda: invalid argument").root(Root::Damaged),
+        failing("a damaged root", start(&["true"]), 125, "cannot mount the root file system from /dev/vda: invalid argument").root(Root::Damaged),
         scenario("environment", with(start(&["env"]), |s| s.env = vec![b"A=b c".to_vec()]), 0, "").has(&[
             "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nHOSTNAME=box\nA=b c\nHOME=/root\n",
         ]),
