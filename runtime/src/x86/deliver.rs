@@ -1,16 +1,167 @@
-//! Exceptions and interrupts, and the return from them (SDM vol. 3 chapter 6, in long mode: 6.14).
+//! Exceptions and interrupts (SDM vol. 3 chapter 6; in long mode 6.14).
 
-use super::fault::Fault;
+use super::fault::{BP, DE, DF, Fault, GP, NP, OF, PF, Res, SS as STACK_FAULT, TS};
+use super::flags::{IF, NT, RF, TF};
+use super::mmu::is_canonical;
+use super::segment::Descriptor;
+use super::state::{CS, SS, Segment};
 use super::{Context, Exit};
+
+/// What brought an event about: it decides about checks and error codes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// `int n`, `int3`, `into`: the gate's privilege level is checked.
+    Software,
+    /// The processor or a device.
+    Hardware,
+}
+
+/// Whether a second such fault during the delivery of a first is a double fault (SDM vol. 3 table 6-5).
+fn is_contributory(vector: u8) -> bool {
+    matches!(vector, DE | TS | NP | STACK_FAULT | GP)
+}
 
 impl Context<'_> {
     /// Delivers a pending interrupt, if interrupts are enabled.
     pub(crate) fn take_interrupt(&mut self) -> Option<Exit> {
-        None
+        if self.hart.rflags & IF == 0 || !self.bus.interrupt() || self.hart.user_only {
+            return None;
+        }
+        let vector = self.bus.acknowledge()?;
+        match self.deliver(vector, None, Source::Hardware) {
+            Ok(()) => None,
+            Err(fault) => self.raise(fault),
+        }
     }
 
-    /// Delivers an exception of the instruction at `hart.rip`.
+    /// Delivers an exception of the instruction at `hart.rip`; of a trap, `hart.rip` is the next instruction's already.
     pub(crate) fn raise(&mut self, fault: Fault) -> Option<Exit> {
-        Some(Exit::Trap(fault))
+        if self.hart.user_only {
+            return Some(Exit::Trap(fault));
+        }
+        let mut fault = fault;
+        loop {
+            if fault.vector == PF {
+                self.hart.cr2 = fault.address;
+            }
+            let source = if matches!(fault.vector, BP | OF) { Source::Software } else { Source::Hardware };
+            let Err(second) = self.deliver(fault.vector, fault.code, source) else { return None };
+            let double = match (fault.vector, second.vector) {
+                (DF, _) => return Some(Exit::Shutdown { reset: true, failed: true }),
+                (PF, PF) => true,
+                (PF, second) => is_contributory(second),
+                (first, second) => is_contributory(first) && is_contributory(second),
+            };
+            fault = if double { Fault::with_code(DF, 0) } else { second };
+        }
     }
+
+    /// `int n` and the like: delivers the event with `next` as its return address.
+    pub(crate) fn software_interrupt(&mut self, vector: u8, next: u64) -> Res<super::family::Flow> {
+        let at = core::mem::replace(&mut self.hart.rip, next);
+        if self.hart.user_only {
+            return Ok(super::family::Flow::Exit(Exit::Trap(Fault::plain(vector))));
+        }
+        match self.deliver(vector, None, Source::Software) {
+            Ok(()) => Ok(super::family::Flow::Goto),
+            Err(fault) => {
+                self.hart.rip = at;
+                Err(fault)
+            }
+        }
+    }
+
+    /// Runs `work` with the rights of the system, whatever the privilege level.
+    pub(crate) fn as_system<T>(&mut self, work: impl FnOnce(&mut Self) -> Res<T>) -> Res<T> {
+        let cpl = core::mem::replace(&mut self.hart.cpl, 0);
+        let result = work(self);
+        self.hart.cpl = cpl;
+        result
+    }
+
+    /// Enters the handler of `vector` with `hart.rip` as return address. On a fault nothing has changed.
+    fn deliver(&mut self, vector: u8, code: Option<u32>, source: Source) -> Res<()> {
+        let external = u32::from(source == Source::Hardware);
+        let gate_code = u32::from(vector) * 8 + 2 + external;
+        let at = u64::from(vector) * 16;
+        if at + 15 > u64::from(self.hart.idtr.limit) {
+            return Err(Fault::with_code(GP, gate_code));
+        }
+        let base = self.hart.idtr.base.wrapping_add(at);
+        let (low, high) = self.as_system(|cx| Ok((cx.load(base, 8)?, cx.load(base.wrapping_add(8), 8)?)))?;
+        let kind = low >> 40 & 0x1f;
+        let gate_dpl = (low >> 45 & 3) as u8;
+        if !matches!(kind, 0xe | 0xf) || source == Source::Software && gate_dpl < self.hart.cpl {
+            return Err(Fault::with_code(GP, gate_code));
+        }
+        if low >> 47 & 1 == 0 {
+            return Err(Fault::with_code(NP, gate_code));
+        }
+        let entry = low & 0xffff | low >> 32 & 0xffff_0000 | high << 32;
+        let selector = (low >> 16) as u16;
+        let code_segment = self.descriptor(selector).map_err(|f| with_external(f, external))?;
+        let target_code = u32::from(selector & !3) + external;
+        let Some(code_segment) = code_segment.filter(Descriptor::is_code) else {
+            return Err(Fault::with_code(GP, target_code));
+        };
+        let segment = code_segment.segment(selector);
+        let new_cpl = if code_segment.is_conforming() { self.hart.cpl } else { segment.dpl() };
+        if new_cpl > self.hart.cpl || segment.attributes & (Segment::LONG | Segment::BIG) != Segment::LONG {
+            return Err(Fault::with_code(GP, target_code));
+        }
+        if segment.attributes & Segment::PRESENT == 0 {
+            return Err(Fault::with_code(NP, target_code));
+        }
+        let inner = new_cpl < self.hart.cpl;
+        let stack = match low >> 32 & 7 {
+            0 if inner => self.task_stack(4 + 8 * u64::from(new_cpl))?,
+            0 => self.hart.r[4],
+            number => self.task_stack(28 + 8 * number)?,
+        };
+        if !is_canonical(stack) {
+            return Err(Fault::with_code(STACK_FAULT, external));
+        }
+        let mut rsp = stack & !15;
+        let flags = self.hart.all_flags();
+        let frame = [
+            u64::from(self.hart.segments[SS].selector),
+            self.hart.r[4],
+            flags,
+            u64::from(self.hart.segments[CS].selector & !3) | u64::from(self.hart.cpl),
+            self.hart.rip,
+            u64::from(code.unwrap_or(0)),
+        ];
+        let words = frame.len() - usize::from(code.is_none());
+        let old_cpl = core::mem::replace(&mut self.hart.cpl, new_cpl);
+        for word in &frame[..words] {
+            rsp = rsp.wrapping_sub(8);
+            if let Err(fault) = self.store(rsp, 8, *word) {
+                self.hart.cpl = old_cpl;
+                return Err(fault);
+            }
+        }
+        self.hart.r[4] = rsp;
+        if inner {
+            self.hart.segments[SS] = Segment { selector: u16::from(new_cpl), ..Segment::default() };
+        }
+        self.hart.segments[CS] = Segment { selector: selector & !3 | u16::from(new_cpl), ..segment };
+        self.hart.rip = entry;
+        let cleared = TF | NT | RF | if kind == 0xe { IF } else { 0 };
+        self.hart.rflags &= !cleared;
+        self.hart.update_mode();
+        Ok(())
+    }
+
+    /// A stack pointer from the task-state segment.
+    fn task_stack(&mut self, offset: u64) -> Res<u64> {
+        if offset + 7 > u64::from(self.hart.tr.limit) {
+            return Err(Fault::with_code(TS, u32::from(self.hart.tr.selector & !3)));
+        }
+        let at = self.hart.tr.base.wrapping_add(offset);
+        self.as_system(|cx| cx.load(at, 8))
+    }
+}
+
+fn with_external(fault: Fault, external: u32) -> Fault {
+    if fault.vector == PF { fault } else { Fault { code: fault.code.map(|code| code | external), ..fault } }
 }

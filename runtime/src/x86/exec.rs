@@ -112,8 +112,7 @@ enum Then {
 unsafe fn family(cx: *mut Context<'_>, e: &Entry) -> Then {
     // SAFETY: the interpreter's own context.
     let cx = unsafe { &mut *cx };
-    let at = cx.hart.r[PAGE].wrapping_add(e.offset.into());
-    cx.hart.rip = at;
+    cx.hart.rip = cx.code_address(e.offset.into());
     let (handler, instruction) = *cx.cache.instruction(e.imm);
     match handler(cx, &instruction) {
         Ok(Flow::Next) if cx.hart.code_dropped => {
@@ -231,8 +230,9 @@ unsafe fn interpret(
                         }
                         Then::Fault => {
                             charge!(e);
-                            (*h).rip = (*h).r[PAGE].wrapping_add(e.offset.into());
                             let fault = (*h).slow_fault;
+                            let length = if fault.is_trap() { e.length } else { 0 };
+                            (*h).rip = (*cx).code_address(u64::from(e.offset) + u64::from(length));
                             leave!((*cx).raise(fault));
                         }
                         Then::Exit(exit) => {

@@ -275,32 +275,6 @@ impl Context<'_> {
         self.store_bytes(va, &value.to_le_bytes())
     }
 
-    /// Reads `size` bytes of a system table (descriptors, TSS) with the system's rights.
-    pub(crate) fn load_system(&mut self, va: u64, size: usize) -> Res<u64> {
-        let mut word = [0; 8];
-        for (n, byte) in word[..size].iter_mut().enumerate() {
-            let t = self.translate_as(va.wrapping_add(n as u64), Access::Load, false)?;
-            self.read_physical(t.pa, core::slice::from_mut(byte));
-        }
-        Ok(u64::from_le_bytes(word))
-    }
-
-    /// Writes `size` bytes with the system's rights: of a system table, or of a frame on the stack of the system.
-    pub(crate) fn store_system(&mut self, va: u64, size: usize, value: u64) -> Res<()> {
-        let in_page = Self::in_page(va);
-        let first = self.translate_as(va, Access::Store, false)?;
-        let bytes = value.to_le_bytes();
-        if in_page >= size {
-            self.write_physical(first.pa, &bytes[..size]);
-        } else {
-            let second = self.translate_as(va.wrapping_add(in_page as u64), Access::Store, false)?;
-            self.write_physical(first.pa, &bytes[..in_page]);
-            self.write_physical(second.pa, &bytes[in_page..size]);
-        }
-        self.drop_dirty_code();
-        Ok(())
-    }
-
     /// Index in the block cache of the page that holds the code at `va`, and remembers it.
     pub(crate) fn code_page(&mut self, va: u64) -> Res<u32> {
         let t = self.translate(va, Access::Fetch)?;

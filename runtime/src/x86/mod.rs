@@ -12,7 +12,9 @@
 //! | [`cache`] | decoded blocks by physical page |
 //! | [`exec`] | the interpreter: one switch over entries |
 //! | [`family`] | all instructions, by family: what an entry without a form of its own runs |
-//! | [`deliver`] | exceptions and interrupts, and the return from them |
+//! | [`segment`] | descriptors, segment registers, far transfers, `syscall`, `iret` |
+//! | [`deliver`] | exceptions and interrupts |
+//! | [`cpuid`] | what the processor tells of itself |
 //!
 //! iced-x86 decodes. Every instruction has its meaning in [`family`]; those that are frequent have entries of their own, which share
 //! the arithmetic ([`flags`]) and are tested against the same host CPU.
@@ -20,6 +22,7 @@
 #![allow(dead_code, reason = "families are being added")]
 
 pub mod cache;
+pub mod cpuid;
 pub mod deliver;
 pub mod entry;
 pub mod exec;
@@ -29,6 +32,7 @@ pub mod flags;
 pub mod mmu;
 pub mod operand;
 pub mod predecode;
+pub mod segment;
 pub mod state;
 
 use crate::memory::GuestMemory;

@@ -5,6 +5,7 @@
 //! untouched when it gives a fault.
 
 pub(crate) mod sse;
+mod system;
 
 use super::fault::{Fault, Res};
 use super::{Context, Exit};
@@ -27,9 +28,13 @@ pub(crate) enum Flow {
 /// Executes an instruction.
 pub(crate) type Handler = fn(&mut Context<'_>, &Instruction) -> Res<Flow>;
 
+/// Who may know an instruction, in the order in which they are asked: the forms of `mov`, `push` and the like that concern system
+/// registers are the first family's.
+const FAMILIES: &[fn(&Instruction) -> Option<Handler>] = &[system::handler, sse::handler];
+
 /// The function for an instruction.
 pub(crate) fn handler(i: &Instruction) -> Handler {
-    sse::handler(i).unwrap_or(undefined)
+    FAMILIES.iter().find_map(|family| family(i)).unwrap_or(undefined)
 }
 
 /// What is no instruction, or none of this processor.
