@@ -6,17 +6,17 @@ use super::shift_right_sticky;
 use crate::format::{Format, Kind, Unpacked};
 use crate::{DZ, Round};
 
-/// `a + b`.
-pub(crate) fn add<F: Format, C: Context>(a: F::Bits, b: F::Bits, cx: &mut C) -> F::Bits {
-    sum::<F, C>(F::unpack(a), F::unpack(b), cx)
+/// `x + y`.
+pub(crate) fn add<F: Format, C: Context>(x: Unpacked, y: Unpacked, cx: &mut C) -> F::Bits {
+    sum::<F, C>(x, y, cx)
 }
 
-/// `a - b`.
-pub(crate) fn sub<F: Format, C: Context>(a: F::Bits, b: F::Bits, cx: &mut C) -> F::Bits {
-    let mut y = F::unpack(b);
+/// `x - y`.
+pub(crate) fn sub<F: Format, C: Context>(x: Unpacked, y: Unpacked, cx: &mut C) -> F::Bits {
+    let mut y = y;
     // A NaN's sign is part of what is propagated.
     y.sign ^= !y.is_nan();
-    sum::<F, C>(F::unpack(a), y, cx)
+    sum::<F, C>(x, y, cx)
 }
 
 /// The sign of a sum that is exactly zero while its terms' signs differ (IEEE 754-2019 6.3).
@@ -53,9 +53,8 @@ fn sum_finite<F: Format, C: Context>(x: Unpacked, y: Unpacked, cx: &mut C) -> F:
     round::<F, C>(x.sign, x.exp + 1 - zeros as i32, (total >> 64) as u64, total as u64, cx)
 }
 
-/// `a * b`.
-pub(crate) fn mul<F: Format, C: Context>(a: F::Bits, b: F::Bits, cx: &mut C) -> F::Bits {
-    let (x, y) = (F::unpack(a), F::unpack(b));
+/// `x * y`.
+pub(crate) fn mul<F: Format, C: Context>(x: Unpacked, y: Unpacked, cx: &mut C) -> F::Bits {
     let sign = x.sign != y.sign;
     match (x.kind, y.kind) {
         (Kind::Finite, Kind::Finite) => {
@@ -72,9 +71,8 @@ pub(crate) fn mul<F: Format, C: Context>(a: F::Bits, b: F::Bits, cx: &mut C) -> 
     }
 }
 
-/// `a / b`.
-pub(crate) fn div<F: Format, C: Context>(a: F::Bits, b: F::Bits, cx: &mut C) -> F::Bits {
-    let (x, y) = (F::unpack(a), F::unpack(b));
+/// `x / y`.
+pub(crate) fn div<F: Format, C: Context>(x: Unpacked, y: Unpacked, cx: &mut C) -> F::Bits {
     let sign = x.sign != y.sign;
     match (x.kind, y.kind) {
         (Kind::Finite, Kind::Finite) => {
@@ -124,9 +122,8 @@ fn divide_digit(high: u64, digit: u64, d: u64) -> (u64, u64) {
     (q, (high << 32 | digit).wrapping_sub(q.wrapping_mul(d)))
 }
 
-/// The square root of `a`.
-pub(crate) fn sqrt<F: Format, C: Context>(a: F::Bits, cx: &mut C) -> F::Bits {
-    let x = F::unpack(a);
+/// The square root of `x`.
+pub(crate) fn sqrt<F: Format, C: Context>(x: Unpacked, cx: &mut C) -> F::Bits {
     match x.kind {
         Kind::Zero => F::zero(x.sign),
         _ if x.is_nan() => cx.nan::<F>(&[x]),

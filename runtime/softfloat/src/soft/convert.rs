@@ -5,9 +5,8 @@ use super::round::{round, rounds_up};
 use crate::format::{Format, Kind, Unpacked};
 use crate::{NX, Round};
 
-/// Converts between formats.
-pub(crate) fn convert<A: Format, B: Format, C: Context>(a: A::Bits, cx: &mut C) -> B::Bits {
-    let x = A::unpack(a);
+/// Converts to another format.
+pub(crate) fn convert<B: Format, C: Context>(x: Unpacked, cx: &mut C) -> B::Bits {
     match x.kind {
         Kind::Finite => round::<B, C>(x.sign, x.exp, x.sig, 0, cx),
         Kind::Zero => B::zero(x.sign),
@@ -44,6 +43,9 @@ impl Limits {
     /// `u64`
     pub const U64: Self = Self { greatest: u64::MAX, least: 0 };
 
+    /// 18 decimal digits and a sign.
+    pub(crate) const BCD: Self = Self { greatest: 999_999_999_999_999_999, least: 999_999_999_999_999_999 };
+
     /// The greatest, or the least if `sign`, in two's complement.
     pub(super) fn saturated(self, sign: bool) -> u64 {
         if sign { self.least.wrapping_neg() } else { self.greatest }
@@ -71,8 +73,7 @@ fn rounded(x: Unpacked, rm: Round) -> (u64, u8) {
 
 /// Rounds to an integer: its sign and magnitude. Without result, and without a flag, if it is out of range or a NaN.
 #[inline]
-pub(crate) fn to_int<F: Format, C: Context>(a: F::Bits, limits: Limits, cx: &mut C) -> Option<(bool, u64)> {
-    let x = F::unpack(a);
+pub(crate) fn to_int<C: Context>(x: Unpacked, limits: Limits, cx: &mut C) -> Option<(bool, u64)> {
     if x.is_nan() || x.kind == Kind::Inf || x.exp >= 64 {
         return None;
     }
@@ -84,4 +85,31 @@ pub(crate) fn to_int<F: Format, C: Context>(a: F::Bits, limits: Limits, cx: &mut
         cx.raise(flags);
     }
     Some((x.sign, magnitude))
+}
+
+/// Rounds to an integer in the same format.
+pub(crate) fn to_integral<F: Format, C: Context>(x: Unpacked, cx: &mut C) -> F::Bits {
+    match x.kind {
+        Kind::Finite => {
+            let (magnitude, exp) = if x.exp < 63 {
+                let (magnitude, flags) = rounded(x, cx.rounding());
+                if flags != 0 {
+                    cx.raise(flags);
+                }
+                (magnitude, 63)
+            } else {
+                (x.sig, x.exp)
+            };
+            if magnitude == 0 {
+                return F::zero(x.sign);
+            }
+            // Exact: the significand is no longer than it was, or a power of two.
+            let zeros = magnitude.leading_zeros();
+            let field = (exp - zeros as i32 + F::EMAX) as u32;
+            F::pack(x.sign, field, magnitude << zeros >> (64 - F::PREC))
+        }
+        Kind::Zero => F::zero(x.sign),
+        Kind::Inf => F::inf(x.sign),
+        _ => cx.nan::<F>(&[x]),
+    }
 }

@@ -22,27 +22,27 @@ use context::RiscV;
 
 /// `a + b`.
 pub fn add<F: Format>(a: F::Bits, b: F::Bits, rm: Round, flags: &mut u8) -> F::Bits {
-    arith::add::<F, _>(a, b, &mut RiscV { rm, flags })
+    arith::add::<F, _>(F::unpack(a), F::unpack(b), &mut RiscV { rm, flags })
 }
 
 /// `a - b`.
 pub fn sub<F: Format>(a: F::Bits, b: F::Bits, rm: Round, flags: &mut u8) -> F::Bits {
-    arith::sub::<F, _>(a, b, &mut RiscV { rm, flags })
+    arith::sub::<F, _>(F::unpack(a), F::unpack(b), &mut RiscV { rm, flags })
 }
 
 /// `a * b`.
 pub fn mul<F: Format>(a: F::Bits, b: F::Bits, rm: Round, flags: &mut u8) -> F::Bits {
-    arith::mul::<F, _>(a, b, &mut RiscV { rm, flags })
+    arith::mul::<F, _>(F::unpack(a), F::unpack(b), &mut RiscV { rm, flags })
 }
 
 /// `a / b`.
 pub fn div<F: Format>(a: F::Bits, b: F::Bits, rm: Round, flags: &mut u8) -> F::Bits {
-    arith::div::<F, _>(a, b, &mut RiscV { rm, flags })
+    arith::div::<F, _>(F::unpack(a), F::unpack(b), &mut RiscV { rm, flags })
 }
 
 /// The square root of `a`.
 pub fn sqrt<F: Format>(a: F::Bits, rm: Round, flags: &mut u8) -> F::Bits {
-    arith::sqrt::<F, _>(a, &mut RiscV { rm, flags })
+    arith::sqrt::<F, _>(F::unpack(a), &mut RiscV { rm, flags })
 }
 
 /// `a * b + c`, rounded once. For formats of at most 62 bits of precision.
@@ -55,7 +55,7 @@ pub fn fma<F: Format>(a: F::Bits, b: F::Bits, c: F::Bits, rm: Round, flags: &mut
 
 /// Converts between formats.
 pub fn convert<A: Format, B: Format>(a: A::Bits, rm: Round, flags: &mut u8) -> B::Bits {
-    convert::convert::<A, B, _>(a, &mut RiscV { rm, flags })
+    convert::convert::<B, _>(A::unpack(a), &mut RiscV { rm, flags })
 }
 
 /// The number with this sign and magnitude.
@@ -66,7 +66,8 @@ pub fn from_int<F: Format>(sign: bool, magnitude: u64, rm: Round, flags: &mut u8
 /// Rounds to an integer, in two's complement. Out of range: saturates and is invalid, not inexact; a NaN counts as
 /// plus infinity (unprivileged ISA, "Single-Precision Floating-Point Conversion and Move Instructions").
 pub fn to_int<F: Format>(a: F::Bits, limits: Limits, rm: Round, flags: &mut u8) -> u64 {
-    match convert::to_int::<F, _>(a, limits, &mut RiscV { rm, flags }) {
+    let x = F::unpack(a);
+    match convert::to_int(x, limits, &mut RiscV { rm, flags }) {
         Some((sign, magnitude)) => {
             if sign {
                 magnitude.wrapping_neg()
@@ -74,7 +75,7 @@ pub fn to_int<F: Format>(a: F::Bits, limits: Limits, rm: Round, flags: &mut u8) 
                 magnitude
             }
         }
-        None => saturate(F::unpack(a), limits, flags),
+        None => saturate(x, limits, flags),
     }
 }
 

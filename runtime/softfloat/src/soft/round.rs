@@ -38,7 +38,7 @@ fn increment(sig: u64, exp: i32, prec: u32, up: bool) -> (u64, i32) {
 /// Rounds `(-1)^sign * hi.lo * 2^(exp - 63)`, `hi` having bit 63 set and `lo` being the 64 bits below the point, to the
 /// context's precision, with the format's exponent range.
 #[inline]
-pub(super) fn round<F: Format, C: Context>(sign: bool, exp: i32, hi: u64, lo: u64, cx: &mut C) -> F::Bits {
+pub(crate) fn round<F: Format, C: Context>(sign: bool, exp: i32, hi: u64, lo: u64, cx: &mut C) -> F::Bits {
     if exp < F::EMIN {
         return round_tiny::<F, C>(sign, exp, hi, lo, cx);
     }

@@ -28,8 +28,8 @@ macro_rules! binary {
             #[cold]
             #[inline(never)]
             fn slow(a: $bits, b: $bits, env: &mut Env) -> $bits {
-                let (a, b) = (env.operand::<$format>(a), env.operand::<$format>(b));
-                env.call::<$format, _>(&[a, b], |cx| arith::$soft::<$format, _>(a, b, cx))
+                let operands = env.unpack::<$format, 2>([a, b]);
+                env.call(operands, |[x, y], cx| arith::$soft::<$format, _>(x, y, cx))
             }
             slow(a, b, env)
         }
@@ -64,8 +64,8 @@ macro_rules! root {
             #[cold]
             #[inline(never)]
             fn slow(a: $bits, env: &mut Env) -> $bits {
-                let a = env.operand::<$format>(a);
-                env.call::<$format, _>(&[a], |cx| arith::sqrt::<$format, _>(a, cx))
+                let operands = env.unpack::<$format, 1>([a]);
+                env.call(operands, |[x], cx| arith::sqrt::<$format, _>(x, cx))
             }
             slow(a, env)
         }

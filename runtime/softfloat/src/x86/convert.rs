@@ -57,8 +57,8 @@ pub fn f64_to_f32(a: u64, env: &mut Env) -> u32 {
     #[cold]
     #[inline(never)]
     fn slow(a: u64, env: &mut Env) -> u32 {
-        let a = env.operand::<F64>(a);
-        env.call::<F64, _>(&[a], |cx| convert::convert::<F64, F32, _>(a, cx))
+        let operands = env.unpack::<F64, 1>([a]);
+        env.call(operands, |[x], cx| convert::convert::<F32, _>(x, cx))
     }
     slow(a, env)
 }
@@ -73,8 +73,8 @@ pub fn f32_to_f64(a: u32, env: &mut Env) -> u64 {
     #[cold]
     #[inline(never)]
     fn slow(a: u32, env: &mut Env) -> u64 {
-        let a = env.operand::<F32>(a);
-        env.call::<F32, _>(&[a], |cx| convert::convert::<F32, F64, _>(a, cx))
+        let operands = env.unpack::<F32, 1>([a]);
+        env.call(operands, |[x], cx| convert::convert::<F64, _>(x, cx))
     }
     slow(a, env)
 }

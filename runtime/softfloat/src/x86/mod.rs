@@ -137,21 +137,29 @@ impl Env {
         if x.subnormal && self.is_daz() { F::zero(x.sign) } else { bits }
     }
 
-    /// Calls an operation of [`crate::soft`] with operands that were made by [`Env::operand`].
-    fn call<F: Format, T>(&mut self, operands: &[F::Bits], op: impl FnOnce(&mut Sse) -> T) -> T {
+    /// The operands as DAZ has them, taken apart.
+    fn unpack<F: Format, const N: usize>(&self, operands: [F::Bits; N]) -> [Unpacked; N] {
+        operands.map(|bits| F::unpack(self.operand::<F>(bits)))
+    }
+
+    /// Calls an operation of [`crate::soft`].
+    fn call<T, const N: usize>(
+        &mut self,
+        operands: [Unpacked; N],
+        op: impl FnOnce([Unpacked; N], &mut Sse) -> T,
+    ) -> T {
         let mut cx = Sse { env: *self, raised: 0 };
-        let result = op(&mut cx);
-        self.raised |= flags(cx.raised);
-        // A denormal operand counts only after what keeps the operation from being done (SDM vol. 1, 4.9.2).
-        let operands = operands.iter().map(|&x| F::unpack(x));
-        if cx.raised & (NV | DZ) == 0
-            && operands.clone().any(|x| x.subnormal)
-            && !operands.clone().any(Unpacked::is_nan)
-        {
-            self.raised |= DE;
-        }
+        let result = op(operands, &mut cx);
+        self.raised |= flags(cx.raised) | denormal(&operands, cx.raised);
         result
     }
+}
+
+/// DE, if an operand is denormal: but what keeps the operation from being done comes first (SDM vol. 1, 4.9.2).
+pub(crate) fn denormal(operands: &[Unpacked], ieee: u8) -> u8 {
+    let any =
+        ieee & (NV | DZ) == 0 && operands.iter().any(|x| x.subnormal) && !operands.iter().any(|x| x.is_nan());
+    u8::from(any) * DE
 }
 
 /// The context of one operation on one element.

@@ -2,6 +2,7 @@
 //! mean nothing.
 
 use crate::format::{Format, Kind, Unpacked};
+use crate::{F32, F64};
 
 /// A double extended number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -74,5 +75,50 @@ impl Format for F80 {
     #[inline]
     fn pack(sign: bool, field: u32, sig: u64) -> Self {
         Self { sign_exp: u16::from(sign) << 15 | field as u16, mantissa: sig }
+    }
+}
+
+/// An operand: a register's number, or one of another type in memory, which is not rounded, and raises nothing, on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct Operand(pub(crate) Unpacked);
+
+impl From<F80> for Operand {
+    #[inline]
+    fn from(x: F80) -> Self {
+        Self(F80::unpack(x))
+    }
+}
+
+impl Operand {
+    /// A binary32.
+    #[inline]
+    pub fn from_f32(bits: u32) -> Self {
+        Self(F32::unpack(bits))
+    }
+
+    /// A binary64.
+    #[inline]
+    pub fn from_f64(bits: u64) -> Self {
+        Self(F64::unpack(bits))
+    }
+
+    /// An integer.
+    #[inline]
+    pub fn from_int(x: i64) -> Self {
+        F80::from_int(x).into()
+    }
+}
+
+impl F80 {
+    /// The number that is equal to an integer.
+    #[inline]
+    pub fn from_int(x: i64) -> Self {
+        match x.unsigned_abs() {
+            0 => Self::default(),
+            magnitude => {
+                let zeros = magnitude.leading_zeros();
+                Self::pack(x < 0, (Self::EMAX + 63) as u32 - zeros, magnitude << zeros)
+            }
+        }
     }
 }

@@ -20,6 +20,27 @@ struct Registers {
 /// The bits of MXCSR that mask exceptions.
 pub(crate) const MASKS: u32 = 0x1f80;
 
+/// The fault handler: makes the faulting instruction go on at the address in R14, everything masked.
+extern "C" fn resume(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel passes a valid context, which is the handler's to change, to a handler with SA_SIGINFO.
+    unsafe {
+        let context = &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext;
+        context.gregs[libc::REG_RIP as usize] = context.gregs[libc::REG_R14 as usize];
+        (*context.fpregs).mxcsr |= MASKS;
+    }
+}
+
+/// Lets unmasked exceptions be survived, in this whole process.
+pub(crate) fn catch_faults() {
+    // SAFETY: a zeroed sigaction is valid; the handler has the signature that SA_SIGINFO asks for.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = resume as extern "C" fn(_, _, _) as usize;
+        action.sa_flags = libc::SA_SIGINFO;
+        assert_eq!(libc::sigaction(libc::SIGFPE, &action, std::ptr::null_mut()), 0);
+    }
+}
+
 /// Executes an instruction. In its text XMM1 is the first operand, and the destination, XMM2 the second, RAX an integer,
 /// in and out.
 macro_rules! execute {

@@ -144,6 +144,11 @@ fn masked(variant: u32) -> u32 {
         | (variant >> 4 & 1) << 5
 }
 
+/// MXCSR with the exception of this number unmasked.
+fn unmasking(variant: u32, exception: u32) -> u32 {
+    masked(variant) & !(0x80 << exception)
+}
+
 fn operands(random: &mut Random, op: &Op) -> (u64, u64) {
     let a = values::operand(random, op.shape);
     if op.operands != Operands::Integer && random.below(3) == 0 {
@@ -216,4 +221,31 @@ fn random_values_agree_with_the_host() {
     println!("seed {seed:#x}: {count} cases; IE, DE, ZE, OE, UE, PE: {seen:?}");
     report(&failures, count);
     assert!(seen.iter().all(|&n| n > count / 2000), "the operands miss something: {seen:?}");
+}
+
+#[test]
+fn unmasked_exceptions_agree_with_the_host() {
+    host::catch_faults();
+    let mut random = Random(from_environment("FORELIFT_SEED", 0x5eed));
+    let ops = ops();
+    let mut failures = Vec::new();
+    let mut faults = [0; 6];
+    // A fault costs a signal.
+    let count = from_environment("FORELIFT_CASES", RANDOM_CASES) / 10;
+    for case in 0..count {
+        let op = &ops[case as usize % ops.len()];
+        let (a, b) = operands(&mut random, op);
+        let exception = random.below(6) as u32;
+        let mut mxcsr = unmasking(random.next() as u32, exception);
+        if random.below(4) == 0 {
+            mxcsr &= !(0x80 << random.below(6));
+        }
+        match check(op, a, b, mxcsr) {
+            Ok(answer) => faults[exception as usize] += u64::from(answer.faulted),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    println!("{count} cases; faults with IE, DE, ZE, OE, UE, PE unmasked: {faults:?}");
+    report(&failures, count);
+    assert!(faults.iter().all(|&n| n > count / 2000), "the operands miss something: {faults:?}");
 }
