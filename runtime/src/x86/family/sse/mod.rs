@@ -4,9 +4,15 @@
 //! are an MMX register, 16 an XMM register, elements lie in them in little-endian order. This module fetches operands and
 //! checks whether the instruction may be executed (SDM vol. 2 2.4, vol. 3 2.5).
 
+pub(crate) mod aes;
+pub(crate) mod compare;
+pub(crate) mod convert;
+pub(crate) mod float;
 pub(crate) mod moves;
 pub(crate) mod packed_int;
+pub(crate) mod polynomial;
 pub(crate) mod shuffle;
+pub(crate) mod string;
 
 use super::{Flow, Handler};
 use crate::x86::Context;
@@ -16,7 +22,15 @@ use iced_x86::{Instruction, OpKind, Register};
 
 /// The function for an instruction, if it is one of these.
 pub(crate) fn handler(i: &Instruction) -> Option<Handler> {
-    moves::handler(i).or_else(|| packed_int::handler(i)).or_else(|| shuffle::handler(i))
+    moves::handler(i)
+        .or_else(|| packed_int::handler(i))
+        .or_else(|| shuffle::handler(i))
+        .or_else(|| float::handler(i))
+        .or_else(|| compare::handler(i))
+        .or_else(|| convert::handler(i))
+        .or_else(|| string::handler(i))
+        .or_else(|| aes::handler(i))
+        .or_else(|| polynomial::handler(i))
 }
 
 /// A handler that is a closure without captures.

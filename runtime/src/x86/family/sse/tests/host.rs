@@ -1,6 +1,6 @@
 //! Executes one instruction on the host and by its family's function, and compares everything.
 
-use super::{DATA, Machine, Random, decode};
+use super::{DATA, Machine, Random, decode, parse};
 use crate::x86::flags::ARITHMETIC;
 use core::arch::asm;
 use iced_x86::Register;
@@ -25,6 +25,25 @@ const XMM: [Register; 3] = [Register::XMM0, Register::XMM1, Register::XMM2];
 const MM: [Register; 2] = [Register::MM1, Register::MM2];
 
 impl State {
+    /// Numbers in all places, and any MXCSR that masks all exceptions.
+    pub(super) fn numbers(random: &mut Random) -> Self {
+        let mut state = State {
+            xmm: [(); 3].map(|()| random.floats()),
+            memory: [(); 2].map(|()| random.floats()),
+            mxcsr: 0x1f80,
+            ..State::random(random)
+        };
+        if random.below(2) == 0 {
+            state.mxcsr |= random.next() as u32 & 0xffff;
+        }
+        // Equal operands.
+        if random.below(8) == 0 {
+            state.xmm[2] = state.xmm[1];
+            state.memory[0] = state.xmm[1];
+        }
+        state
+    }
+
     pub(super) fn random(random: &mut Random) -> Self {
         State {
             xmm: [(); 3].map(|()| random.vector()),
@@ -161,3 +180,56 @@ pub(super) fn compare(code: &[u8], rounds: usize, mut make: impl FnMut() -> Stat
         );
     }
 }
+
+/// ModRM: XMM1 (or MM1, ECX) and XMM2 (or MM2, EDX).
+pub(super) const REGISTER: u8 = 0xca;
+/// The same with the memory at RBX.
+pub(super) const MEMORY: u8 = 0x0b;
+
+/// Compares an opcode with registers and with memory, as `forms` tells.
+fn opcode(prefix: &str, opcode: &str, forms: &[u8], immediates: &[u8], make: &mut impl FnMut() -> State) {
+    for form in forms {
+        let mut code = parse(prefix);
+        code.extend(parse(opcode));
+        code.push(*form);
+        if immediates.is_empty() {
+            compare(&code, 2000, &mut *make);
+        }
+        for immediate in immediates {
+            let code = [code.as_slice(), &[*immediate]].concat();
+            compare(&code, 100, &mut *make);
+        }
+    }
+}
+
+/// Compares each opcode with each prefix.
+pub(super) fn opcodes(prefixes: &[&str], list: &[&str], forms: &[u8], immediates: &[u8]) {
+    let mut random = Random(list.len() as u64);
+    opcodes_with(prefixes, list, forms, immediates, || State::random(&mut random));
+}
+
+/// The same on states that `make` makes.
+pub(super) fn opcodes_with(
+    prefixes: &[&str],
+    list: &[&str],
+    forms: &[u8],
+    immediates: &[u8],
+    mut make: impl FnMut() -> State,
+) {
+    for name in list {
+        for prefix in prefixes {
+            opcode(prefix, name, forms, immediates, &mut make);
+        }
+    }
+}
+
+/// Every immediate.
+pub(super) const ALL: [u8; 256] = {
+    let mut all = [0; 256];
+    let mut n = 0;
+    while n < 256 {
+        all[n] = n as u8;
+        n += 1;
+    }
+    all
+};

@@ -1,46 +1,7 @@
 //! Moves, packed integers and shuffles: all of them.
 
-use super::host::{State, compare};
+use super::host::{ALL, MEMORY, REGISTER, State, compare, opcodes};
 use super::{Random, parse};
-
-/// ModRM: XMM1 (or MM1, ECX) and XMM2 (or MM2, EDX); XMM1 and the memory at RBX.
-const REGISTER: u8 = 0xca;
-const MEMORY: u8 = 0x0b;
-
-/// Compares an opcode with registers and with memory, as `forms` tells.
-fn opcode(prefix: &str, opcode: &str, forms: &[u8], immediates: &[u8], seed: u64) {
-    let mut random = Random(seed);
-    for form in forms {
-        let mut code = parse(prefix);
-        code.extend(parse(opcode));
-        code.push(*form);
-        if immediates.is_empty() {
-            compare(&code, 2000, || State::random(&mut random));
-        }
-        for immediate in immediates {
-            let code = [code.as_slice(), &[*immediate]].concat();
-            compare(&code, 100, || State::random(&mut random));
-        }
-    }
-}
-
-fn opcodes(prefixes: &[&str], list: &[&str], forms: &[u8], immediates: &[u8]) {
-    for (n, name) in list.iter().enumerate() {
-        for (m, prefix) in prefixes.iter().enumerate() {
-            opcode(prefix, name, forms, immediates, (64 * n + m) as u64 + 1);
-        }
-    }
-}
-
-const ALL: [u8; 256] = {
-    let mut all = [0; 256];
-    let mut n = 0;
-    while n < 256 {
-        all[n] = n as u8;
-        n += 1;
-    }
-    all
-};
 
 #[test]
 fn mmx_and_sse_integers_agree_with_the_host() {
