@@ -115,8 +115,18 @@ impl Context<'_> {
 
     /// Linear address of the memory operand. In 64-bit mode, a check that it is canonical (SDM vol. 3 5.3.1).
     pub(crate) fn linear_address(&self, i: &Instruction) -> Res<u64> {
-        let segment = segment(i.memory_segment());
-        self.linear(segment, self.effective_address(i))
+        self.linear(self.memory_segment(i), self.effective_address(i))
+    }
+
+    /// Index of the memory operand's segment register. 64-bit mode knows no overrides but FS and GS (SDM vol. 1 3.3.7.1): the default
+    /// decides between #SS and #GP.
+    pub(crate) fn memory_segment(&self, i: &Instruction) -> usize {
+        let named = segment(i.memory_segment());
+        if !self.hart.long || named >= FS || !i.has_segment_prefix() {
+            return named;
+        }
+        let base = i.memory_base();
+        if base.is_gpr() && matches!(base.full_register(), Register::RSP | Register::RBP) { SS } else { DS }
     }
 
     /// Linear address of `offset` in a segment.

@@ -1,0 +1,325 @@
+//! Cases for one form of an instruction.
+
+mod address;
+mod special;
+pub mod values;
+
+pub use special::location;
+
+use crate::case::{Case, Mode, RSP, State};
+use crate::forms;
+use crate::layout::{CODE, CODE_SIZE, PAGE, STACK, STACK_SIZE};
+use crate::random::Random;
+use iced_x86::{
+    Code, Decoder, DecoderOptions, Encoder, Instruction, MemorySize, OpCodeOperandKind, OpKind, Register,
+};
+
+/// A case of one instruction, and that instruction as it will be decoded.
+#[derive(Clone)]
+pub struct Single {
+    /// What is executed.
+    pub case: Case,
+    /// The instruction.
+    pub instruction: Instruction,
+}
+
+/// Tries to make a case; `None` when what was drawn does not go together.
+pub fn single(code: Code, mode: Mode, r: &mut Random) -> Option<Single> {
+    let mut case = Case::new(mode, &[]);
+    for chunk in case.memory.chunks_exact_mut(8) {
+        chunk.copy_from_slice(&r.bits().to_le_bytes());
+    }
+    case.state = values::state(mode, r);
+    case.state.r[RSP] = stack_pointer(r);
+    case.code_at = match r.below(20) {
+        0 => PAGE as usize - r.below(8) as usize - 1,
+        1 => CODE_SIZE - r.below(8) as usize - 1,
+        _ => r.below(CODE_SIZE as u64 - 32) as usize,
+    };
+    case.state.rip = CODE + case.code_at as u64;
+    let mut draft = Draft { r, mode, code, state: &mut case.state, targets: Vec::new() };
+    let instruction = draft.instruction()?;
+    let targets = draft.targets;
+    let mut encoder = Encoder::new(mode.bits());
+    encoder.encode(&instruction, case.state.rip).ok()?;
+    case.code = encoder.take_buffer();
+    if r.chance(3) {
+        let prefix = r.pick(&[0x66, 0xf2, 0xf3, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65, 0xf0]);
+        case.code.insert(0, prefix);
+    }
+    let mut decoder = Decoder::with_ip(mode.bits(), &case.code, case.state.rip, DecoderOptions::NONE);
+    let instruction = decoder.decode();
+    if instruction.is_invalid() || instruction.len() != case.code.len() {
+        return None;
+    }
+    // A prefix may make it another one.
+    if instruction.code() != code {
+        let code = instruction.code();
+        let info = code.op_code();
+        if !forms::is_of_the_guest(code) || forms::excluded(code).is_some() || info.decoder_option() != 0 {
+            return None;
+        }
+    }
+    for target in targets {
+        let element = instruction.memory_size();
+        put_operand(r, &mut case, target, element);
+    }
+    special::tune(r, &mut case, &instruction);
+    if mode == Mode::Compat {
+        case.state.r[..8].iter_mut().for_each(|x| *x &= u64::from(u32::MAX));
+    }
+    let room = CODE_SIZE - case.code_at;
+    case.code.truncate(room);
+    Some(Single { case, instruction })
+}
+
+/// As [`single`], until there is one. `None` when a form cannot be made at all.
+pub fn some_single(code: Code, mode: Mode, r: &mut Random) -> Option<Single> {
+    (0..200).find_map(|_| single(code, mode, r))
+}
+
+fn stack_pointer(r: &mut Random) -> u64 {
+    match r.below(20) {
+        0 => STACK + r.below(17),
+        1 => STACK + STACK_SIZE as u64 - r.below(17),
+        2 => STACK + STACK_SIZE as u64 / 2 + r.below(64),
+        _ => STACK + 1024 + (r.below(2048) & !7),
+    }
+}
+
+/// Puts values at an operand's place that mean something to its instruction.
+fn put_operand(r: &mut Random, case: &mut Case, address: u64, kind: MemorySize) {
+    let size = kind.size();
+    let Some(offset) = address::offset_in_data(address, size as u64) else { return };
+    if r.chance(20) {
+        return;
+    }
+    let element = kind.element_type();
+    let width = kind.element_size();
+    for at in (0..size).step_by(width.max(1)) {
+        let bytes = match element {
+            MemorySize::Float32 => values::single(r).to_le_bytes().to_vec(),
+            MemorySize::Float64 => values::double(r).to_le_bytes().to_vec(),
+            MemorySize::Float80 => values::extended(r).to_le_bytes()[..10].to_vec(),
+            _ if size == 16 => values::vector(r).to_le_bytes()[..width.min(16)].to_vec(),
+            _ if width <= 8 => values::integer(r).to_le_bytes()[..width].to_vec(),
+            _ => return,
+        };
+        case.memory[offset + at..offset + at + bytes.len()].copy_from_slice(&bytes);
+    }
+}
+
+/// Number of the register that a name is a part of.
+pub fn number(register: Register) -> usize {
+    register.full_register().number()
+}
+
+struct Draft<'a> {
+    r: &'a mut Random,
+    mode: Mode,
+    code: Code,
+    state: &'a mut State,
+    /// Addresses of operands in memory.
+    targets: Vec<u64>,
+}
+
+impl Draft<'_> {
+    fn instruction(&mut self) -> Option<Instruction> {
+        let info = self.code.op_code();
+        let mut i = Instruction::new();
+        i.set_code(self.code);
+        for (n, &kind) in info.op_kinds().iter().enumerate() {
+            self.operand(&mut i, n as u32, kind)?;
+        }
+        let in_memory = (0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Memory);
+        if info.can_use_lock_prefix() && in_memory && self.r.chance(15) {
+            i.set_has_lock_prefix(true);
+        }
+        if info.can_use_rep_prefix() && i.is_string_instruction() {
+            match self.r.below(4) {
+                0 => {}
+                1 if info.can_use_repne_prefix() => i.set_has_repne_prefix(true),
+                _ => i.set_has_rep_prefix(true),
+            }
+        }
+        Some(i)
+    }
+
+    fn general(&mut self, size: usize) -> Register {
+        use Register::*;
+        const R8: [Register; 16] =
+            [AL, CL, DL, BL, SPL, BPL, SIL, DIL, R8L, R9L, R10L, R11L, R12L, R13L, R14L, R15L];
+        const HIGH8: [Register; 4] = [AH, CH, DH, BH];
+        const R16: [Register; 16] =
+            [AX, CX, DX, BX, SP, BP, SI, DI, R8W, R9W, R10W, R11W, R12W, R13W, R14W, R15W];
+        let long = self.mode == Mode::Long;
+        if size == 1 && (self.r.chance(25) || !long) {
+            return if self.r.chance(50) { self.r.pick(&HIGH8) } else { self.r.pick(&R8[..4]) };
+        }
+        let n = self.r.below(if long { 16 } else { 8 }) as usize;
+        match size {
+            1 => R8[n],
+            2 => R16[n],
+            4 => EAX + n as u32,
+            _ => RAX + n as u32,
+        }
+    }
+
+    fn memory(&mut self, i: &mut Instruction, n: u32) -> Option<()> {
+        let size = self.code.op_code().memory_size().size() as u64;
+        let target = address::target(self.r, self.mode, size);
+        // Where the next instruction is only matters for what is out of reach.
+        let next = self.state.rip + 8;
+        address::memory(self.r, self.mode, i, n, target, self.state, next).then(|| self.targets.push(target))
+    }
+
+    fn operand(&mut self, i: &mut Instruction, n: u32, kind: OpCodeOperandKind) -> Option<()> {
+        use OpCodeOperandKind::*;
+        let long = self.mode == Mode::Long;
+        let register = match kind {
+            r8_or_mem | r16_or_mem | r32_or_mem | r64_or_mem | mm_or_mem | xmm_or_mem
+                if self.r.chance(50) =>
+            {
+                return self.memory(i, n);
+            }
+            mem | mem_mib | sibmem => return self.memory(i, n),
+            r8_or_mem | r8_reg | r8_opcode => self.general(1),
+            r16_or_mem | r16_reg | r16_rm | r16_opcode | r16_reg_mem => self.general(2),
+            r32_or_mem | r32_reg | r32_rm | r32_opcode | r32_vvvv | r32_reg_mem => self.general(4),
+            r64_or_mem | r64_reg | r64_rm | r64_opcode | r64_vvvv | r64_reg_mem => self.general(8),
+            mm_or_mem | mm_reg | mm_rm => Register::MM0 + self.r.below(8) as u32,
+            xmm_or_mem | xmm_reg | xmm_rm => Register::XMM0 + self.r.below(if long { 16 } else { 8 }) as u32,
+            seg_reg => Register::ES + self.r.below(6) as u32,
+            cr_reg => Register::CR0 + self.r.pick(&[0, 2, 3, 4]),
+            dr_reg => Register::DR0 + self.r.below(8) as u32,
+            es => Register::ES,
+            cs => Register::CS,
+            ss => Register::SS,
+            ds => Register::DS,
+            fs => Register::FS,
+            gs => Register::GS,
+            al => Register::AL,
+            cl => Register::CL,
+            ax => Register::AX,
+            dx => Register::DX,
+            eax => Register::EAX,
+            rax => Register::RAX,
+            st0 => Register::ST0,
+            sti_opcode => Register::ST0 + self.r.below(8) as u32,
+            _ => return self.other(i, n, kind),
+        };
+        i.set_op_kind(n, OpKind::Register);
+        i.set_op_register(n, register);
+        Some(())
+    }
+
+    fn other(&mut self, i: &mut Instruction, n: u32, kind: OpCodeOperandKind) -> Option<()> {
+        use OpCodeOperandKind::*;
+        let value = if self.r.chance(30) { self.r.bits() } else { values::integer(self.r) };
+        let (op_kind, value) = match kind {
+            imm8 if n > 0 && i.op_kind(n - 1) == OpKind::Immediate16 => {
+                (OpKind::Immediate8_2nd, value & 0xff)
+            }
+            imm8 => (OpKind::Immediate8, value & 0xff),
+            imm8_const_1 => (OpKind::Immediate8, 1),
+            imm8sex16 => (OpKind::Immediate8to16, value as i8 as u64),
+            imm8sex32 => (OpKind::Immediate8to32, value as i8 as u64),
+            imm8sex64 => (OpKind::Immediate8to64, value as i8 as u64),
+            imm16 => (OpKind::Immediate16, value & 0xffff),
+            imm32 => (OpKind::Immediate32, value & 0xffff_ffff),
+            imm32sex64 => (OpKind::Immediate32to64, value as i32 as u64),
+            imm64 => (OpKind::Immediate64, value),
+            mem_offs => return self.direct(i, n),
+            seg_rSI | es_rDI | seg_rDI | seg_rBX_al => {
+                self.string(i, n, kind);
+                return Some(());
+            }
+            br16_1 | br32_1 | br64_1 | br16_2 | br32_4 | br64_4 => {
+                self.branch(i, n, kind);
+                return Some(());
+            }
+            _ => return Option::None,
+        };
+        i.set_op_kind(n, op_kind);
+        match op_kind {
+            OpKind::Immediate8_2nd => i.set_immediate8_2nd(value as u8),
+            OpKind::Immediate64 => i.set_immediate64(value),
+            OpKind::Immediate8 => i.set_immediate8(value as u8),
+            OpKind::Immediate16 => i.set_immediate16(value as u16),
+            OpKind::Immediate32 => i.set_immediate32(value as u32),
+            OpKind::Immediate8to16 => i.set_immediate8to16(value as i16),
+            OpKind::Immediate8to32 => i.set_immediate8to32(value as i32),
+            OpKind::Immediate8to64 => i.set_immediate8to64(value as i64),
+            _ => i.set_immediate32to64(value as i64),
+        }
+        Some(())
+    }
+
+    /// An address in the instruction itself.
+    fn direct(&mut self, i: &mut Instruction, n: u32) -> Option<()> {
+        let size = self.code.op_code().memory_size().size() as u64;
+        let target = address::target(self.r, self.mode, size);
+        let short = self.mode == Mode::Compat || self.r.chance(20);
+        if short && target > u64::from(u32::MAX) {
+            return None;
+        }
+        i.set_op_kind(n, OpKind::Memory);
+        i.set_memory_displacement64(target);
+        i.set_memory_displ_size(if short { 4 } else { 8 });
+        self.targets.push(target);
+        Some(())
+    }
+
+    /// Operands whose registers are fixed.
+    fn string(&mut self, i: &mut Instruction, n: u32, kind: OpCodeOperandKind) {
+        use OpCodeOperandKind::*;
+        // All operands of an instruction have one size of address.
+        let short = match n {
+            0 => self.mode == Mode::Compat || self.r.chance(10),
+            _ => matches!(i.op_kind(0), OpKind::MemorySegESI | OpKind::MemoryESEDI),
+        };
+        let short = short || self.mode == Mode::Compat;
+        if kind == seg_rBX_al {
+            i.set_op_kind(n, OpKind::Memory);
+            i.set_memory_base(if short { Register::EBX } else { Register::RBX });
+            i.set_memory_index(Register::AL);
+            return;
+        }
+        i.set_op_kind(
+            n,
+            match (kind, short) {
+                (seg_rSI, false) => OpKind::MemorySegRSI,
+                (seg_rSI, true) => OpKind::MemorySegESI,
+                (es_rDI, false) => OpKind::MemoryESRDI,
+                (es_rDI, true) => OpKind::MemoryESEDI,
+                (_, false) => OpKind::MemorySegRDI,
+                (_, true) => OpKind::MemorySegEDI,
+            },
+        );
+    }
+
+    fn branch(&mut self, i: &mut Instruction, n: u32, kind: OpCodeOperandKind) {
+        use OpCodeOperandKind::*;
+        let target = match kind {
+            br16_1 | br32_1 | br64_1 => {
+                self.state.rip.wrapping_add(self.r.bits() as i8 as u64).wrapping_add(2)
+            }
+            _ if self.r.chance(80) => CODE + self.r.below(CODE_SIZE as u64),
+            _ => self.state.rip.wrapping_add(self.r.bits() as i32 as u64),
+        };
+        match kind {
+            br64_1 | br64_4 => {
+                i.set_op_kind(n, OpKind::NearBranch64);
+                i.set_near_branch64(target);
+            }
+            br32_1 | br32_4 => {
+                i.set_op_kind(n, OpKind::NearBranch32);
+                i.set_near_branch32(target as u32);
+            }
+            _ => {
+                i.set_op_kind(n, OpKind::NearBranch16);
+                i.set_near_branch16(target as u16);
+            }
+        }
+    }
+}
