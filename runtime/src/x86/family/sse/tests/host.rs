@@ -1,6 +1,7 @@
 //! Executes one instruction on the host and by its family's function, and compares everything.
 
 use super::{DATA, Machine, Random, decode, parse};
+use crate::x86::fault::{Fault, XM};
 use crate::x86::flags::ARITHMETIC;
 use core::arch::asm;
 use iced_x86::Register;
@@ -25,6 +26,14 @@ const XMM: [Register; 3] = [Register::XMM0, Register::XMM1, Register::XMM2];
 const MM: [Register; 2] = [Register::MM1, Register::MM2];
 
 impl State {
+    /// [`State::numbers`] with any MXCSR.
+    pub(super) fn unmasked(random: &mut Random) -> Self {
+        let state = State::numbers(random);
+        // Few masks are off, mostly: else the first exception is all that is seen.
+        let off = random.next() as u32 & if random.below(4) == 0 { MASKS } else { 0x80 << random.below(6) };
+        State { mxcsr: state.mxcsr & !off, ..state }
+    }
+
     /// Numbers in all places, and any MXCSR that masks all exceptions.
     pub(super) fn numbers(random: &mut Random) -> Self {
         let mut state = State {
@@ -56,6 +65,30 @@ impl State {
     }
 }
 
+/// The bits of MXCSR that mask exceptions.
+pub(super) const MASKS: u32 = 0x1f80;
+
+/// The handler of unmasked exceptions: masks them and leaves the instruction for the address in R14.
+extern "C" fn leave(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel passes a valid context, which is the handler's to change, to a handler with SA_SIGINFO.
+    unsafe {
+        let context = &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext;
+        context.gregs[libc::REG_RIP as usize] = context.gregs[libc::REG_R14 as usize];
+        (*context.fpregs).mxcsr |= MASKS;
+    }
+}
+
+/// Lets [`Page::run`] survive unmasked exceptions, in this whole process.
+fn catch_exceptions() {
+    // SAFETY: a zeroed sigaction is valid; the handler has the signature that SA_SIGINFO asks for.
+    unsafe {
+        let mut action: libc::sigaction = core::mem::zeroed();
+        action.sa_sigaction = leave as extern "C" fn(_, _, _) as usize;
+        action.sa_flags = libc::SA_SIGINFO;
+        assert_eq!(libc::sigaction(libc::SIGFPE, &action, core::ptr::null_mut()), 0);
+    }
+}
+
 /// A page of host code.
 struct Page(*mut u8);
 
@@ -77,12 +110,16 @@ impl Page {
         }
     }
 
-    fn run(&self, state: &mut State) {
+    /// Executes the code; tells whether it met an unmasked exception.
+    fn run(&self, state: &mut State) -> bool {
         let mut saved = 0u32;
+        let masks = state.mxcsr & MASKS;
         // SAFETY: the code is one instruction, which changes what is saved or told here, and accesses the state's memory.
         unsafe {
             asm!(
                 "push rbx",
+                "mov r12, rsp",
+                "lea r14, [rip + 2f]",
                 "stmxcsr [r10]",
                 "ldmxcsr [r8 + 128]",
                 "movups xmm0, [r8]",
@@ -98,6 +135,8 @@ impl Page {
                 "push qword ptr [r8 + 120]",
                 "popfq",
                 "call r9",
+                "2:",
+                "mov rsp, r12",
                 "pushfq",
                 "pop qword ptr [r8 + 120]",
                 "mov [r8 + 96], rax",
@@ -115,7 +154,7 @@ impl Page {
                 in("r8") core::ptr::from_mut(state),
                 in("r9") self.0,
                 in("r10") core::ptr::from_mut(&mut saved),
-                out("rax") _, out("rcx") _, out("rdx") _, out("rdi") _,
+                out("rax") _, out("rcx") _, out("rdx") _, out("rdi") _, out("r12") _, out("r14") _,
                 out("xmm0") _, out("xmm1") _, out("xmm2") _,
                 out("mm0") _, out("mm1") _, out("mm2") _, out("mm3") _,
                 out("mm4") _, out("mm5") _, out("mm6") _, out("mm7") _,
@@ -124,6 +163,12 @@ impl Page {
             );
         }
         state.flags &= ARITHMETIC;
+        // `ldmxcsr` has masks too, and they are all set by the handler only.
+        let faulted = masks != MASKS && state.mxcsr & MASKS == MASKS;
+        if faulted {
+            state.mxcsr = state.mxcsr & !MASKS | masks;
+        }
+        faulted
     }
 }
 
@@ -135,7 +180,7 @@ impl Drop for Page {
 }
 
 /// Executes an instruction in the emulator.
-pub(super) fn emulate(machine: &mut Machine, code: &[u8], before: &State) -> State {
+pub(super) fn emulate(machine: &mut Machine, code: &[u8], before: &State) -> (State, Option<Fault>) {
     for (n, register) in XMM.into_iter().enumerate() {
         machine.hart().set_xmm(register, before.xmm[n]);
     }
@@ -150,7 +195,7 @@ pub(super) fn emulate(machine: &mut Machine, code: &[u8], before: &State) -> Sta
     for (n, value) in before.memory.iter().enumerate() {
         assert!(machine.mem.write(DATA + 16 * n as u64, &value.to_le_bytes()));
     }
-    machine.execute(code).unwrap_or_else(|fault| panic!("{:?}: {fault:?}", decode(code).code()));
+    let fault = machine.execute(code).err();
     let hart = machine.hart();
     let mut after = State {
         xmm: XMM.map(|register| hart.xmm(register)),
@@ -161,24 +206,28 @@ pub(super) fn emulate(machine: &mut Machine, code: &[u8], before: &State) -> Sta
         mxcsr: hart.mxcsr,
     };
     after.memory = [0, 1].map(|n| u128::from_le_bytes(machine.mem.read_array(DATA + 16 * n).unwrap()));
-    after
+    (after, fault)
 }
 
-/// Compares one instruction on `rounds` states that `make` makes.
-pub(super) fn compare(code: &[u8], rounds: usize, mut make: impl FnMut() -> State) {
+/// Compares one instruction on `rounds` states that `make` makes; tells how many times it met an unmasked exception.
+pub(super) fn compare(code: &[u8], rounds: usize, mut make: impl FnMut() -> State) -> usize {
     let mut machine = Machine::new();
     let page = Page::new(code);
+    catch_exceptions();
+    let mut faults = 0;
     for _ in 0..rounds {
         let before = make();
         let mut expected = before;
-        page.run(&mut expected);
-        let found = emulate(&mut machine, code, &before);
+        let fault = page.run(&mut expected).then_some(Fault::plain(XM));
+        let (found, found_fault) = emulate(&mut machine, code, &before);
         assert!(
-            found == expected,
-            "{:?} {code:02x?}\nbefore   {before:x?}\nexpected {expected:x?}\nfound    {found:x?}",
+            found == expected && found_fault == fault,
+            "{:?} {code:02x?}\nbefore   {before:x?}\nexpected {expected:x?} {fault:?}\nfound    {found:x?} {found_fault:?}",
             decode(code).code()
         );
+        faults += usize::from(fault.is_some());
     }
+    faults
 }
 
 /// ModRM: XMM1 (or MM1, ECX) and XMM2 (or MM2, EDX).
@@ -187,19 +236,27 @@ pub(super) const REGISTER: u8 = 0xca;
 pub(super) const MEMORY: u8 = 0x0b;
 
 /// Compares an opcode with registers and with memory, as `forms` tells.
-fn opcode(prefix: &str, opcode: &str, forms: &[u8], immediates: &[u8], make: &mut impl FnMut() -> State) {
+fn opcode(
+    prefix: &str,
+    opcode: &str,
+    forms: &[u8],
+    immediates: &[u8],
+    make: &mut impl FnMut() -> State,
+) -> usize {
+    let mut faults = 0;
     for form in forms {
         let mut code = parse(prefix);
         code.extend(parse(opcode));
         code.push(*form);
         if immediates.is_empty() {
-            compare(&code, 2000, &mut *make);
+            faults += compare(&code, 2000, &mut *make);
         }
         for immediate in immediates {
             let code = [code.as_slice(), &[*immediate]].concat();
-            compare(&code, 100, &mut *make);
+            faults += compare(&code, 100, &mut *make);
         }
     }
+    faults
 }
 
 /// Compares each opcode with each prefix.
@@ -215,12 +272,9 @@ pub(super) fn opcodes_with(
     forms: &[u8],
     immediates: &[u8],
     mut make: impl FnMut() -> State,
-) {
-    for name in list {
-        for prefix in prefixes {
-            opcode(prefix, name, forms, immediates, &mut make);
-        }
-    }
+) -> usize {
+    let each = list.iter().flat_map(|name| prefixes.iter().map(move |prefix| (prefix, name)));
+    each.map(|(prefix, name)| opcode(prefix, name, forms, immediates, &mut make)).sum()
 }
 
 /// Every immediate.
