@@ -5,13 +5,23 @@
 
 use super::Context;
 use super::fault::{Fault, Res, SS as STACK_FAULT};
+use super::flags::sign_extend;
 use super::mmu::is_canonical;
 use super::state::{CS, DS, ES, FS, GS, Hart, PAGE, SS};
 use iced_x86::{Instruction, OpKind, Register};
 
 /// Number (0-15) of a general-purpose register of any size; AH, CH, DH and BH give 0 to 3.
 pub(crate) fn number(register: Register) -> usize {
-    register.number() & if is_high(register) { 3 } else { 15 }
+    match register {
+        Register::AH | Register::CH | Register::DH | Register::BH => {
+            register as usize - Register::AH as usize
+        }
+        // Behind those four: SPL to R15L.
+        _ if register >= Register::SPL && register <= Register::R15L => {
+            register as usize - Register::SPL as usize + 4
+        }
+        _ => register.number() & 15,
+    }
 }
 
 /// Whether the register is AH, CH, DH or BH.
@@ -173,6 +183,12 @@ impl Context<'_> {
             }
             _ => Ok(i.immediate(n)),
         }
+    }
+
+    /// Reads operand `n`, sign-extended.
+    pub(crate) fn read_signed(&mut self, i: &Instruction, n: u32) -> Res<u64> {
+        let log2 = Self::operand_size(i, n).trailing_zeros();
+        self.read(i, n).map(|value| sign_extend(value, log2))
     }
 
     /// Reads operand `n`, which the instruction will write: faults are those of a store.

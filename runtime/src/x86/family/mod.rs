@@ -4,8 +4,14 @@
 //! get entries of their own in the interpreter besides. A function finds `hart.rip` at its own instruction and leaves registers
 //! untouched when it gives a fault.
 
+mod alu;
+mod data;
+mod flag_ops;
+mod shift;
 pub(crate) mod sse;
 mod system;
+#[cfg(test)]
+mod testing;
 
 use super::fault::{Fault, Res};
 use super::{Context, Exit};
@@ -30,7 +36,8 @@ pub(crate) type Handler = fn(&mut Context<'_>, &Instruction) -> Res<Flow>;
 
 /// Who may know an instruction, in the order in which they are asked: the forms of `mov`, `push` and the like that concern system
 /// registers are the first family's.
-const FAMILIES: &[fn(&Instruction) -> Option<Handler>] = &[system::handler, sse::handler];
+const FAMILIES: &[fn(&Instruction) -> Option<Handler>] =
+    &[system::handler, data::handler, alu::handler, shift::handler, flag_ops::handler, sse::handler];
 
 /// The function for an instruction.
 pub(crate) fn handler(i: &Instruction) -> Handler {
