@@ -19,6 +19,8 @@ pub const DB: u8 = 1;
 pub const BP: u8 = 3;
 /// Overflow.
 pub const OF: u8 = 4;
+/// Bound range exceeded.
+pub const BR: u8 = 5;
 /// Invalid opcode.
 pub const UD: u8 = 6;
 /// Device not available: the FPU is switched off.

@@ -215,7 +215,7 @@ impl Context<'_> {
     }
 
     /// Whether the stack's addresses have 64 bits, 32 or 16: as a mask.
-    fn stack_mask(&self) -> u64 {
+    pub(crate) fn stack_mask(&self) -> u64 {
         match (self.hart.long, self.hart.segments[SS].attributes & Segment::BIG != 0) {
             (true, _) => u64::MAX,
             (false, true) => 0xffff_ffff,
@@ -239,7 +239,7 @@ impl Context<'_> {
     }
 
     /// Pops the word of `size` bytes that is `index` words above the stack pointer, without moving that.
-    fn peek(&mut self, index: u64, size: usize) -> Res<u64> {
+    pub(crate) fn peek(&mut self, index: u64, size: usize) -> Res<u64> {
         let at = self.stack_address(self.hart.r[4].wrapping_add(index * size as u64))?;
         self.load(at, size)
     }

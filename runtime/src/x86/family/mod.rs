@@ -5,10 +5,14 @@
 //! untouched when it gives a fault.
 
 mod alu;
+mod bits;
+mod control;
 mod data;
 mod flag_ops;
+mod muldiv;
 mod shift;
 pub(crate) mod sse;
+mod stack;
 mod system;
 #[cfg(test)]
 mod testing;
@@ -36,8 +40,18 @@ pub(crate) type Handler = fn(&mut Context<'_>, &Instruction) -> Res<Flow>;
 
 /// Who may know an instruction, in the order in which they are asked: the forms of `mov`, `push` and the like that concern system
 /// registers are the first family's.
-const FAMILIES: &[fn(&Instruction) -> Option<Handler>] =
-    &[system::handler, data::handler, alu::handler, shift::handler, flag_ops::handler, sse::handler];
+const FAMILIES: &[fn(&Instruction) -> Option<Handler>] = &[
+    system::handler,
+    data::handler,
+    alu::handler,
+    control::handler,
+    stack::handler,
+    shift::handler,
+    muldiv::handler,
+    bits::handler,
+    flag_ops::handler,
+    sse::handler,
+];
 
 /// The function for an instruction.
 pub(crate) fn handler(i: &Instruction) -> Handler {
