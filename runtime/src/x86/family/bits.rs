@@ -1,4 +1,4 @@
-//! Single bits, bit fields, counting, checksums.
+//! Single bits, bit fields, counting.
 
 use super::{Flow, Handler};
 use crate::x86::Context;
@@ -27,7 +27,6 @@ pub(crate) fn handler(i: &Instruction) -> Option<Handler> {
         Mnemonic::Bzhi => bzhi,
         Mnemonic::Pdep => |cx, i| by_mask(cx, i, deposit),
         Mnemonic::Pext => |cx, i| by_mask(cx, i, extract),
-        Mnemonic::Crc32 => crc32,
         _ => return None,
     })
 }
@@ -166,23 +165,6 @@ fn extract(value: u64, mask: u64) -> u64 {
     result
 }
 
-/// CRC-32C, least significant bit first.
-fn crc32(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
-    /// 0x11edc6f41 reflected.
-    const POLYNOMIAL: u32 = 0x82f6_3b78;
-    let size = Context::operand_size(i, 1);
-    let bytes = cx.read(i, 1)?.to_le_bytes();
-    let mut crc = cx.hart.gpr(i.op0_register()) as u32;
-    for byte in &bytes[..size] {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = crc >> 1 ^ if crc & 1 != 0 { POLYNOMIAL } else { 0 };
-        }
-    }
-    cx.hart.set_gpr(i.op0_register(), crc.into());
-    Ok(Flow::Next)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::{DATA, Machine};
@@ -254,15 +236,5 @@ mod tests {
         assert_eq!((m.r(0), m.arithmetic() & (CF | ZF)), (0x20, 0));
         m.run("c4 e2 78 f2 c3"); // andn eax, eax, ebx
         assert_eq!((m.r(0), m.arithmetic() & (CF | ZF)), (8, 0));
-    }
-
-    #[test]
-    fn checksum() {
-        // The check value of CRC-32C: of "123456789", started with and inverted by all ones, 0xe3069283.
-        let mut m = Machine::with_registers(&[(0, 0xffff_ffff), (3, DATA)]);
-        m.store_bytes(DATA, b"123456789");
-        m.run("f2 48 0f 38 f1 03"); // crc32 rax, qword [rbx]
-        m.run("f2 0f 38 f0 43 08"); // crc32 eax, byte [rbx + 8]
-        assert_eq!(m.r(0) ^ 0xffff_ffff, 0xe306_9283);
     }
 }

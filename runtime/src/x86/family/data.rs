@@ -10,7 +10,7 @@ use iced_x86::{ConditionCode, Instruction, Mnemonic, OpKind, Register};
 pub(crate) fn handler(i: &Instruction) -> Option<Handler> {
     Some(match i.mnemonic() {
         Mnemonic::Mov if !moves_system_register(i) => mov,
-        Mnemonic::Movzx | Mnemonic::Movnti => mov,
+        Mnemonic::Movzx => mov,
         Mnemonic::Movsx | Mnemonic::Movsxd => movsx,
         Mnemonic::Lea => lea,
         Mnemonic::Xchg => xchg,
