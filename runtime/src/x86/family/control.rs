@@ -220,4 +220,14 @@ mod tests {
         assert_eq!(m.fault("62 03"), Fault::plain(BR));
         assert_eq!(m.fault("0f 0b"), Fault::ud());
     }
+
+    #[test]
+    fn what_ends_a_block_says_where_it_goes_on() {
+        let mut m = Machine::with_registers(&[(4, STACK), (5, STACK)]).compatibility();
+        // cli; mov eax, cr0; sti; pushfd; popfd; into; bound eax, [ebp]; jnz +0; inc ecx; jmp to itself
+        m.store(STACK, 0x7fff_ffff << 32 | 0x8000_0000);
+        let length = m.place("fa 0f 20 c0 fb 9c 9d ce 62 45 00 75 00 41 eb fe");
+        assert_eq!(m.run_blocks(100), Exit::Budget);
+        assert_eq!((m.rip(), m.r(4), m.r(1)), (CODE + length - 2, STACK, 1));
+    }
 }

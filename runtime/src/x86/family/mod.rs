@@ -13,6 +13,7 @@ mod muldiv;
 mod shift;
 pub(crate) mod sse;
 mod stack;
+mod string;
 mod system;
 #[cfg(test)]
 mod testing;
@@ -50,6 +51,7 @@ const FAMILIES: &[fn(&Instruction) -> Option<Handler>] = &[
     muldiv::handler,
     bits::handler,
     flag_ops::handler,
+    string::handler,
     sse::handler,
 ];
 

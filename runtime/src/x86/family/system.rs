@@ -139,7 +139,7 @@ fn mov_control(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
             _ => return Err(Fault::ud()),
         };
         cx.hart.set_gpr(to, value);
-        return Ok(Flow::Next);
+        return go_on(cx, i);
     }
     let value = cx.hart.gpr(from);
     match to {
@@ -530,10 +530,10 @@ fn interrupt_flag(cx: &Context<'_>) -> Res<()> {
     if allowed { Ok(()) } else { Err(Fault::gp()) }
 }
 
-fn cli(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
+fn cli(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     interrupt_flag(cx)?;
     cx.hart.rflags &= !flags::IF;
-    Ok(Flow::Next)
+    go_on(cx, i)
 }
 
 fn sti(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {

@@ -140,6 +140,11 @@ impl Machine {
         self.cpu.step(&mut self.mem, &mut self.ports)
     }
 
+    /// Runs blocks from `rip` on.
+    pub(super) fn run_blocks(&mut self, budget: u64) -> Exit {
+        self.cpu.run(&mut self.mem, &mut self.ports, budget)
+    }
+
     /// Executes an instruction, to its end.
     #[track_caller]
     pub(super) fn go(&mut self, code: &str) {
