@@ -171,6 +171,16 @@ impl Hart {
         self.set_arithmetic_flags(old & !mask | flags & mask);
     }
 
+    /// Replaces CF, OF or both, which `mask` names: cheap unless the flags come from an addition or a subtraction.
+    #[inline]
+    pub fn set_carry_overflow(&mut self, mask: u64, flags: u64) {
+        match self.cc {
+            LOGIC => self.set_result(self.cc_a, flags),
+            RESULT => self.cc_b = self.cc_b & !mask | flags,
+            _ => self.change_flags(mask, flags),
+        }
+    }
+
     /// Flags of a logical operation with this sign-extended result.
     #[inline(always)]
     pub fn set_logic(&mut self, result: u64) {

@@ -9,6 +9,7 @@
 //! | [`operand`] | operands of a decoded instruction: registers, addresses, immediates |
 //! | [`entry`] | the predecoded form of an instruction |
 //! | [`predecode`] | instruction to entry |
+//! | `quick` | which instructions have entries of their own |
 //! | [`cache`] | decoded blocks by physical page |
 //! | [`exec`] | the interpreter: one switch over entries |
 //! | [`family`] | all instructions, by family: what an entry without a form of its own runs |
@@ -32,6 +33,7 @@ pub mod flags;
 pub mod mmu;
 pub mod operand;
 pub mod predecode;
+mod quick;
 pub mod segment;
 pub mod state;
 
@@ -160,3 +162,6 @@ impl Context<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

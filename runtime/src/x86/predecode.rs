@@ -7,8 +7,11 @@ use super::Context;
 use super::entry::{Entry, Kind, MAX_BLOCK};
 use super::family;
 use super::fault::Res;
+use super::quick::{AFTER_LOGIC, AFTER_SUB, FUSED, quick};
 use forelift_abi::layout::PAGE_SIZE;
-use iced_x86::{Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic};
+use iced_x86::{
+    Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, RflagsBits,
+};
 
 /// Where a block is.
 pub(crate) enum Block {
@@ -84,8 +87,9 @@ impl Context<'_> {
         let from = usize::from(start).min(bytes.len());
         let mut decoder = Decoder::with_ip(bitness, &bytes[from..], u64::from(start), DecoderOptions::NONE);
         let mut i = Instruction::default();
-        let mut offset = start;
-        let mut count = 0;
+        let (mut offset, mut count) = (start, 0);
+        let mut known = Known::Nothing;
+        let mut rotations = Rotations::default();
         loop {
             decoder.decode_out(&mut i);
             let straddles = i.is_invalid() && decoder.last_error() == DecoderError::NoMoreBytes;
@@ -97,11 +101,22 @@ impl Context<'_> {
                 }
                 return;
             }
-            let entry = self.entry(&i, offset);
+            let mut entry = self.entry(&i);
+            if entry.op == Kind::Jcc {
+                entry.op = after(known, entry.s).unwrap_or(Kind::Jcc);
+                if let Some((kind, last)) =
+                    entries.last().and_then(|last| Some((fused(last.op, entry.s)?, *last)))
+                {
+                    entry = Entry { op: kind, d: last.d, s: last.s, disp: last.imm, ..entry };
+                    entries.pop();
+                }
+            }
+            known = known.behind(&i, entry.op);
             // What transfers control counts itself: its charge is made when it is taken.
             count += 1;
             let counted = if entry.op.is_branch() { count } else { count - 1 };
             entries.push(Entry { count: counted, offset, length: i.len() as u8, ..entry });
+            rotations.note(&i, entries);
             if ends_block(&i) {
                 return;
             }
@@ -122,16 +137,116 @@ impl Context<'_> {
         {
             return Err(fault);
         }
-        let entry = self.entry(&i, offset);
+        let entry = self.entry(&i);
         let counted = u16::from(entry.op.is_branch());
         let entry = Entry { count: counted, offset, length: i.len() as u8, ..entry };
         let behind = offset + i.len() as u16;
         Ok([entry, Entry { op: Kind::Next, imm: behind.into(), count: 1, offset: behind, ..Entry::UNLINKED }])
     }
 
-    /// The entry for an instruction at `offset` of its page; `count` is left at 0.
-    fn entry(&mut self, i: &Instruction, _offset: u16) -> Entry {
-        let index = self.cache.add_instruction(family::handler(i), *i);
-        Entry { op: Kind::Family, imm: index, ..Entry::UNLINKED }
+    /// The entry for an instruction; `count`, `offset` and `length` are left at 0.
+    fn entry(&mut self, i: &Instruction) -> Entry {
+        let long = self.hart.long;
+        let index = |cx: &mut Self| cx.cache.add_instruction(family::handler(i), *i);
+        let Some(entry) = quick(i, long) else {
+            return Entry { op: Kind::Family, imm: index(self), ..Entry::UNLINKED };
+        };
+        match entry.op {
+            // `target` and `imm` are the link.
+            Kind::Call => Entry { disp: index(self), ..entry },
+            Kind::Jmp | Kind::Jcc => entry,
+            _ if needs_family(i, entry.op) => Entry { target: index(self) as u32, ..entry },
+            _ => entry,
+        }
+    }
+}
+
+/// Whether the entry may have to leave its work to the family.
+fn needs_family(i: &Instruction, op: Kind) -> bool {
+    let memory = (0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Memory) && i.mnemonic() != Mnemonic::Lea;
+    let stack = i.is_stack_instruction() || matches!(op, Kind::JmpR | Kind::Leave);
+    memory || stack || (0..i.op_count()).any(|n| i.op_register(n).is_xmm())
+}
+
+/// What is known, while a block is decoded, of the flags' form.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// They come from a subtraction or comparison.
+    Sub,
+    /// They come from a logical operation.
+    Logic,
+    /// Nothing.
+    Nothing,
+}
+
+impl Known {
+    /// What is known behind an instruction.
+    fn behind(self, i: &Instruction, op: Kind) -> Self {
+        match i.mnemonic() {
+            _ if op == Kind::Family && i.rflags_modified() != 0 => Known::Nothing,
+            Mnemonic::Cmp | Mnemonic::Sub | Mnemonic::Neg => Known::Sub,
+            Mnemonic::And | Mnemonic::Or | Mnemonic::Xor | Mnemonic::Test => Known::Logic,
+            _ if i.rflags_modified() != 0 => Known::Nothing,
+            _ => self,
+        }
+    }
+}
+
+/// The conditional jump that profits from what is known of the flags.
+fn after(known: Known, condition: u8) -> Option<Kind> {
+    let table = match known {
+        Known::Sub => &AFTER_SUB,
+        Known::Logic => &AFTER_LOGIC,
+        Known::Nothing => return None,
+    };
+    *table.get(usize::from(condition).checked_sub(2)?)?
+}
+
+/// The entry that is both the comparison `op` and a conditional jump.
+fn fused(op: Kind, condition: u8) -> Option<Kind> {
+    let (_, table) = FUSED.iter().find(|(first, _)| *first == op)?;
+    *table.get(usize::from(condition).checked_sub(2)?)?
+}
+
+/// Finds the rotations of a block whose flags nobody reads.
+#[derive(Default)]
+struct Rotations {
+    /// Those that may still turn out to be.
+    open: Vec<usize>,
+}
+
+impl Rotations {
+    /// Looks at the instruction whose entry is the last one.
+    fn note(&mut self, i: &Instruction, entries: &mut [Entry]) {
+        const ALL: u32 = RflagsBits::CF
+            | RflagsBits::OF
+            | RflagsBits::SF
+            | RflagsBits::ZF
+            | RflagsBits::PF
+            | RflagsBits::AF;
+        let Some((at, last)) = entries.len().checked_sub(1).map(|at| (at, entries[at])) else { return };
+        if !self.open.is_empty() {
+            if last.op.is_branch()
+                || last.op == Kind::Family
+                || needs_family(i, last.op)
+                || i.rflags_read() & ALL != 0
+            {
+                self.open.clear();
+            } else if i.rflags_modified() & ALL == ALL {
+                for rotation in self.open.drain(..) {
+                    let op = &mut entries[rotation].op;
+                    *op = match *op {
+                        Kind::RolRi32 => Kind::RolRi32Quiet,
+                        Kind::RolRi64 => Kind::RolRi64Quiet,
+                        Kind::RorRi32 => Kind::RorRi32Quiet,
+                        Kind::RorRi64 => Kind::RorRi64Quiet,
+                        other => other,
+                    };
+                }
+            }
+        }
+        if matches!(last.op, Kind::RolRi32 | Kind::RolRi64 | Kind::RorRi32 | Kind::RorRi64) {
+            self.open.push(at);
+        }
     }
 }

@@ -242,6 +242,8 @@ pub struct Hart {
     pub inhibit: bool,
     /// Hand every exception to the caller of `run` (user-mode tests).
     pub user_only: bool,
+    /// SSE instructions run: CR0.EM and CR0.TS are clear, CR4.OSFXSR is set.
+    pub(crate) sse_enabled: bool,
     /// Decoded code was dropped: the interpreter must not go on in it.
     pub(crate) code_dropped: bool,
     /// The user part of the instruction TLB was filled in 64-bit mode.
@@ -341,6 +343,7 @@ impl Hart {
         long: true,
         inhibit: false,
         user_only: false,
+        sse_enabled: true,
         code_dropped: false,
         itlb_long: true,
         kernel_tlb_local: false,
@@ -403,6 +406,11 @@ impl Hart {
             self.itlb_long = self.long;
             self.itlb[TLB_USER] = [EMPTY_I; ITLB_ENTRIES];
         }
+    }
+
+    /// Follows a change of CR0 or CR4.
+    pub(crate) fn update_sse(&mut self) {
+        self.sse_enabled = self.cr0 & (CR0_EM | CR0_TS) == 0 && self.cr4 & CR4_OSFXSR != 0;
     }
 
     /// Forgets every translation.
@@ -517,6 +525,7 @@ impl Hart {
         self.inhibit = state.inhibit;
         self.user_only = false;
         self.update_mode();
+        self.update_sse();
         self.flush_tlb();
     }
 

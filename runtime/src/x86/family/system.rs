@@ -108,6 +108,7 @@ impl Context<'_> {
         }
         let changed = value ^ self.hart.cr0;
         self.hart.cr0 = value | CR0_ET;
+        self.hart.update_sse();
         if changed & (KEPT | CR0_WP) != 0 {
             self.hart.flush_tlb();
         }
@@ -121,6 +122,7 @@ impl Context<'_> {
             return Err(Fault::gp());
         }
         self.hart.cr4 = value;
+        self.hart.update_sse();
         self.hart.flush_tlb();
         Ok(())
     }
@@ -274,6 +276,7 @@ fn load_far_pointer(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 fn clts(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
     privileged(cx)?;
     cx.hart.cr0 &= !CR0_TS;
+    cx.hart.update_sse();
     Ok(Flow::Next)
 }
 
@@ -283,6 +286,7 @@ fn lmsw(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     // PE can be set, but not cleared.
     const MASK: u64 = CR0_PE | CR0_MP | CR0_EM | CR0_TS;
     cx.hart.cr0 = cx.hart.cr0 & !(MASK & !CR0_PE) | value & MASK;
+    cx.hart.update_sse();
     go_on(cx, i)
 }
 

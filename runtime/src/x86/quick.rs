@@ -1,0 +1,846 @@
+//! Which instructions have entries of their own, and what these look like.
+
+use super::entry::{Entry, Kind};
+use super::operand::{is_high, number};
+use super::state::{FS_BASE, GS_BASE, PAGE, ZERO};
+use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
+
+/// Shapes of the operands of two-operand instructions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Register, register.
+    Rr,
+    /// Register, immediate.
+    Ri,
+    /// Register, memory.
+    Rm,
+    /// Memory, register.
+    Mr,
+    /// Memory, immediate.
+    Mi,
+}
+
+/// Arithmetic of 8, 32 and 64 bits.
+const ARITHMETIC: [(Mnemonic, Form, [Kind; 3]); 35] = [
+    (Mnemonic::Add, Form::Rr, [Kind::AddRr8, Kind::AddRr32, Kind::AddRr64]),
+    (Mnemonic::Add, Form::Ri, [Kind::AddRi8, Kind::AddRi32, Kind::AddRi64]),
+    (Mnemonic::Add, Form::Rm, [Kind::AddRm8, Kind::AddRm32, Kind::AddRm64]),
+    (Mnemonic::Add, Form::Mr, [Kind::AddMr8, Kind::AddMr32, Kind::AddMr64]),
+    (Mnemonic::Add, Form::Mi, [Kind::AddMi8, Kind::AddMi32, Kind::AddMi64]),
+    (Mnemonic::Or, Form::Rr, [Kind::OrRr8, Kind::OrRr32, Kind::OrRr64]),
+    (Mnemonic::Or, Form::Ri, [Kind::OrRi8, Kind::OrRi32, Kind::OrRi64]),
+    (Mnemonic::Or, Form::Rm, [Kind::OrRm8, Kind::OrRm32, Kind::OrRm64]),
+    (Mnemonic::Or, Form::Mr, [Kind::OrMr8, Kind::OrMr32, Kind::OrMr64]),
+    (Mnemonic::Or, Form::Mi, [Kind::OrMi8, Kind::OrMi32, Kind::OrMi64]),
+    (Mnemonic::And, Form::Rr, [Kind::AndRr8, Kind::AndRr32, Kind::AndRr64]),
+    (Mnemonic::And, Form::Ri, [Kind::AndRi8, Kind::AndRi32, Kind::AndRi64]),
+    (Mnemonic::And, Form::Rm, [Kind::AndRm8, Kind::AndRm32, Kind::AndRm64]),
+    (Mnemonic::And, Form::Mr, [Kind::AndMr8, Kind::AndMr32, Kind::AndMr64]),
+    (Mnemonic::And, Form::Mi, [Kind::AndMi8, Kind::AndMi32, Kind::AndMi64]),
+    (Mnemonic::Sub, Form::Rr, [Kind::SubRr8, Kind::SubRr32, Kind::SubRr64]),
+    (Mnemonic::Sub, Form::Ri, [Kind::SubRi8, Kind::SubRi32, Kind::SubRi64]),
+    (Mnemonic::Sub, Form::Rm, [Kind::SubRm8, Kind::SubRm32, Kind::SubRm64]),
+    (Mnemonic::Sub, Form::Mr, [Kind::SubMr8, Kind::SubMr32, Kind::SubMr64]),
+    (Mnemonic::Sub, Form::Mi, [Kind::SubMi8, Kind::SubMi32, Kind::SubMi64]),
+    (Mnemonic::Xor, Form::Rr, [Kind::XorRr8, Kind::XorRr32, Kind::XorRr64]),
+    (Mnemonic::Xor, Form::Ri, [Kind::XorRi8, Kind::XorRi32, Kind::XorRi64]),
+    (Mnemonic::Xor, Form::Rm, [Kind::XorRm8, Kind::XorRm32, Kind::XorRm64]),
+    (Mnemonic::Xor, Form::Mr, [Kind::XorMr8, Kind::XorMr32, Kind::XorMr64]),
+    (Mnemonic::Xor, Form::Mi, [Kind::XorMi8, Kind::XorMi32, Kind::XorMi64]),
+    (Mnemonic::Cmp, Form::Rr, [Kind::CmpRr8, Kind::CmpRr32, Kind::CmpRr64]),
+    (Mnemonic::Cmp, Form::Ri, [Kind::CmpRi8, Kind::CmpRi32, Kind::CmpRi64]),
+    (Mnemonic::Cmp, Form::Rm, [Kind::CmpRm8, Kind::CmpRm32, Kind::CmpRm64]),
+    (Mnemonic::Cmp, Form::Mr, [Kind::CmpMr8, Kind::CmpMr32, Kind::CmpMr64]),
+    (Mnemonic::Cmp, Form::Mi, [Kind::CmpMi8, Kind::CmpMi32, Kind::CmpMi64]),
+    (Mnemonic::Test, Form::Rr, [Kind::TestRr8, Kind::TestRr32, Kind::TestRr64]),
+    (Mnemonic::Test, Form::Ri, [Kind::TestRi8, Kind::TestRi32, Kind::TestRi64]),
+    (Mnemonic::Test, Form::Rm, [Kind::TestMr8, Kind::TestMr32, Kind::TestMr64]),
+    (Mnemonic::Test, Form::Mr, [Kind::TestMr8, Kind::TestMr32, Kind::TestMr64]),
+    (Mnemonic::Test, Form::Mi, [Kind::TestMi8, Kind::TestMi32, Kind::TestMi64]),
+];
+
+/// Conditional jumps behind a subtraction, by number of the condition from 2 on.
+pub(super) const AFTER_SUB: [Option<Kind>; 14] = [
+    Some(Kind::SubB),
+    Some(Kind::SubAe),
+    Some(Kind::SubE),
+    Some(Kind::SubNe),
+    Some(Kind::SubBe),
+    Some(Kind::SubA),
+    None,
+    None,
+    None,
+    None,
+    Some(Kind::SubL),
+    Some(Kind::SubGe),
+    Some(Kind::SubLe),
+    Some(Kind::SubG),
+];
+/// Conditional jumps behind a logical operation.
+pub(super) const AFTER_LOGIC: [Option<Kind>; 14] = [
+    None,
+    None,
+    Some(Kind::LogicE),
+    Some(Kind::LogicNe),
+    Some(Kind::LogicE),
+    Some(Kind::LogicNe),
+    Some(Kind::LogicS),
+    Some(Kind::LogicNs),
+    None,
+    None,
+    Some(Kind::LogicS),
+    Some(Kind::LogicNs),
+    Some(Kind::LogicLe),
+    Some(Kind::LogicG),
+];
+/// Comparisons, and what they are together with the conditional jump behind them.
+pub(super) const FUSED: [(Kind, [Option<Kind>; 14]); 11] = [
+    (
+        Kind::CmpRr8,
+        [
+            Some(Kind::CmpRr8B),
+            Some(Kind::CmpRr8Ae),
+            Some(Kind::CmpRr8E),
+            Some(Kind::CmpRr8Ne),
+            Some(Kind::CmpRr8Be),
+            Some(Kind::CmpRr8A),
+            None,
+            None,
+            None,
+            None,
+            Some(Kind::CmpRr8L),
+            Some(Kind::CmpRr8Ge),
+            Some(Kind::CmpRr8Le),
+            Some(Kind::CmpRr8G),
+        ],
+    ),
+    (
+        Kind::CmpRi8,
+        [
+            Some(Kind::CmpRi8B),
+            Some(Kind::CmpRi8Ae),
+            Some(Kind::CmpRi8E),
+            Some(Kind::CmpRi8Ne),
+            Some(Kind::CmpRi8Be),
+            Some(Kind::CmpRi8A),
+            None,
+            None,
+            None,
+            None,
+            Some(Kind::CmpRi8L),
+            Some(Kind::CmpRi8Ge),
+            Some(Kind::CmpRi8Le),
+            Some(Kind::CmpRi8G),
+        ],
+    ),
+    (
+        Kind::TestRr8,
+        [
+            None,
+            None,
+            Some(Kind::TestRr8E),
+            Some(Kind::TestRr8Ne),
+            Some(Kind::TestRr8E),
+            Some(Kind::TestRr8Ne),
+            Some(Kind::TestRr8S),
+            Some(Kind::TestRr8Ns),
+            None,
+            None,
+            Some(Kind::TestRr8S),
+            Some(Kind::TestRr8Ns),
+            Some(Kind::TestRr8Le),
+            Some(Kind::TestRr8G),
+        ],
+    ),
+    (
+        Kind::CmpRr32,
+        [
+            Some(Kind::CmpRr32B),
+            Some(Kind::CmpRr32Ae),
+            Some(Kind::CmpRr32E),
+            Some(Kind::CmpRr32Ne),
+            Some(Kind::CmpRr32Be),
+            Some(Kind::CmpRr32A),
+            None,
+            None,
+            None,
+            None,
+            Some(Kind::CmpRr32L),
+            Some(Kind::CmpRr32Ge),
+            Some(Kind::CmpRr32Le),
+            Some(Kind::CmpRr32G),
+        ],
+    ),
+    (
+        Kind::CmpRi32,
+        [
+            Some(Kind::CmpRi32B),
+            Some(Kind::CmpRi32Ae),
+            Some(Kind::CmpRi32E),
+            Some(Kind::CmpRi32Ne),
+            Some(Kind::CmpRi32Be),
+            Some(Kind::CmpRi32A),
+            None,
+            None,
+            None,
+            None,
+            Some(Kind::CmpRi32L),
+            Some(Kind::CmpRi32Ge),
+            Some(Kind::CmpRi32Le),
+            Some(Kind::CmpRi32G),
+        ],
+    ),
+    (
+        Kind::TestRr32,
+        [
+            None,
+            None,
+            Some(Kind::TestRr32E),
+            Some(Kind::TestRr32Ne),
+            Some(Kind::TestRr32E),
+            Some(Kind::TestRr32Ne),
+            Some(Kind::TestRr32S),
+            Some(Kind::TestRr32Ns),
+            None,
+            None,
+            Some(Kind::TestRr32S),
+            Some(Kind::TestRr32Ns),
+            Some(Kind::TestRr32Le),
+            Some(Kind::TestRr32G),
+        ],
+    ),
+    (
+        Kind::CmpRr64,
+        [
+            Some(Kind::CmpRr64B),
+            Some(Kind::CmpRr64Ae),
+            Some(Kind::CmpRr64E),
+            Some(Kind::CmpRr64Ne),
+            Some(Kind::CmpRr64Be),
+            Some(Kind::CmpRr64A),
+            None,
+            None,
+            None,
+            None,
+            Some(Kind::CmpRr64L),
+            Some(Kind::CmpRr64Ge),
+            Some(Kind::CmpRr64Le),
+            Some(Kind::CmpRr64G),
+        ],
+    ),
+    (
+        Kind::CmpRi64,
+        [
+            Some(Kind::CmpRi64B),
+            Some(Kind::CmpRi64Ae),
+            Some(Kind::CmpRi64E),
+            Some(Kind::CmpRi64Ne),
+            Some(Kind::CmpRi64Be),
+            Some(Kind::CmpRi64A),
+            None,
+            None,
+            None,
+            None,
+            Some(Kind::CmpRi64L),
+            Some(Kind::CmpRi64Ge),
+            Some(Kind::CmpRi64Le),
+            Some(Kind::CmpRi64G),
+        ],
+    ),
+    (
+        Kind::TestRr64,
+        [
+            None,
+            None,
+            Some(Kind::TestRr64E),
+            Some(Kind::TestRr64Ne),
+            Some(Kind::TestRr64E),
+            Some(Kind::TestRr64Ne),
+            Some(Kind::TestRr64S),
+            Some(Kind::TestRr64Ns),
+            None,
+            None,
+            Some(Kind::TestRr64S),
+            Some(Kind::TestRr64Ns),
+            Some(Kind::TestRr64Le),
+            Some(Kind::TestRr64G),
+        ],
+    ),
+    (
+        Kind::TestRi8,
+        [
+            None,
+            None,
+            Some(Kind::TestRi8E),
+            Some(Kind::TestRi8Ne),
+            Some(Kind::TestRi8E),
+            Some(Kind::TestRi8Ne),
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+        ],
+    ),
+    (
+        Kind::TestRi32,
+        [
+            None,
+            None,
+            Some(Kind::TestRi32E),
+            Some(Kind::TestRi32Ne),
+            Some(Kind::TestRi32E),
+            Some(Kind::TestRi32Ne),
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+        ],
+    ),
+];
+
+/// Byte offset of a general-purpose register.
+fn register(register: Register) -> u8 {
+    (number(register) * 8) as u8 + u8::from(is_high(register))
+}
+
+fn xmm(register: Register) -> u8 {
+    (register.number() * 16) as u8
+}
+
+/// Byte offset of a special slot.
+const fn slot(slot: usize) -> u8 {
+    (slot * 8) as u8
+}
+
+/// An entry with the memory operand of `i`; `None` for the forms that are left to the families.
+fn memory(i: &Instruction) -> Option<Entry> {
+    let plain = |r: Register| match r {
+        Register::None => Some(slot(ZERO)),
+        Register::RIP => Some(slot(PAGE)),
+        r if r.is_gpr64() => Some(register(r)),
+        _ => None,
+    };
+    let (mut base, mut index) = (plain(i.memory_base())?, plain(i.memory_index())?);
+    let mut scale = i.memory_index_scale().trailing_zeros() as u8;
+    if i.memory_base() == Register::None && i.memory_index() == Register::None && i.memory_displ_size() != 8 {
+        return None;
+    }
+    let segment = match i.memory_segment() {
+        Register::FS => Some(slot(FS_BASE)),
+        Register::GS => Some(slot(GS_BASE)),
+        _ => None,
+    };
+    match segment {
+        None => {}
+        Some(segment) if base == slot(ZERO) => base = segment,
+        Some(segment) if index == slot(ZERO) => (index, scale) = (segment, 0),
+        Some(_) => return None,
+    }
+    let disp = i32::try_from(i.memory_displacement64() as i64).ok()?;
+    Some(Entry { base, index, scale, disp, ..Entry::UNLINKED })
+}
+
+/// Page offset of a near branch's target.
+fn target(i: &Instruction, long: bool) -> Option<i32> {
+    match i.op_kind(0) {
+        OpKind::NearBranch64 if long => i32::try_from(i.near_branch64() as i64).ok(),
+        OpKind::NearBranch32 if !long => Some(i.near_branch32() as i32),
+        _ => None,
+    }
+}
+
+/// Log2 of a size in bytes.
+fn log2(size: usize) -> usize {
+    size.trailing_zeros() as usize
+}
+
+/// The form of a two-operand instruction and an entry with its operands.
+fn operands(i: &Instruction, long: bool) -> Option<(Form, usize, Entry)> {
+    let kinds = (i.op_kind(0), i.op_kind(1));
+    let gpr = |n: u32| i.op_register(n).is_gpr().then(|| register(i.op_register(n)));
+    let immediate = |size: usize| super::flags::sign_extend(i.immediate(1), log2(size) as u32) as i64;
+    Some(match kinds {
+        (OpKind::Register, OpKind::Register) => {
+            let size = i.op0_register().size();
+            (Form::Rr, size, Entry { d: gpr(0)?, s: gpr(1)?, ..Entry::UNLINKED })
+        }
+        (OpKind::Register, OpKind::Memory) if long => {
+            (Form::Rm, i.op0_register().size(), Entry { d: gpr(0)?, ..memory(i)? })
+        }
+        (OpKind::Memory, OpKind::Register) if long => {
+            (Form::Mr, i.op1_register().size(), Entry { s: gpr(1)?, ..memory(i)? })
+        }
+        (OpKind::Memory, _) if long => {
+            let size = i.memory_size().size();
+            (Form::Mi, size, Entry { imm: i32::try_from(immediate(size)).ok()?, ..memory(i)? })
+        }
+        (OpKind::Register, kind) if is_immediate(kind) => {
+            let size = i.op0_register().size();
+            let imm = i32::try_from(immediate(size)).ok()?;
+            (Form::Ri, size, Entry { d: gpr(0)?, imm, ..Entry::UNLINKED })
+        }
+        _ => return None,
+    })
+}
+
+fn is_immediate(kind: OpKind) -> bool {
+    matches!(
+        kind,
+        OpKind::Immediate8
+            | OpKind::Immediate16
+            | OpKind::Immediate32
+            | OpKind::Immediate64
+            | OpKind::Immediate8to16
+            | OpKind::Immediate8to32
+            | OpKind::Immediate8to64
+            | OpKind::Immediate32to64
+    )
+}
+
+/// Number of a condition from the opcode's low bits.
+fn condition(i: &Instruction) -> u8 {
+    use iced_x86::ConditionCode as C;
+    match i.condition_code() {
+        C::o => 0,
+        C::no => 1,
+        C::b => 2,
+        C::ae => 3,
+        C::e => 4,
+        C::ne => 5,
+        C::be => 6,
+        C::a => 7,
+        C::s => 8,
+        C::ns => 9,
+        C::p => 10,
+        C::np => 11,
+        C::l => 12,
+        C::ge => 13,
+        C::le => 14,
+        _ => 15,
+    }
+}
+
+/// The entry of an instruction that has one of its own: operands and operation. `long`: in 64-bit mode; elsewhere what touches memory is left
+/// to the families, since its addresses have other rules.
+pub(super) fn quick(i: &Instruction, long: bool) -> Option<Entry> {
+    if i.is_jcc_short_or_near() {
+        return Some(Entry { op: Kind::Jcc, s: condition(i), imm: target(i, long)?, ..Entry::UNLINKED });
+    }
+    if i.is_jmp_short_or_near() {
+        return Some(Entry { op: Kind::Jmp, imm: target(i, long)?, ..Entry::UNLINKED });
+    }
+    if !long && (0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Memory) && i.mnemonic() != Mnemonic::Nop {
+        return None;
+    }
+    arithmetic(i, long)
+        .or_else(|| moves(i, long))
+        .or_else(|| unary(i, long))
+        .or_else(|| shifts(i))
+        .or_else(|| conditional(i))
+        .or_else(|| if long { control(i) } else { None })
+        .or_else(|| sse(i))
+}
+
+/// Arithmetic with two operands.
+fn arithmetic(i: &Instruction, long: bool) -> Option<Entry> {
+    let mnemonic = i.mnemonic();
+    let three = |size: usize| match size {
+        1 => Some(0),
+        4 => Some(1),
+        8 => Some(2),
+        _ => None,
+    };
+    match mnemonic {
+        Mnemonic::Add
+        | Mnemonic::Or
+        | Mnemonic::And
+        | Mnemonic::Sub
+        | Mnemonic::Xor
+        | Mnemonic::Cmp
+        | Mnemonic::Test => {
+            let (form, size, entry) = operands(i, long)?;
+            let (_, _, kinds) = ARITHMETIC.iter().find(|(m, f, _)| (*m, *f) == (mnemonic, form))?;
+            Some(Entry { op: kinds[three(size)?], ..entry })
+        }
+        Mnemonic::Adc | Mnemonic::Sbb => {
+            let (form, size, entry) = operands(i, long)?;
+            let adc = mnemonic == Mnemonic::Adc;
+            let op = match (form, size) {
+                (Form::Rr, 4) => {
+                    if adc {
+                        Kind::AdcRr32
+                    } else {
+                        Kind::SbbRr32
+                    }
+                }
+                (Form::Rr, 8) => {
+                    if adc {
+                        Kind::AdcRr64
+                    } else {
+                        Kind::SbbRr64
+                    }
+                }
+                (Form::Ri, 4) => {
+                    if adc {
+                        Kind::AdcRi32
+                    } else {
+                        Kind::SbbRi32
+                    }
+                }
+                (Form::Ri, 8) => {
+                    if adc {
+                        Kind::AdcRi64
+                    } else {
+                        Kind::SbbRi64
+                    }
+                }
+                (Form::Rm, 8) => {
+                    if adc {
+                        Kind::AdcRm64
+                    } else {
+                        Kind::SbbRm64
+                    }
+                }
+                _ => return None,
+            };
+            Some(Entry { op, ..entry })
+        }
+        Mnemonic::Imul if i.op_count() == 2 => {
+            let (form, size, entry) = operands(i, long)?;
+            let op = match (form, size) {
+                (Form::Rr, 4) => Kind::ImulRr32,
+                (Form::Rr, 8) => Kind::ImulRr64,
+                (Form::Rm, 4) => Kind::ImulRm32,
+                (Form::Rm, 8) => Kind::ImulRm64,
+                _ => return None,
+            };
+            Some(Entry { op, ..entry })
+        }
+        Mnemonic::Imul if i.op_count() == 3 && i.op_kind(1) == OpKind::Register => {
+            let op = match i.op0_register().size() {
+                4 => Kind::ImulRri32,
+                8 => Kind::ImulRri64,
+                _ => return None,
+            };
+            let imm = i32::try_from(super::flags::sign_extend(
+                i.immediate(2),
+                log2(i.op0_register().size()) as u32,
+            ) as i64);
+            Some(Entry {
+                op,
+                d: register(i.op0_register()),
+                s: register(i.op1_register()),
+                imm: imm.ok()?,
+                ..Entry::UNLINKED
+            })
+        }
+        Mnemonic::Bt => {
+            let (form, size, entry) = operands(i, long)?;
+            let op = match (form, size) {
+                (Form::Ri, 4) => Kind::BtRi32,
+                (Form::Ri, 8) => Kind::BtRi64,
+                (Form::Rr, 4) => Kind::BtRr32,
+                (Form::Rr, 8) => Kind::BtRr64,
+                _ => return None,
+            };
+            Some(Entry { op, ..entry })
+        }
+        _ => None,
+    }
+}
+
+fn moves(i: &Instruction, long: bool) -> Option<Entry> {
+    let sized = |kinds: [Kind; 4], size: usize| kinds.get(log2(size)).copied();
+    match i.mnemonic() {
+        Mnemonic::Mov => {
+            if let OpKind::Immediate64 = i.op_kind(1) {
+                let imm = i.immediate64();
+                let d = register(i.op0_register());
+                return Some(match i32::try_from(imm as i64) {
+                    Ok(imm) => Entry { op: Kind::MovRi64, d, imm, ..Entry::UNLINKED },
+                    _ => Entry {
+                        op: Kind::MovRi64Wide,
+                        d,
+                        imm: imm as i32,
+                        disp: (imm >> 32) as i32,
+                        ..Entry::UNLINKED
+                    },
+                });
+            }
+            let (form, size, entry) = operands(i, long)?;
+            let op = match form {
+                Form::Rr => sized([Kind::MovRr8, Kind::MovRr16, Kind::MovRr32, Kind::MovRr64], size)?,
+                Form::Ri => sized([Kind::MovRi8, Kind::MovRi16, Kind::MovRi32, Kind::MovRi64], size)?,
+                Form::Rm => sized([Kind::MovRm8, Kind::MovRm16, Kind::MovRm32, Kind::MovRm64], size)?,
+                Form::Mr => sized([Kind::MovMr8, Kind::MovMr16, Kind::MovMr32, Kind::MovMr64], size)?,
+                Form::Mi => sized([Kind::MovMi8, Kind::MovMi16, Kind::MovMi32, Kind::MovMi64], size)?,
+            };
+            Some(Entry { op, ..entry })
+        }
+        Mnemonic::Movzx | Mnemonic::Movsx | Mnemonic::Movsxd => {
+            let to = i.op0_register().size();
+            let (form, _, entry) = operands(i, long)?;
+            let from = if form == Form::Rr { i.op1_register().size() } else { i.memory_size().size() };
+            let signed = i.mnemonic() != Mnemonic::Movzx;
+            let op = match (form, signed, from, to) {
+                (Form::Rr, false, 1, 4 | 8) => Kind::Zx8R,
+                (Form::Rr, false, 2, 4 | 8) => Kind::Zx16R,
+                (Form::Rm, false, 1, 4 | 8) => Kind::Zx8M,
+                (Form::Rm, false, 2, 4 | 8) => Kind::Zx16M,
+                (Form::Rr, true, 1, 4) => Kind::Sx8R32,
+                (Form::Rr, true, 1, 8) => Kind::Sx8R64,
+                (Form::Rr, true, 2, 4) => Kind::Sx16R32,
+                (Form::Rr, true, 2, 8) => Kind::Sx16R64,
+                (Form::Rr, true, 4, 8) => Kind::Sx32R64,
+                (Form::Rm, true, 1, 4) => Kind::Sx8M32,
+                (Form::Rm, true, 1, 8) => Kind::Sx8M64,
+                (Form::Rm, true, 2, 4) => Kind::Sx16M32,
+                (Form::Rm, true, 2, 8) => Kind::Sx16M64,
+                (Form::Rm, true, 4, 8) => Kind::Sx32M64,
+                _ => return None,
+            };
+            Some(Entry { op, ..entry })
+        }
+        Mnemonic::Lea => {
+            // The segment does not matter.
+            let entry = if matches!(i.memory_segment(), Register::FS | Register::GS) {
+                return None;
+            } else {
+                memory(i)?
+            };
+            let op = match i.op0_register().size() {
+                4 => Kind::Lea32,
+                8 => Kind::Lea64,
+                _ => return None,
+            };
+            Some(Entry { op, d: register(i.op0_register()), ..entry })
+        }
+        Mnemonic::Nop | Mnemonic::Endbr64 | Mnemonic::Pause => {
+            Some(Entry { op: Kind::Nop, ..Entry::UNLINKED })
+        }
+        Mnemonic::Cdqe => Some(Entry { op: Kind::Cdqe, ..Entry::UNLINKED }),
+        Mnemonic::Cdq => Some(Entry { op: Kind::Cdq, ..Entry::UNLINKED }),
+        Mnemonic::Cqo => Some(Entry { op: Kind::Cqo, ..Entry::UNLINKED }),
+        Mnemonic::Xchg => {
+            let (form, size, entry) = operands(i, long)?;
+            ((form, size) == (Form::Rr, 8)).then_some(Entry { op: Kind::XchgRr64, ..entry })
+        }
+        _ => None,
+    }
+}
+
+/// Instructions with one operand.
+fn unary(i: &Instruction, long: bool) -> Option<Entry> {
+    let (entry, size, in_memory) = match i.op_kind(0) {
+        OpKind::Register if i.op0_register().is_gpr() => {
+            let r = register(i.op0_register());
+            (Entry { d: r, s: r, ..Entry::UNLINKED }, i.op0_register().size(), false)
+        }
+        OpKind::Memory if long => (memory(i)?, i.memory_size().size(), true),
+        _ => return None,
+    };
+    let pick = |small: Kind, large: Kind| match size {
+        4 => Some(small),
+        8 => Some(large),
+        _ => None,
+    };
+    let op = match (i.mnemonic(), in_memory) {
+        (Mnemonic::Inc, false) => pick(Kind::Inc32, Kind::Inc64)?,
+        (Mnemonic::Dec, false) => pick(Kind::Dec32, Kind::Dec64)?,
+        (Mnemonic::Inc, true) => pick(Kind::IncM32, Kind::IncM64)?,
+        (Mnemonic::Dec, true) => pick(Kind::DecM32, Kind::DecM64)?,
+        (Mnemonic::Neg, false) => pick(Kind::Neg32, Kind::Neg64)?,
+        (Mnemonic::Not, false) => pick(Kind::Not32, Kind::Not64)?,
+        (Mnemonic::Bswap, false) => pick(Kind::Bswap32, Kind::Bswap64)?,
+        (Mnemonic::Mul, false) => pick(Kind::Mul32, Kind::Mul64)?,
+        _ => return None,
+    };
+    Some(Entry { op, ..entry })
+}
+
+fn shifts(i: &Instruction) -> Option<Entry> {
+    if i.op_kind(0) != OpKind::Register || !i.op0_register().is_gpr() {
+        return None;
+    }
+    let size = i.op0_register().size();
+    let pick = |small: Kind, large: Kind| match size {
+        4 => Some(small),
+        8 => Some(large),
+        _ => None,
+    };
+    let entry = Entry { d: register(i.op0_register()), ..Entry::UNLINKED };
+    if i.op_kind(1) == OpKind::Register && i.op1_register() == Register::CL {
+        let op = match i.mnemonic() {
+            Mnemonic::Shl | Mnemonic::Sal => pick(Kind::ShlCl32, Kind::ShlCl64)?,
+            Mnemonic::Shr => pick(Kind::ShrCl32, Kind::ShrCl64)?,
+            Mnemonic::Sar => pick(Kind::SarCl32, Kind::SarCl64)?,
+            _ => return None,
+        };
+        return Some(Entry { op, ..entry });
+    }
+    if i.op_count() != 2 || !is_immediate(i.op_kind(1)) {
+        return None;
+    }
+    let count = i.immediate(1) as i32 & (size as i32 * 8 - 1);
+    if count == 0 {
+        return None;
+    }
+    let op = match i.mnemonic() {
+        Mnemonic::Shl | Mnemonic::Sal => pick(Kind::ShlRi32, Kind::ShlRi64)?,
+        Mnemonic::Shr => pick(Kind::ShrRi32, Kind::ShrRi64)?,
+        Mnemonic::Sar => pick(Kind::SarRi32, Kind::SarRi64)?,
+        Mnemonic::Rol => pick(Kind::RolRi32, Kind::RolRi64)?,
+        Mnemonic::Ror => pick(Kind::RorRi32, Kind::RorRi64)?,
+        _ => return None,
+    };
+    Some(Entry { op, imm: count, ..entry })
+}
+
+/// `setcc` of a register and `cmovcc`.
+fn conditional(i: &Instruction) -> Option<Entry> {
+    if i.condition_code() == iced_x86::ConditionCode::None || i.op_kind(0) != OpKind::Register {
+        return None;
+    }
+    let d = register(i.op0_register());
+    let number = condition(i);
+    if i.op_count() == 1 && i.op0_register().size() == 1 {
+        return Some(Entry { op: Kind::Setcc, d, s: number, ..Entry::UNLINKED });
+    }
+    if i.op_count() != 2 || !i.op0_register().is_gpr() {
+        return None;
+    }
+    let wide = match i.op0_register().size() {
+        4 => false,
+        8 => true,
+        _ => return None,
+    };
+    match i.op_kind(1) {
+        OpKind::Register => {
+            let op = if wide { Kind::Cmov64 } else { Kind::Cmov32 };
+            Some(Entry { op, d, s: register(i.op1_register()), imm: number.into(), ..Entry::UNLINKED })
+        }
+        OpKind::Memory => {
+            let op = if wide { Kind::CmovM64 } else { Kind::CmovM32 };
+            Some(Entry { op, d, imm: number.into(), ..memory(i)? })
+        }
+        _ => None,
+    }
+}
+
+/// Calls, returns and the stack in 64-bit mode.
+fn control(i: &Instruction) -> Option<Entry> {
+    let is_wide = |n: u32| i.op_register(n).is_gpr64();
+    Some(match i.mnemonic() {
+        Mnemonic::Call if i.is_call_near() => {
+            Entry { op: Kind::Call, imm: target(i, true)?, ..Entry::UNLINKED }
+        }
+        Mnemonic::Call if i.code() == Code::Call_rm64 && i.op_kind(0) == OpKind::Memory => {
+            Entry { op: Kind::CallM, ..memory(i)? }
+        }
+        Mnemonic::Call if i.code() == Code::Call_rm64 => {
+            Entry { op: Kind::CallR, s: register(i.op0_register()), ..Entry::UNLINKED }
+        }
+        Mnemonic::Jmp if i.code() == Code::Jmp_rm64 && i.op_kind(0) == OpKind::Memory => {
+            Entry { op: Kind::JmpM, ..memory(i)? }
+        }
+        Mnemonic::Jmp if i.code() == Code::Jmp_rm64 => {
+            Entry { op: Kind::JmpR, s: register(i.op0_register()), ..Entry::UNLINKED }
+        }
+        Mnemonic::Ret if matches!(i.code(), Code::Retnq | Code::Retnq_imm16) => {
+            let release = if i.op_count() > 0 { i32::from(i.immediate16()) } else { 0 };
+            Entry { op: Kind::Ret, imm: release, ..Entry::UNLINKED }
+        }
+        Mnemonic::Push if i.op_kind(0) == OpKind::Register && is_wide(0) => {
+            Entry { op: Kind::PushR, s: register(i.op0_register()), ..Entry::UNLINKED }
+        }
+        Mnemonic::Push if matches!(i.code(), Code::Pushq_imm8 | Code::Pushq_imm32) => {
+            Entry { op: Kind::PushI, imm: i32::try_from(i.immediate(0) as i64).ok()?, ..Entry::UNLINKED }
+        }
+        Mnemonic::Pop if i.op_kind(0) == OpKind::Register && is_wide(0) => {
+            Entry { op: Kind::PopR, d: register(i.op0_register()), ..Entry::UNLINKED }
+        }
+        Mnemonic::Leave if i.code() == Code::Leaveq => Entry { op: Kind::Leave, ..Entry::UNLINKED },
+        _ => return None,
+    })
+}
+
+/// The commonest of SSE.
+fn sse(i: &Instruction) -> Option<Entry> {
+    use Code as C;
+    let both = |op: Kind| {
+        let registers = i.op_kind(1) == OpKind::Register;
+        registers.then(|| Entry { op, d: xmm(i.op0_register()), s: xmm(i.op1_register()), ..Entry::UNLINKED })
+    };
+    // One operand in memory, or both in registers.
+    let either = |from_memory: Kind, to_memory: Kind, between: Kind| match (i.op_kind(0), i.op_kind(1)) {
+        (OpKind::Register, OpKind::Register) => both(between),
+        (OpKind::Register, OpKind::Memory) => {
+            Some(Entry { op: from_memory, d: xmm(i.op0_register()), ..memory(i)? })
+        }
+        (OpKind::Memory, OpKind::Register) => {
+            Some(Entry { op: to_memory, s: xmm(i.op1_register()), ..memory(i)? })
+        }
+        _ => None,
+    };
+    match i.code() {
+        C::Movups_xmm_xmmm128
+        | C::Movups_xmmm128_xmm
+        | C::Movupd_xmm_xmmm128
+        | C::Movupd_xmmm128_xmm
+        | C::Movdqu_xmm_xmmm128
+        | C::Movdqu_xmmm128_xmm => either(Kind::MovXm, Kind::MovMx, Kind::MovX),
+        C::Movaps_xmm_xmmm128
+        | C::Movaps_xmmm128_xmm
+        | C::Movapd_xmm_xmmm128
+        | C::Movapd_xmmm128_xmm
+        | C::Movdqa_xmm_xmmm128
+        | C::Movdqa_xmmm128_xmm => either(Kind::MovXmAligned, Kind::MovMxAligned, Kind::MovX),
+        C::Movq_xmm_xmmm64 | C::Movq_xmmm64_xmm => either(Kind::MovqXm, Kind::MovqMx, Kind::MovqXx),
+        C::Movsd_xmm_xmmm64 | C::Movsd_xmmm64_xmm => either(Kind::MovqXm, Kind::MovqMx, Kind::MovsdXx),
+        C::Movss_xmm_xmmm32 | C::Movss_xmmm32_xmm
+            if i.op_kind(0) == OpKind::Memory || i.op_kind(1) == OpKind::Memory =>
+        {
+            either(Kind::MovdXm, Kind::MovdMx, Kind::Nop)
+        }
+        C::Movq_xmm_rm64 | C::Movd_xmm_rm32 => {
+            let wide = i.code() == C::Movq_xmm_rm64;
+            let d = xmm(i.op0_register());
+            if i.op_kind(1) == OpKind::Memory {
+                let op = if wide { Kind::MovqXm } else { Kind::MovdXm };
+                return Some(Entry { op, d, ..memory(i)? });
+            }
+            let op = if wide { Kind::MovqXr } else { Kind::MovdXr };
+            Some(Entry { op, d, s: register(i.op1_register()), ..Entry::UNLINKED })
+        }
+        C::Movq_rm64_xmm | C::Movd_rm32_xmm => {
+            let wide = i.code() == C::Movq_rm64_xmm;
+            let s = xmm(i.op1_register());
+            if i.op_kind(0) == OpKind::Memory {
+                let op = if wide { Kind::MovqMx } else { Kind::MovdMx };
+                return Some(Entry { op, s, ..memory(i)? });
+            }
+            let op = if wide { Kind::MovqRx } else { Kind::MovdRx };
+            Some(Entry { op, s, d: register(i.op0_register()), ..Entry::UNLINKED })
+        }
+        C::Pxor_xmm_xmmm128 | C::Xorps_xmm_xmmm128 | C::Xorpd_xmm_xmmm128 => both(Kind::Pxor),
+        C::Por_xmm_xmmm128 | C::Orps_xmm_xmmm128 | C::Orpd_xmm_xmmm128 => both(Kind::Por),
+        C::Pand_xmm_xmmm128 | C::Andps_xmm_xmmm128 | C::Andpd_xmm_xmmm128 => both(Kind::Pand),
+        C::Pcmpeqb_xmm_xmmm128 => either(Kind::PcmpeqbXm, Kind::Nop, Kind::PcmpeqbXx),
+        C::Pminub_xmm_xmmm128 => both(Kind::PminubXx),
+        C::Pmovmskb_r32_xmm | C::Pmovmskb_r64_xmm => Some(Entry {
+            op: Kind::PmovmskbRx,
+            d: register(i.op0_register()),
+            s: xmm(i.op1_register()),
+            ..Entry::UNLINKED
+        }),
+        _ => None,
+    }
+}
