@@ -11,6 +11,8 @@ use forelift_abi::layout::{PAGE_SIZE, RAM_BASE, ROOT_BASE};
 
 /// Guest physical memory. See the module's documentation.
 pub struct GuestMemory {
+    /// Physical address of RAM.
+    ram_base: u64,
     ram: *mut u8,
     ram_len: usize,
     root: *const u8,
@@ -42,6 +44,7 @@ impl GuestMemory {
     ) -> Self {
         let pages = ram_len / PAGE_SIZE as usize;
         GuestMemory {
+            ram_base: RAM_BASE,
             ram,
             ram_len,
             root,
@@ -70,6 +73,16 @@ impl GuestMemory {
         Ok(unsafe { Self::from_raw(ptr, ram_len, root_ptr, root_len, Some(Box::new((ram, root)))) })
     }
 
+    /// Moves RAM to physical address `base`, a multiple of the page size. New memory has it at [`RAM_BASE`].
+    pub fn set_ram_base(&mut self, base: u64) {
+        self.ram_base = base;
+    }
+
+    /// Physical address of RAM.
+    pub fn ram_base(&self) -> u64 {
+        self.ram_base
+    }
+
     /// Size of RAM in bytes.
     pub fn ram_len(&self) -> usize {
         self.ram_len
@@ -90,7 +103,7 @@ impl GuestMemory {
     /// region of memory.
     #[inline]
     pub fn read_ptr(&self, pa: u64, len: usize) -> Option<*const u8> {
-        let off = pa.wrapping_sub(RAM_BASE);
+        let off = pa.wrapping_sub(self.ram_base);
         if off < self.ram_len as u64 && self.ram_len as u64 - off >= len as u64 {
             // SAFETY: inside the allocation, as just checked.
             return Some(unsafe { self.ram.add(off as usize) });
@@ -106,7 +119,7 @@ impl GuestMemory {
     /// Host address of `len` bytes of RAM at `pa` that may be written; says nothing to the code tracker.
     #[inline]
     pub fn write_ptr(&self, pa: u64, len: usize) -> Option<*mut u8> {
-        let off = pa.wrapping_sub(RAM_BASE);
+        let off = pa.wrapping_sub(self.ram_base);
         if off < self.ram_len as u64 && self.ram_len as u64 - off >= len as u64 {
             // SAFETY: inside the allocation, as just checked.
             return Some(unsafe { self.ram.add(off as usize) });
@@ -159,7 +172,7 @@ impl GuestMemory {
     /// Offset in RAM of the physical address `pa`.
     #[inline]
     pub fn ram_offset(&self, pa: u64) -> Option<u64> {
-        let off = pa.wrapping_sub(RAM_BASE);
+        let off = pa.wrapping_sub(self.ram_base);
         (off < self.ram_len as u64).then_some(off)
     }
 
@@ -183,7 +196,7 @@ impl GuestMemory {
     }
 
     fn ram_page(&self, pa: u64) -> Option<usize> {
-        let off = pa.wrapping_sub(RAM_BASE);
+        let off = pa.wrapping_sub(self.ram_base);
         (off < self.ram_len as u64).then_some((off / PAGE_SIZE) as usize)
     }
 

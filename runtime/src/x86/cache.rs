@@ -15,8 +15,26 @@ pub const ARENA_ENTRIES: usize = 1 << 20;
 /// Number of code pages at most.
 pub const MAX_PAGES: usize = 4096;
 
+/// Instructions kept at most.
+const MAX_INSTRUCTIONS: usize = ARENA_ENTRIES + (1 << 18);
+/// Places for instructions that straddle pages.
+const STRADDLING: usize = 256;
+
 /// Blocks of a page in one mode: entry index by byte, 0 where nothing was decoded.
 type Blocks = Box<[u32; PAGE_SIZE as usize]>;
+
+/// An instruction that straddles two pages, by its bytes: pages that change, or are mapped elsewhere, do not matter.
+#[derive(Clone, Copy)]
+pub(crate) struct Straddling {
+    /// Where it begins in its page.
+    pub(crate) offset: u16,
+    /// In 64-bit mode.
+    pub(crate) long: bool,
+    /// Its bytes and those behind it.
+    pub(crate) bytes: [u8; 15],
+    /// The instruction, and the way on.
+    pub(crate) entries: [Entry; 2],
+}
 
 struct CodePage {
     pa: u64,
@@ -30,6 +48,7 @@ pub(crate) struct Cache {
     pages: Vec<CodePage>,
     /// Page of RAM to index of its code page plus one.
     index: Vec<u16>,
+    straddling: Box<[Option<Straddling>; STRADDLING]>,
 }
 
 impl Cache {
@@ -38,7 +57,13 @@ impl Cache {
         let mut arena = Vec::with_capacity(ARENA_ENTRIES);
         arena.push(Entry::UNLINKED);
         let index = vec![0; mem.ram_len() / PAGE_SIZE as usize];
-        Cache { arena, instructions: Vec::new(), pages: Vec::new(), index }
+        Cache {
+            arena,
+            instructions: Vec::new(),
+            pages: Vec::new(),
+            index,
+            straddling: Box::new([None; STRADDLING]),
+        }
     }
 
     /// Address of entry 0.
@@ -88,6 +113,7 @@ impl Cache {
     /// Whether a block of any length still fits.
     pub(crate) fn has_room(&self) -> bool {
         ARENA_ENTRIES - self.arena.len() >= MAX_BLOCK
+            && self.instructions.len() + MAX_BLOCK <= MAX_INSTRUCTIONS
     }
 
     /// Adds a decoded block, noted at `place` (page, mode, offset) if given, and gives its entry's index. There must be room.
@@ -125,10 +151,16 @@ impl Cache {
         Some(u32::from(index))
     }
 
+    /// Place of the straddling instruction at `va`.
+    pub(crate) fn straddling(&mut self, va: u64) -> &mut Option<Straddling> {
+        &mut self.straddling[(va >> 12) as usize % STRADDLING]
+    }
+
     /// Drops everything; pointers to entries stay readable until the next block is added.
     pub(crate) fn clear(&mut self) {
         self.arena.truncate(1);
         self.instructions.clear();
+        self.straddling.fill(None);
         self.pages.clear();
         self.index.fill(0);
     }

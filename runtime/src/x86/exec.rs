@@ -53,8 +53,12 @@ pub(crate) fn single_step(cx: &mut Context<'_>) -> Option<Exit> {
 /// Takes a pending interrupt, finds the code at `rip` and runs it.
 fn step(cx: &mut Context<'_>, end: u64, left: &mut i64) -> Option<Exit> {
     if cx.hart.inhibit {
-        cx.hart.inhibit = false;
-    } else if let Some(exit) = cx.take_interrupt() {
+        // One instruction, then interrupts are looked at.
+        let exit = single_step(cx);
+        *left = end.wrapping_sub(cx.hart.instret) as i64;
+        return exit;
+    }
+    if let Some(exit) = cx.take_interrupt() {
         return Some(exit);
     }
     if cx.hart.rflags & TF != 0 {

@@ -309,18 +309,25 @@ impl Context<'_> {
     /// fault.
     pub(crate) fn fetch(&mut self, va: u64) -> Res<([u8; 15], usize, Option<Fault>)> {
         let mut bytes = [0; 15];
-        let low = self.translate(va, Access::Fetch)?.pa;
+        let low = self.code_address_of(va)?;
         let split = Self::in_page(va).min(15);
         self.read_physical(low, &mut bytes[..split]);
         if split == 15 {
             return Ok((bytes, 15, None));
         }
-        match self.translate(va.wrapping_add(split as u64), Access::Fetch) {
+        match self.code_address_of(va.wrapping_add(split as u64)) {
             Ok(high) => {
-                self.read_physical(high.pa, &mut bytes[split..]);
+                self.read_physical(high, &mut bytes[split..]);
                 Ok((bytes, 15, None))
             }
             Err(fault) => Ok((bytes, split, Some(fault))),
         }
+    }
+
+    /// Physical address of the code at `va`.
+    fn code_address_of(&mut self, va: u64) -> Res<u64> {
+        let known = &self.hart.itlb[self.hart.tlb_index()][(va >> 12) as usize % ITLB_ENTRIES];
+        let page = if known.tag == va & !(PAGE_SIZE - 1) { known.page } else { self.code_page(va)? };
+        Ok(self.cache.pa(page) | va & (PAGE_SIZE - 1))
     }
 }

@@ -4,6 +4,7 @@
 //! the following ones are fetched, at [`MAX_BLOCK`] entries or at the end of the page. Conditional branches do not end it.
 
 use super::Context;
+use super::cache::Straddling;
 use super::entry::{Entry, Kind, MAX_BLOCK};
 use super::family;
 use super::fault::Res;
@@ -127,6 +128,17 @@ impl Context<'_> {
     /// The entries of the instruction at `va`, which may straddle two pages.
     pub(crate) fn single(&mut self, va: u64) -> Res<[Entry; 2]> {
         let (bytes, length, fault) = self.fetch(va)?;
+        let (place, long) = ((va & (PAGE_SIZE - 1)) as u16, self.hart.long);
+        if let Some(known) = self.cache.straddling(va)
+            && (known.offset, known.long, known.bytes) == (place, long, bytes)
+            && fault.is_none()
+        {
+            return Ok(known.entries);
+        }
+        if !self.cache.has_room() {
+            self.cache.clear();
+            self.hart.flush_itlb();
+        }
         let bitness = if self.hart.long { 64 } else { 32 };
         let offset = (va & (PAGE_SIZE - 1)) as u16;
         let mut decoder = Decoder::with_ip(bitness, &bytes[..length], offset.into(), DecoderOptions::NONE);
@@ -141,7 +153,11 @@ impl Context<'_> {
         let counted = u16::from(entry.op.is_branch());
         let entry = Entry { count: counted, offset, length: i.len() as u8, ..entry };
         let behind = offset + i.len() as u16;
-        Ok([entry, Entry { op: Kind::Next, imm: behind.into(), count: 1, offset: behind, ..Entry::UNLINKED }])
+        let end = Entry { op: Kind::Next, imm: behind.into(), count: 1, offset: behind, ..Entry::UNLINKED };
+        if fault.is_none() {
+            *self.cache.straddling(va) = Some(Straddling { offset, long, bytes, entries: [entry, end] });
+        }
+        Ok([entry, end])
     }
 
     /// The entry for an instruction; `count`, `offset` and `length` are left at 0.
