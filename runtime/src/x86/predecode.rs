@@ -118,10 +118,15 @@ impl Context<'_> {
             let counted = if entry.op.is_branch() { count } else { count - 1 };
             entries.push(Entry { count: counted, offset, length: i.len() as u8, ..entry });
             rotations.note(&i, entries);
+            offset += i.len() as u16;
             if ends_block(&i) {
+                // A family may go on all the same.
+                if entry.op == Kind::Family {
+                    let end = Entry { op: Kind::Next, imm: offset.into(), count, offset, ..Entry::UNLINKED };
+                    entries.push(end);
+                }
                 return;
             }
-            offset += i.len() as u16;
         }
     }
 
