@@ -164,14 +164,16 @@ fn maskmov<const N: usize>(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         _ => cx.hart.gpr(Register::DI),
     };
     let address = cx.linear(segment(i.memory_segment()), offset)?;
-    let selected =
-        || (0..N).filter(|&n| mask[n] & 0x80 != 0).map(|n| (address.wrapping_add(n as u64), value[n]));
-    // At most two pages: the first and the last byte tell whether all can be written.
-    for (address, _) in selected().next().into_iter().chain(selected().next_back()) {
-        cx.translate_data(address, Access::Store)?;
+    let selected = |from: usize, to: usize| (from..to).filter(|&n| mask[n] & 0x80 != 0);
+    // A page is accessed as a whole, if at all: what it faults with is the access's own address, or its beginning.
+    let split = N.min(0x1000 - (address & 0xfff) as usize);
+    for (from, to) in [(0, split), (split, N)] {
+        if selected(from, to).next().is_some() {
+            cx.translate_data(address.wrapping_add(from as u64), Access::Store)?;
+        }
     }
-    for (address, byte) in selected() {
-        cx.store(address, 1, byte.into())?;
+    for n in selected(0, N) {
+        cx.store(address.wrapping_add(n as u64), 1, value[n].into())?;
     }
     if N == 8 {
         cx.hart.enter_mmx();

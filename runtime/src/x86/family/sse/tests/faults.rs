@@ -116,3 +116,19 @@ fn mxcsr_has_16_bits() {
     let reserved = |machine: &mut Machine| assert!(machine.mem.write(DATA, &0x1_1f80u32.to_le_bytes()));
     assert_eq!(fault(reserved, "0f ae 13"), Some(Fault::gp()));
 }
+
+/// The second page is beyond the canonical addresses: it matters only when a byte there is selected.
+#[test]
+fn masked_stores_are_all_or_nothing() {
+    const END: u64 = 1 << 47;
+    let masked = |mask: u128| {
+        move |machine: &mut Machine| {
+            machine.hart().r[7] = END - 8;
+            machine.hart().set_xmm(Register::XMM2, mask);
+        }
+    };
+    // maskmovdqu xmm1, xmm2
+    assert_eq!(fault(masked(0x80 << 56), "66 0f f7 ca"), None);
+    assert_eq!(fault(masked(0x80 << 64), "66 0f f7 ca"), Some(Fault::gp()));
+    assert_eq!(fault(masked(0x7f7f << 56), "66 0f f7 ca"), None);
+}
