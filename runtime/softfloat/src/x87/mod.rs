@@ -66,6 +66,12 @@ impl Env {
         self.raised & !(self.control as u8)
     }
 
+    /// No unmasked exception was raised that is detected before the operation: there are results.
+    #[inline]
+    pub fn completes(&self) -> bool {
+        self.unmasked() & (IE | DE | ZE) == 0
+    }
+
     /// The rounding mode.
     #[inline]
     pub fn rounding(&self) -> Round {
@@ -100,7 +106,7 @@ impl Env {
     /// `None` if an unmasked exception that is detected before the operation was raised: then there is no operation,
     /// and nothing that would be detected after it.
     fn before_operation(&mut self) -> Option<()> {
-        if self.unmasked() & (IE | DE | ZE) != 0 {
+        if !self.completes() {
             self.raised &= IE | DE | ZE;
             self.up = false;
             return None;

@@ -83,14 +83,11 @@ fn stored<const N: usize>(result: Option<[u8; N]>, env: &Env) -> Outcome {
     }
 }
 
-fn compared(result: Option<Option<Ordering>>, env: &Env) -> Outcome {
-    let mut conditions = [None, Some(false), None, None];
-    if let Some(order) = result {
-        let unordered = order.is_none();
-        conditions[0] = Some(unordered || order == Some(Ordering::Less));
-        conditions[2] = Some(unordered);
-        conditions[3] = Some(unordered || order == Some(Ordering::Equal));
-    }
+fn compared(order: Option<Ordering>, env: &Env) -> Outcome {
+    let unordered = order.is_none();
+    let c0 = unordered || order == Some(Ordering::Less);
+    let c3 = unordered || order == Some(Ordering::Equal);
+    let conditions = [c0, false, unordered, c3].map(Some);
     Outcome { flags: env.raised(), conditions, ..Outcome::default() }
 }
 

@@ -17,6 +17,7 @@ mod string;
 mod system;
 #[cfg(test)]
 mod testing;
+mod x87;
 
 use super::fault::{Fault, Res};
 use super::{Context, Exit};
@@ -53,6 +54,7 @@ const FAMILIES: &[fn(&Instruction) -> Option<Handler>] = &[
     flag_ops::handler,
     string::handler,
     sse::handler,
+    x87::handler,
 ];
 
 /// The function for an instruction.
