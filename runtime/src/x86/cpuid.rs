@@ -44,9 +44,10 @@ const FEATURES_1_ECX: u32 = bits(&[
 ]);
 /// Leaf 7, EBX.
 const FEATURES_7_EBX: u32 = bits(&[
-    3, // BMI1
-    8, // BMI2
-    9, // ERMS: rep movsb is the fastest copy here
+    3,  // BMI1
+    8,  // BMI2
+    9,  // ERMS: rep movsb is the fastest copy here
+    13, // the FPU keeps no selectors
 ]);
 /// Leaf 7, EDX.
 const FEATURES_7_EDX: u32 = bits(&[

@@ -52,8 +52,8 @@ impl Limits {
     }
 }
 
-/// A finite number or zero of exponent below 64, rounded to an integer: its magnitude, and what rounding did ([`NX`] and
-/// [`UP`]).
+/// A finite number or zero of exponent below 64, rounded to an integer: its magnitude, and what rounding did ([`NX`]
+/// and [`UP`]).
 #[inline]
 fn rounded(x: Unpacked, rm: Round) -> (u64, u8) {
     let (magnitude, rest) = match 63 - x.exp {

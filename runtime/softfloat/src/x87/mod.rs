@@ -159,8 +159,8 @@ impl Context for Extended {
         if F::PREC == 64 { self.precision } else { F::PREC }
     }
 
-    /// Of two NaNs a quiet one, if the other signals; else the one of the larger significand, and if they are equal, the
-    /// positive one (SDM vol. 1, table 4-7).
+    /// Of two NaNs a quiet one, if the other signals; else the one of the larger significand, and if they are equal,
+    /// the positive one (SDM vol. 1, table 4-7).
     fn nan<F: Format>(&mut self, operands: &[Unpacked]) -> F::Bits {
         if operands.iter().any(|x| x.kind == Kind::Unsupported) {
             return self.invalid::<F>();

@@ -78,7 +78,8 @@ impl Format for F80 {
     }
 }
 
-/// An operand: a register's number, or one of another type in memory, which is not rounded, and raises nothing, on its way.
+/// An operand: a register's number, or one of another type in memory, which is not rounded, and raises nothing, on its
+/// way.
 #[derive(Clone, Copy, Debug)]
 pub struct Operand(pub(crate) Unpacked);
 

@@ -41,8 +41,8 @@ pub(crate) fn catch_faults() {
     }
 }
 
-/// Executes an instruction. In its text XMM1 is the first operand, and the destination, XMM2 the second, RAX an integer,
-/// in and out.
+/// Executes an instruction. In its text XMM1 is the first operand, and the destination, XMM2 the second, RAX an
+/// integer, in and out.
 macro_rules! execute {
     ($a:expr, $b:expr, $mxcsr:expr, $($text:literal),+) => {{
         let (mxcsr, mut after, mut saved): (u32, u32, u32) = ($mxcsr, 0, 0);

@@ -56,8 +56,9 @@ impl Page {
 
     fn run(&self, state: &mut State) {
         let mut saved = 0u32;
-        // SAFETY: the code is one instruction, which changes what is saved or told here, and accesses the state's memory. No
-        // exception is pending before; FNSAVE does not wait for one, and leaves the FPU as the ABI wants it.
+        // SAFETY: the code is one instruction, which changes what is saved or told here, and accesses the state's
+        // memory. No exception is pending before; FNSAVE does not wait for one, and leaves the FPU as the ABI wants
+        // it.
         unsafe {
             asm!(
                 "push rbx",
