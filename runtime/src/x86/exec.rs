@@ -286,8 +286,8 @@ unsafe fn interpret(
             ($e:ident, $table:expr, $va:expr, $t:ty) => {{
                 let va: u64 = $va;
                 let a = va.wrapping_add(*$table.add((va >> 12 & slots) as usize));
-                const ROOM: u64 = 0x1000 - size_of::<$t>() as u64;
-                if a >= (*h).dtlb.ram_len || va & 0xfff > ROOM {
+                const SIZE: u64 = size_of::<$t>() as u64;
+                if a >= (*h).dtlb.ram_len || (va & 0xfff) + SIZE > 0x1000 {
                     slow!($e, $e.target as i32);
                 }
                 (*h).dtlb.ram.add(a as usize).cast::<$t>()

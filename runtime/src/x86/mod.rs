@@ -20,8 +20,6 @@
 //! iced-x86 decodes. Every instruction has its meaning in [`family`]; those that are frequent have entries of their own, which share
 //! the arithmetic ([`flags`]) and are tested against the same host CPU.
 
-#![allow(dead_code, reason = "families are being added")]
-
 pub mod cache;
 pub mod cpuid;
 pub mod deliver;

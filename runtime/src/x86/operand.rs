@@ -7,8 +7,8 @@ use super::Context;
 use super::fault::{Fault, Res, SS as STACK_FAULT};
 use super::flags::sign_extend;
 use super::mmu::is_canonical;
-use super::state::{CS, DS, ES, FS, GS, Hart, PAGE, SS};
-use iced_x86::{Instruction, OpKind, Register};
+use super::state::{CS, DS, ES, FS, GS, Hart, PAGE, SS, Segment};
+use iced_x86::{Instruction, InstructionInfoFactory, OpAccess, OpKind, Register};
 
 /// Number (0-15) of a general-purpose register of any size; AH, CH, DH and BH give 0 to 3.
 pub(crate) fn number(register: Register) -> usize {
@@ -39,6 +39,13 @@ pub(crate) fn segment(register: Register) -> usize {
         Register::GS => GS,
         _ => DS,
     }
+}
+
+/// Whether the instruction writes its memory operand. (Slow: for what is rare.)
+fn writes_memory(i: &Instruction) -> bool {
+    let mut factory = InstructionInfoFactory::new();
+    let reads = [OpAccess::None, OpAccess::Read, OpAccess::CondRead, OpAccess::NoMemAccess];
+    factory.info(i).used_memory().iter().any(|memory| !reads.contains(&memory.access()))
 }
 
 /// Mask of the low `size` bytes.
@@ -125,7 +132,31 @@ impl Context<'_> {
 
     /// Linear address of the memory operand. In 64-bit mode, a check that it is canonical (SDM vol. 3 5.3.1).
     pub(crate) fn linear_address(&self, i: &Instruction) -> Res<u64> {
-        self.linear(self.memory_segment(i), self.effective_address(i))
+        let (segment, offset) = (self.memory_segment(i), self.effective_address(i));
+        if !self.hart.long {
+            self.check_segment(segment, offset, i.memory_size().size())?;
+            if segment == CS && writes_memory(i) {
+                return Err(Fault::gp());
+            }
+        }
+        self.linear(segment, offset)
+    }
+
+    /// In compatibility mode: whether `size` bytes at `offset` are inside of a segment that can be used (SDM vol. 3 5.3, 5.5).
+    fn check_segment(&self, number: usize, offset: u64, size: usize) -> Res<()> {
+        let segment = &self.hart.segments[number];
+        let (limit, last) = (u64::from(segment.limit), offset + size.max(1) as u64 - 1);
+        let expands_down = segment.attributes & 0x1c == 0x14;
+        let inside = if expands_down {
+            let top = if segment.attributes & Segment::BIG != 0 { 0xffff_ffff } else { 0xffff };
+            offset > limit && last <= top
+        } else {
+            last <= limit
+        };
+        if segment.attributes & Segment::PRESENT != 0 && inside {
+            return Ok(());
+        }
+        Err(if number == SS { Fault::with_code(STACK_FAULT, 0) } else { Fault::gp() })
     }
 
     /// Index of the memory operand's segment register. 64-bit mode knows no overrides but FS and GS (SDM vol. 1 3.3.7.1): the default
@@ -143,6 +174,7 @@ impl Context<'_> {
     pub(crate) fn linear(&self, segment: usize, offset: u64) -> Res<u64> {
         let address = self.hart.segment_base(segment).wrapping_add(offset);
         if !self.hart.long {
+            self.check_segment(segment, offset, 1)?;
             return Ok(address & 0xffff_ffff);
         }
         if is_canonical(address) {
