@@ -2,6 +2,7 @@
 //! every start.
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use forelift_abi::config::Arch;
 use forelift_abi::layout::KERNEL_OFFSET;
 use forelift_isa::rv64::{Fields, Op, encode};
 use forelift_runtime::{
@@ -30,7 +31,7 @@ fn memory() -> GuestMemory {
 
 fn snapshot(c: &mut Criterion) {
     let kernel = kernel();
-    let source = BootSource { kernel: &kernel, initrd: &[], cmdline: "", rng_seed: &[] };
+    let source = BootSource { arch: Arch::Riscv64, kernel: &kernel, initrd: &[], cmdline: "", rng_seed: &[] };
     let machine = Machine::boot(memory(), source, ConsoleLog::Keep).expect("the machine is made");
     let state = machine.save(&mut NoHost::default());
 

@@ -1,6 +1,6 @@
 //! Boots the machine natively up to *ready to exec*, during conversion.
 
-use forelift_abi::config::Arch;
+use forelift_abi::config::{Arch, ImageConfig};
 use forelift_runtime::{
     host::NoHost,
     machine::{BootSource, Machine, MachineError},
@@ -48,29 +48,33 @@ pub enum BootError {
 /// fresh entropy at each start, before any program of the container runs.
 const RNG_SEED: [u8; 64] = *b"forelift: the same for all, replaced at every start of an image.";
 
-/// Kernel command line of an image, before the user's additions.
+/// Kernel command line of an image, before the user's additions. Where the devices are is added when the machine boots.
 pub fn default_cmdline(arch: Arch) -> &'static str {
     match arch {
-        Arch::Riscv64 | Arch::X86_64 => "quiet",
+        Arch::Riscv64 => "quiet",
+        // The serial port is no console, whatever a driver thinks of it. The time-stamp counter needs no other clock to watch it, which would wake an idle machine twice a second. There is no
+        // keyboard controller to reset the machine by, but a triple fault does.
+        Arch::X86_64 => "quiet console=hvc0 tsc=reliable reboot=t",
     }
 }
 
-/// Boots `kernel` with `initrd`, and the root file system `root` attached, in `ram_len` bytes of RAM until the guest's
+/// Boots the machine of `config` with `kernel` and `initrd`, and the root file system `root` attached, in `ram_len` bytes of RAM until the guest's
 /// init says that it is ready to exec.
 ///
 /// # Errors
 /// See [`BootError`].
 pub fn boot_to_ready(
+    config: &ImageConfig,
     kernel: &[u8],
     initrd: &[u8],
-    cmdline: &str,
     ram_len: usize,
     root: Option<Mmap>,
     progress: &mut dyn BootProgress,
 ) -> Result<Snapshot, BootError> {
     let memory =
         GuestMemory::new(ram_len, root).map_err(|source| BootError::Memory { mib: ram_len >> 20, source })?;
-    let source = BootSource { kernel, initrd, cmdline, rng_seed: &RNG_SEED };
+    let source =
+        BootSource { arch: config.arch, kernel, initrd, cmdline: &config.cmdline, rng_seed: &RNG_SEED };
     let mut machine = Machine::boot(memory, source, ConsoleLog::Keep)?;
     machine.boot_to_ready(&mut NoHost::default(), &mut |count| progress.instructions(count))?;
     let state = machine.save(&mut NoHost::default());

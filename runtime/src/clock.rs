@@ -8,7 +8,7 @@ use crate::host::Host;
 use forelift_abi::layout::TIMEBASE_HZ;
 
 /// Nanoseconds in a tick.
-const TICK_NS: u64 = 1_000_000_000 / TIMEBASE_HZ;
+pub const TICK_NS: u64 = 1_000_000_000 / TIMEBASE_HZ;
 /// Virtual time: instructions per tick. 20 make a machine of 200 MIPS, whatever the host.
 const INSTRUCTIONS_PER_TICK: u64 = 20;
 
@@ -51,6 +51,28 @@ impl Clock {
             Clock::Virtual { skipped } => skipped.wrapping_add(instret / INSTRUCTIONS_PER_TICK),
             Clock::Host { since_ns, ticks } => {
                 ticks.wrapping_add(host.monotonic_ns().saturating_sub(since_ns) / TICK_NS)
+            }
+        }
+    }
+
+    /// Nanoseconds now: what [`Clock::ticks`] counts, but finer.
+    pub fn ns(&self, host: &mut dyn Host, instret: u64) -> u64 {
+        match *self {
+            Clock::Virtual { skipped } => skipped
+                .wrapping_mul(TICK_NS)
+                .wrapping_add(instret.wrapping_mul(TICK_NS / INSTRUCTIONS_PER_TICK)),
+            Clock::Host { since_ns, ticks } => {
+                ticks.wrapping_mul(TICK_NS).wrapping_add(host.monotonic_ns().saturating_sub(since_ns))
+            }
+        }
+    }
+
+    /// Ticks now, rounded up: a machine that goes on from them sees no moment twice.
+    pub fn ticks_ahead(&self, host: &mut dyn Host, instret: u64) -> u64 {
+        match *self {
+            Clock::Virtual { skipped } => skipped.wrapping_add(instret.div_ceil(INSTRUCTIONS_PER_TICK)),
+            Clock::Host { since_ns, ticks } => {
+                ticks.wrapping_add(host.monotonic_ns().saturating_sub(since_ns).div_ceil(TICK_NS))
             }
         }
     }

@@ -146,6 +146,7 @@ fn soc(fdt: &mut FdtWriter, devices: &Devices) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use forelift_abi::config::Arch;
 
     const CONFIG: Config<'_> = Config {
         ram_len: 128 << 20,
@@ -194,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_tree_says_what_the_machine_is() {
-        let lines = dump(&build(&CONFIG, &Devices::new(0x20_0000)).unwrap());
+        let lines = dump(&build(&CONFIG, &Devices::new(Arch::Riscv64, 0x20_0000).unwrap()).unwrap());
         let has = |line: &str| assert!(lines.iter().any(|l| l == line), "{line} not in {lines:#?}");
         has("/memory@80000000/reg=00000000800000000000000008000000");
         has("/chosen/rng-seed=010203");
@@ -212,13 +213,13 @@ mod tests {
             lines.iter().filter(|l| l.contains("virtio_mmio@") && l.contains("/reg=")).count()
         };
         assert_eq!(slots(&lines), 11);
-        let bare = build(&CONFIG, &Devices::new(0)).unwrap();
+        let bare = build(&CONFIG, &Devices::new(Arch::Riscv64, 0).unwrap()).unwrap();
         assert_eq!(slots(&dump(&bare)), 10, "no disk without a root");
     }
 
     #[test]
     fn the_same_machine_has_the_same_tree() {
-        let build = || build(&CONFIG, &Devices::new(0x20_0000)).unwrap();
+        let build = || build(&CONFIG, &Devices::new(Arch::Riscv64, 0x20_0000).unwrap()).unwrap();
         assert_eq!(build(), build());
     }
 }

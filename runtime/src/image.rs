@@ -65,7 +65,7 @@ pub enum Origin<'a> {
     Snapshot(&'a [u8]),
     /// It boots first.
     Boot {
-        /// Kernel `Image`.
+        /// Kernel, as [`BootSource`] takes it.
         kernel: &'a [u8],
         /// Initial RAM file system.
         initrd: &'a [u8],
@@ -170,8 +170,10 @@ pub fn run(
     {
         return failure("image: its index of lifted code is inconsistent: convert it again".into());
     }
-    if let Some(tier) = tier {
-        machine.set_tier(tier);
+    if let Some(tier) = tier
+        && let Err(error) = machine.set_tier(tier)
+    {
+        return failure(error.to_string());
     }
     let (devices, mem) = machine.devices_mut();
     for (n, share) in shares.into_iter().enumerate() {
@@ -198,7 +200,8 @@ fn ready(
         Origin::Boot { kernel, initrd } => {
             let mut rng_seed = [0; 64];
             host.random(&mut rng_seed);
-            let source = BootSource { kernel, initrd, cmdline: &image.config.cmdline, rng_seed: &rng_seed };
+            let cmdline = &image.config.cmdline;
+            let source = BootSource { arch: image.config.arch, kernel, initrd, cmdline, rng_seed: &rng_seed };
             let mut machine = Machine::boot(image.memory, source, log)?;
             machine.boot_to_ready(host, &mut |_| {})?;
             machine.use_host_clock(host);

@@ -1,16 +1,25 @@
-//! The machine: one RISC-V hart, its MMU, its devices, its snapshot. One crate, built natively and for wasm32-wasip1.
+//! The machine: one processor, its MMU, its devices, its snapshot. One crate, built natively for both guest architectures, and for wasm32-wasip1
+//! for one of them, which the features `riscv64` and `x86_64` choose.
 
 pub mod args;
+pub mod boot;
 pub mod clock;
+pub mod cpu;
 pub mod dev;
+#[cfg(feature = "riscv64")]
 pub mod fdt;
 pub mod host;
 pub mod image;
 pub mod machine;
 pub mod memory;
+#[cfg(feature = "riscv64")]
 pub mod rv64;
 pub mod session;
 pub mod snapshot;
 pub mod sys;
 pub mod tlb;
+#[cfg(feature = "x86_64")]
 pub mod x86;
+
+#[cfg(not(any(feature = "riscv64", feature = "x86_64")))]
+compile_error!("choose at least one of the features riscv64 and x86_64");

@@ -4,8 +4,9 @@
 //! change only in [`Stepper::turn`], at the same number of retired instructions in both. An engine stops where it can
 //! ([`Stepper::run`]); the one that is behind then interprets up to the other's count ([`Stepper::run_to`]).
 
-use super::{Machine, MachineBus, SLICE, State};
+use super::{Machine, MachineBus, MachineError, SLICE, State};
 use crate::clock::Clock;
+use crate::cpu;
 use crate::host::NoHost;
 use crate::memory::GuestMemory;
 use crate::rv64::state::HartState;
@@ -90,19 +91,42 @@ pub struct Stepper {
 
 impl Stepper {
     /// `machine`, which is ready to exec, with its orders.
-    pub fn new(mut machine: Machine, start: Start) -> Self {
-        let instret = machine.cpu.hart.instret;
+    ///
+    /// # Errors
+    /// [`MachineError::NoLifter`]: there is nothing to compare the interpreter with.
+    pub fn new(mut machine: Machine, start: Start) -> Result<Self, MachineError> {
+        if machine.cpu.riscv64().is_none() {
+            return Err(MachineError::NoLifter(machine.devices.arch().oci_name()));
+        }
+        let instret = machine.cpu.instret();
         let ticks = machine.clock.ticks(&mut NoHost::sealed(), instret);
         machine.clock = Clock::virtual_from(ticks, instret);
         machine.session.start(start);
-        Stepper { machine, exit: Exit::Budget }
+        Ok(Stepper { machine, exit: Exit::Budget })
+    }
+
+    /// The hart.
+    fn hart(cpu: &cpu::Cpu) -> &Cpu {
+        match cpu {
+            cpu::Cpu::Riscv64(cpu) => cpu,
+            #[cfg(feature = "x86_64")]
+            cpu::Cpu::X86_64(_) => unreachable!("Stepper::new takes no such machine"),
+        }
+    }
+
+    fn hart_mut(cpu: &mut cpu::Cpu) -> &mut Cpu {
+        match cpu {
+            cpu::Cpu::Riscv64(cpu) => cpu,
+            #[cfg(feature = "x86_64")]
+            cpu::Cpu::X86_64(_) => unreachable!("Stepper::new takes no such machine"),
+        }
     }
 
     /// Restores a machine from a snapshot, for [`Stepper::new`].
     ///
     /// # Errors
     /// As [`Machine::restore`].
-    pub fn restore(mem: GuestMemory, state: &[u8]) -> Result<Machine, super::MachineError> {
+    pub fn restore(mem: GuestMemory, state: &[u8]) -> Result<Machine, MachineError> {
         Machine::restore(mem, state, &mut NoHost::sealed(), crate::session::ConsoleLog::Keep)
     }
 
@@ -153,25 +177,27 @@ impl Stepper {
             clock: &m.clock,
             host: &mut NoHost::sealed(),
             debug: &mut m.debug,
+            #[cfg(feature = "x86_64")]
+            instret: 0,
         };
-        self.exit = run(&mut m.cpu, &mut m.mem, &mut bus);
+        self.exit = run(Self::hart_mut(&mut m.cpu), &mut m.mem, &mut bus);
         m.debug.clear();
-        m.cpu.hart.instret
+        m.cpu.instret()
     }
 
     /// The hart.
     pub fn state(&self) -> HartState {
-        self.machine.cpu.hart.save()
+        Self::hart(&self.machine.cpu).hart.save()
     }
 
     /// Instructions that lifted code retired.
     pub fn lifted(&self) -> u64 {
-        self.machine.cpu.hart.lifted_retired
+        Self::hart(&self.machine.cpu).hart.lifted_retired
     }
 
     /// Notes from now on which pages of RAM may be written.
     pub fn track_writes(&mut self) {
-        self.machine.cpu.track_writes(&mut self.machine.mem);
+        Self::hart_mut(&mut self.machine.cpu).track_writes(&mut self.machine.mem);
     }
 
     /// Guest memory.
@@ -187,13 +213,15 @@ impl Stepper {
             clock: &m.clock,
             host: &mut NoHost::sealed(),
             debug: &mut m.debug,
+            #[cfg(feature = "x86_64")]
+            instret: 0,
         };
-        m.cpu.code_at(&mut m.mem, &mut bus, pc)
+        Self::hart_mut(&mut m.cpu).code_at(&mut m.mem, &mut bus, pc)
     }
 
     /// Where the hart's state is, for lifted code.
     pub fn lift_layout(&mut self) -> Layout {
-        self.machine.cpu.lift_layout()
+        Self::hart_mut(&mut self.machine.cpu).lift_layout()
     }
 
     /// Takes lifted code into use; false when the index is inconsistent.
@@ -202,6 +230,6 @@ impl Stepper {
     /// As [`Cpu::install`](crate::rv64::Cpu::install).
     pub unsafe fn install(&mut self, index: Index, functions: Vec<usize>) -> bool {
         // SAFETY: the caller's promise.
-        unsafe { self.machine.cpu.install(index, functions, &mut self.machine.mem) }
+        unsafe { Self::hart_mut(&mut self.machine.cpu).install(index, functions, &mut self.machine.mem) }
     }
 }

@@ -7,20 +7,21 @@
 //! [`Machine::run`] alternates between slices of instructions, moving data between the host and the guest's ports, and
 //! sleeping when the guest has nothing to do.
 
+use crate::boot;
+pub use crate::boot::BootSource;
 use crate::clock::Clock;
+use crate::cpu::{Cpu, Exit};
 use crate::dev::Devices;
-use crate::fdt;
 use crate::host::Host;
 use crate::memory::GuestMemory;
-use crate::rv64::{Bus, Cpu, Exit};
 use crate::session::{ConsoleLog, Outcome, Session, State};
 use crate::snapshot::{MachineState, SnapshotError};
 use forelift_abi::control::Start;
-use forelift_abi::layout::{KERNEL_OFFSET, PAGE_SIZE, RAM_BASE};
 use forelift_abi::lift::Index;
 use forelift_abi::profile::Page;
 use thiserror::Error;
 
+#[cfg(feature = "riscv64")]
 #[path = "lockstep.rs"]
 pub mod lockstep;
 
@@ -33,26 +34,17 @@ const STUCK_SLICES: u32 = 20;
 /// Least RAM in bytes that a kernel of the usual size boots in.
 pub const MIN_RAM: u64 = 32 << 20;
 
-/// What the kernel is started with.
-#[derive(Clone, Copy, Debug)]
-pub struct BootSource<'a> {
-    /// Kernel `Image`.
-    pub kernel: &'a [u8],
-    /// Initial RAM file system: cpio, uncompressed.
-    pub initrd: &'a [u8],
-    /// Kernel command line.
-    pub cmdline: &'a str,
-    /// What the kernel's random number generator starts from. Fixed for a snapshot, which has to be reproducible: init credits
-    /// fresh entropy before any program of the container runs.
-    pub rng_seed: &'a [u8],
-}
-
 /// Why a machine could not be booted or restored.
 #[derive(Debug, Error)]
 pub enum MachineError {
-    /// The kernel is no riscv64 `Image`.
-    #[error("kernel: not a riscv64 kernel Image ({0}): give an uncompressed `arch/riscv/boot/Image`")]
-    Kernel(&'static str),
+    /// The kernel is none that the machine can boot.
+    #[error("kernel: not {wanted} ({why})")]
+    Kernel {
+        /// What it should be.
+        wanted: &'static str,
+        /// What is wrong.
+        why: &'static str,
+    },
     /// RAM is too small.
     #[error(
         "memory: {ram} bytes of RAM are too little for the kernel ({kernel}) and its initial file system ({initrd}): \
@@ -66,9 +58,23 @@ pub enum MachineError {
         /// Size of the initial file system.
         initrd: u64,
     },
-    /// The device tree could not be built.
-    #[error("device tree: {0}")]
-    Fdt(String),
+    /// RAM is too large.
+    #[error("memory: {ram} bytes of RAM are too many for this machine: give at most {most} with --memory")]
+    TooMuchRam {
+        /// Size of RAM.
+        ram: u64,
+        /// Largest size.
+        most: u64,
+    },
+    /// The kernel cannot be told this.
+    #[error("kernel command line: {0}")]
+    CommandLine(String),
+    /// This build has no such machine.
+    #[error(transparent)]
+    Devices(#[from] crate::dev::RestoreError),
+    /// The machine's code cannot be lifted.
+    #[error("code of {0} guests cannot be lifted yet: only the interpreter runs it")]
+    NoLifter(&'static str),
     /// The snapshot was refused.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -108,90 +114,23 @@ struct MachineBus<'a> {
     clock: &'a Clock,
     host: &'a mut dyn Host,
     debug: &'a mut Vec<u8>,
+    /// Instructions that had retired when a device was last used.
+    #[cfg(feature = "x86_64")]
+    instret: u64,
 }
 
-impl Bus for MachineBus<'_> {
-    fn read(&mut self, mem: &mut GuestMemory, pa: u64, size: u8) -> Option<u64> {
-        self.devices.read(mem, pa, size)
-    }
-
-    fn write(&mut self, mem: &mut GuestMemory, pa: u64, size: u8, value: u64) -> Option<()> {
-        self.devices.write(mem, pa, size, value)
-    }
-
-    fn external_interrupt(&mut self) -> bool {
-        self.devices.external_interrupt()
-    }
-
-    fn time(&mut self, instret: u64) -> u64 {
-        self.clock.ticks(self.host, instret)
-    }
-
-    fn debug_byte(&mut self, byte: u8) {
-        self.debug.push(byte);
-    }
-}
-
-/// Checks the header of a riscv64 `Image` (*Documentation/arch/riscv/boot-image-header.rst*) and gives the size in bytes that the
-/// kernel takes in RAM, bss included.
-///
-/// # Errors
-/// [`MachineError::Kernel`].
-pub fn kernel_size(kernel: &[u8]) -> Result<u64, MachineError> {
-    let header = kernel.first_chunk::<64>().ok_or(MachineError::Kernel("shorter than its header"))?;
-    let word = |at: usize| {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&header[at..at + 8]);
-        u64::from_le_bytes(bytes)
-    };
-    if header[0x38..0x3c] != *b"RSC\x05" {
-        return Err(MachineError::Kernel("bad magic"));
-    }
-    let (offset, size) = (word(8), word(16));
-    if offset != KERNEL_OFFSET {
-        return Err(MachineError::Kernel("load offset is not 2 MiB"));
-    }
-    if size < kernel.len() as u64 || size > 1 << 30 {
-        return Err(MachineError::Kernel("size field is implausible: the file is truncated or damaged"));
-    }
-    Ok(size)
-}
+#[path = "bus.rs"]
+mod bus;
 
 impl Machine {
     /// A machine that is about to boot `source`, on virtual time.
     ///
     /// # Errors
-    /// [`MachineError::Kernel`], [`MachineError::Ram`], [`MachineError::Fdt`].
+    /// [`MachineError::Kernel`], [`MachineError::Ram`], [`MachineError::TooMuchRam`], [`MachineError::CommandLine`],
+    /// [`MachineError::Devices`].
     pub fn boot(mut mem: GuestMemory, source: BootSource<'_>, log: ConsoleLog) -> Result<Self, MachineError> {
-        let kernel_len = kernel_size(source.kernel)?;
-        let ram = mem.ram_len() as u64;
-        let initrd_len = source.initrd.len() as u64;
-        let too_small = MachineError::Ram { ram, kernel: kernel_len, initrd: initrd_len };
-        let kernel_at = RAM_BASE + KERNEL_OFFSET;
-        let initrd_at = (kernel_at + kernel_len).next_multiple_of(PAGE_SIZE);
-        let devices = Devices::new(mem.root_len() as u64);
-        let config = fdt::Config {
-            ram_len: ram,
-            bootargs: source.cmdline,
-            initrd: (initrd_len > 0).then_some((initrd_at, initrd_at + initrd_len)),
-            rng_seed: source.rng_seed,
-            mmu: fdt::MmuType::Sv39,
-        };
-        let tree = fdt::build(&config, &devices).map_err(|e| MachineError::Fdt(e.to_string()))?;
-        let tree_at = (initrd_at + initrd_len).next_multiple_of(PAGE_SIZE);
-        let placed = ram >= MIN_RAM
-            && mem.write(kernel_at, source.kernel)
-            && mem.write(initrd_at, source.initrd)
-            && mem.write(tree_at, &tree);
-        if !placed {
-            return Err(too_small);
-        }
-        let mut cpu = Cpu::new(&mem);
-        // The kernel takes the widest mode it is given; a walk of three levels is enough for such a machine, and cheaper.
-        cpu.hart.max_satp_mode = 8;
-        cpu.hart.pc = kernel_at;
-        cpu.hart.x[10] = 0;
-        cpu.hart.x[11] = tree_at;
+        let devices = Devices::new(source.arch, mem.root_len() as u64)?;
+        let cpu = boot::load(&mut mem, &devices, &source)?;
         Ok(Machine {
             cpu,
             mem,
@@ -222,10 +161,12 @@ impl Machine {
                 return Err(SnapshotError::Memory { what, expected, found }.into());
             }
         }
+        mem.set_ram_base(boot::ram_base(state.hart.arch()));
         let devices = Devices::restore(state.devices, &mem).map_err(SnapshotError::Devices)?;
-        let mut cpu = Cpu::new(&mem);
-        cpu.hart.restore(&state.hart);
-        cpu.flush(&mut mem);
+        if devices.arch() != state.hart.arch() {
+            return Err(SnapshotError::Mixed.into());
+        }
+        let cpu = Cpu::restore(&state.hart, &mut mem);
         let clock = Clock::from_host(host, state.ticks);
         let session = Session::resume(log);
         Ok(Machine { cpu, mem, devices, clock, session, debug: Vec::new(), tier: None })
@@ -234,9 +175,9 @@ impl Machine {
     /// The machine's state; RAM is [`Machine::memory`]'s.
     pub fn save(&self, host: &mut dyn Host) -> Vec<u8> {
         MachineState {
-            hart: self.cpu.hart.save(),
+            hart: self.cpu.save(),
             devices: self.devices.save(),
-            ticks: self.clock.ticks(host, self.cpu.hart.instret),
+            ticks: self.clock.ticks_ahead(host, self.cpu.instret()),
             ram_len: self.mem.ram_len() as u64,
             root_len: self.mem.root_len() as u64,
         }
@@ -260,7 +201,7 @@ impl Machine {
 
     /// Instructions retired since power-on.
     pub fn instructions(&self) -> u64 {
-        self.cpu.hart.instret
+        self.cpu.instret()
     }
 
     /// What the kernel and init said so far, as far as it is kept.
@@ -282,20 +223,20 @@ impl Machine {
     ) -> Result<(), MachineError> {
         let mut stuck_slices = 0;
         loop {
-            let before = self.cpu.hart.instret;
+            let before = self.cpu.instret();
             progress(before);
             let exit = self.slice(host);
             stuck_slices =
-                if exit == Exit::Budget && self.cpu.hart.instret == before { stuck_slices + 1 } else { 0 };
+                if exit == Exit::Budget && self.cpu.instret() == before { stuck_slices + 1 } else { 0 };
             let moved = self.session.pump(&mut self.devices, &mut self.mem, host).moved;
-            let idle = exit == Exit::Wfi && !moved;
+            let idle = exit == Exit::Idle && !moved;
             let stuck = idle && self.is_stuck(host);
             let why = match self.session.state() {
                 State::Ended(outcome) => {
                     outcome.message.clone().unwrap_or_else(|| format!("exit code {}", outcome.code))
                 }
                 _ if matches!(exit, Exit::Shutdown { .. }) => "it switched itself off".into(),
-                _ if self.cpu.hart.instret > BOOT_LIMIT => {
+                _ if self.cpu.instret() > BOOT_LIMIT => {
                     format!("not ready after {BOOT_LIMIT} instructions")
                 }
                 _ if stuck_slices > STUCK_SLICES => "it faults for ever in its fault handler".into(),
@@ -313,38 +254,41 @@ impl Machine {
     }
 
     /// Has `tier` compile hot code from now on.
-    pub fn set_tier(&mut self, mut tier: Box<dyn Tier>) {
-        self.cpu.start_profile(&mut self.mem);
+    ///
+    /// # Errors
+    /// [`MachineError::NoLifter`].
+    pub fn set_tier(&mut self, mut tier: Box<dyn Tier>) -> Result<(), MachineError> {
+        let arch = self.devices.arch();
+        if !self.cpu.start_profile(&mut self.mem) {
+            return Err(MachineError::NoLifter(arch.oci_name()));
+        }
         tier.between(&mut self.cpu, &mut self.mem);
         self.tier = Some(tier);
+        Ok(())
     }
 
-    /// Takes into use what the module's table holds; false when the index is inconsistent.
+    /// Takes into use what the module's table holds; false when the index is inconsistent or the machine takes none.
     pub(crate) fn install_lifted(&mut self, index: Index) -> bool {
-        // SAFETY: only images have an index, and their packer put the functions into the table. (A wrong number is caught by the engine,
-        // which checks the signature; natively there are no functions, so no index is taken.)
-        unsafe { self.cpu.install(index, Vec::new(), &mut self.mem) }
+        #[cfg(feature = "riscv64")]
+        if let Some(cpu) = self.cpu.riscv64() {
+            // SAFETY: only images have an index, and their packer put the functions into the table. (A wrong number is caught by the engine,
+            // which checks the signature; natively there are no functions, so no index is taken.)
+            return unsafe { cpu.install(index, Vec::new(), &mut self.mem) };
+        }
+        drop(index);
+        false
     }
 
     /// Figures of the run, as JSON.
     pub fn statistics(&self) -> String {
-        let hart = &self.cpu.hart;
-        let figures = [
-            ("instructions", hart.instret),
-            ("lifted_instructions", hart.lifted_retired),
-            ("lifted_calls", hart.lifted_calls),
-            ("lifted_returns", hart.lifted_returns),
-            ("lifted_refusals", hart.lifted_refusals),
-            ("interpreted_stretches", hart.interpreted_stretches),
-        ];
-        let more = self.tier.as_ref().map(|tier| tier.statistics()).unwrap_or_default();
-        let figures = figures.iter().chain(&more);
-        let fields: Vec<String> = figures.map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        let mut figures = self.cpu.statistics();
+        figures.extend(self.tier.as_ref().map(|tier| tier.statistics()).unwrap_or_default());
+        let fields: Vec<String> = figures.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
         format!("{{{}}}", fields.join(","))
     }
 
     /// Runs the container's command, or without orders the init's exercise, for at most `limit` instructions on virtual time, counting what is executed. `go_on` is asked
-    /// now and then, with the number of instructions, whether to continue.
+    /// now and then, with the number of instructions, whether to continue. A machine whose code cannot be lifted learns nothing.
     pub fn train(
         &mut self,
         start: Option<Start>,
@@ -352,33 +296,35 @@ impl Machine {
         limit: u64,
         go_on: &mut dyn FnMut(&Self, u64) -> bool,
     ) -> Vec<Page> {
-        let ticks = self.clock.ticks(host, self.cpu.hart.instret);
-        self.clock = Clock::virtual_from(ticks, self.cpu.hart.instret);
-        self.cpu.start_profile(&mut self.mem);
+        let ticks = self.clock.ticks(host, self.cpu.instret());
+        self.clock = Clock::virtual_from(ticks, self.cpu.instret());
+        if !self.cpu.start_profile(&mut self.mem) {
+            return Vec::new();
+        }
         match start {
             Some(start) => self.session.start(start),
             None => self.session.exercise(),
         }
-        let begin = self.cpu.hart.instret;
+        let begin = self.cpu.instret();
         let mut exit = Exit::Budget;
         let mut stuck = 0;
         loop {
             let moved = self.session.pump(&mut self.devices, &mut self.mem, host).moved;
             let ended =
                 matches!(self.session.state(), State::Ended(_)) || matches!(exit, Exit::Shutdown { .. });
-            let done = self.cpu.hart.instret.wrapping_sub(begin);
+            let done = self.cpu.instret().wrapping_sub(begin);
             if ended || done >= limit || stuck > STUCK_SLICES || !go_on(self, done) {
                 return self.profile();
             }
-            if exit == Exit::Wfi && !moved {
+            if exit == Exit::Idle && !moved {
                 if self.is_stuck(host) {
                     return self.profile();
                 }
                 self.idle(host);
             }
-            let before = self.cpu.hart.instret;
+            let before = self.cpu.instret();
             exit = self.slice(host);
-            stuck = if exit == Exit::Budget && self.cpu.hart.instret == before { stuck + 1 } else { 0 };
+            stuck = if exit == Exit::Budget && self.cpu.instret() == before { stuck + 1 } else { 0 };
         }
     }
 
@@ -394,7 +340,7 @@ impl Machine {
 
     /// Switches from virtual to the host's time: what boots an image without a snapshot.
     pub fn use_host_clock(&mut self, host: &mut dyn Host) {
-        let ticks = self.clock.ticks(host, self.cpu.hart.instret);
+        let ticks = self.clock.ticks(host, self.cpu.instret());
         self.clock = Clock::from_host(host, ticks);
     }
 
@@ -415,7 +361,7 @@ impl Machine {
                     "the guest switched itself off",
                 );
             }
-            if exit == Exit::Wfi && !moved {
+            if exit == Exit::Idle && !moved {
                 self.idle(host);
             }
             exit = self.slice(host);
@@ -425,20 +371,30 @@ impl Machine {
     /// Whether nothing will ever wake the hart: no interrupt pending, no timer set.
     fn is_stuck(&mut self, host: &mut dyn Host) -> bool {
         self.update_interrupts(host);
-        !self.cpu.hart.wakes() && self.next_timer() == u64::MAX
-    }
-
-    /// When the timer will wake the hart, in ticks.
-    fn next_timer(&self) -> u64 {
-        if self.cpu.hart.sie & crate::rv64::csr::STIP != 0 { self.cpu.hart.stimecmp } else { u64::MAX }
+        !self.cpu.wakes(&self.devices) && self.cpu.next_timer(&mut self.devices) == u64::MAX
     }
 
     /// Runs one slice; interrupts are up to date before and after.
     fn slice(&mut self, host: &mut dyn Host) -> Exit {
         self.update_interrupts(host);
-        let mut bus =
-            MachineBus { devices: &mut self.devices, clock: &self.clock, host, debug: &mut self.debug };
-        let exit = self.cpu.run(&mut self.mem, &mut bus, SLICE);
+        let mut bus = MachineBus {
+            devices: &mut self.devices,
+            clock: &self.clock,
+            host,
+            debug: &mut self.debug,
+            #[cfg(feature = "x86_64")]
+            instret: self.cpu.instret(),
+        };
+        let exit = match &mut self.cpu {
+            #[cfg(feature = "riscv64")]
+            Cpu::Riscv64(cpu) => cpu.run(&mut self.mem, &mut bus, SLICE).into(),
+            #[cfg(feature = "x86_64")]
+            Cpu::X86_64(cpu) => match cpu.run(&mut self.mem, &mut bus, SLICE).into() {
+                // Halted for ever: a kernel without ACPI has no other way to switch itself off.
+                Exit::Idle if !cpu.wakes(true) => Exit::Shutdown { reset: false, failed: false },
+                exit => exit,
+            },
+        };
         if self.debug.len() > 1 << 16 {
             self.debug.drain(..1 << 15);
         }
@@ -449,19 +405,17 @@ impl Machine {
     }
 
     fn update_interrupts(&mut self, host: &mut dyn Host) {
-        let now = self.clock.ticks(host, self.cpu.hart.instret);
-        self.cpu.hart.update_timer(now);
-        self.cpu.hart.external_pending = self.devices.external_interrupt();
+        self.cpu.update_interrupts(&mut self.devices, &self.clock, host);
     }
 
     /// Sleeps until the timer, input or an event, unless an interrupt is there already.
     fn idle(&mut self, host: &mut dyn Host) {
         self.update_interrupts(host);
-        if self.cpu.hart.wakes() {
+        if self.cpu.wakes(&self.devices) {
             return;
         }
-        let now = self.clock.ticks(host, self.cpu.hart.instret);
-        let (interest, until) = (self.session.interest(), self.next_timer());
+        let now = self.clock.ticks(host, self.cpu.instret());
+        let (interest, until) = (self.session.interest(), self.cpu.next_timer(&mut self.devices));
         self.clock.idle(now, until, |timeout| host.wait(timeout, interest));
     }
 }

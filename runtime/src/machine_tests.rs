@@ -1,5 +1,7 @@
 use super::*;
 use crate::host::NoHost;
+use forelift_abi::config::Arch;
+use forelift_abi::layout::KERNEL_OFFSET;
 use forelift_isa::rv64::{Fields, Op, encode};
 
 /// A kernel image: the header, whose first instruction jumps over it, and `code`.
@@ -29,7 +31,8 @@ const RAM: usize = 64 << 20;
 
 fn boot(kernel: &[u8], ram: usize) -> Result<Machine, MachineError> {
     let memory = GuestMemory::new(ram, None).unwrap();
-    let source = BootSource { kernel, initrd: b"initial", cmdline: "quiet", rng_seed: &[1; 32] };
+    let source =
+        BootSource { arch: Arch::Riscv64, kernel, initrd: b"initial", cmdline: "quiet", rng_seed: &[1; 32] };
     Machine::boot(memory, source, ConsoleLog::Keep)
 }
 
@@ -71,12 +74,12 @@ fn saved_restored_and_saved_again_is_the_same() {
         assert_eq!(machine.slice(&mut NoHost::default()), Exit::Budget);
         assert!(machine.instructions() >= before + SLICE);
         let state = machine.save(&mut NoHost::default());
-        let counted = machine.cpu.hart.x[15];
+        let counted = machine.cpu.riscv64().unwrap().hart.x[15];
         assert!(counted >= round * SLICE / 2 - 1);
         let memory = machine.into_memory();
         machine = Machine::restore(memory, &state, &mut NoHost::default(), ConsoleLog::Keep).unwrap();
         assert_eq!(machine.save(&mut NoHost::default()), state, "round {round}");
-        assert_eq!(machine.cpu.hart.x[15], counted);
+        assert_eq!(machine.cpu.riscv64().unwrap().hart.x[15], counted);
     }
 }
 
@@ -118,4 +121,112 @@ fn kernels_and_memory_that_do_not_fit_are_refused() {
     let mut big = good;
     big[16..24].copy_from_slice(&(1u64 << 29).to_le_bytes());
     assert!(refused(&big, RAM).contains("--memory"));
+}
+
+mod x86_64 {
+    use super::*;
+    use crate::boot::elf::testing::executable;
+
+    /// A `vmlinux` of machine code.
+    fn machine(code: &[u8]) -> Machine {
+        let kernel = executable(0x100_0000, 0x100_0000, code, 0x1_0000);
+        let memory = GuestMemory::new(RAM, None).unwrap();
+        let source = BootSource {
+            arch: Arch::X86_64,
+            kernel: &kernel,
+            initrd: b"initial",
+            cmdline: "",
+            rng_seed: &[1; 32],
+        };
+        Machine::boot(memory, source, ConsoleLog::Keep).unwrap()
+    }
+
+    fn why(code: &[u8]) -> String {
+        machine(code).boot_to_ready(&mut NoHost::default(), &mut |_| {}).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn ways_to_stop_are_told_apart() {
+        // hlt, with interrupts off.
+        assert!(why(&[0xf4]).contains("switched itself off"));
+        // sti; hlt; jmp to hlt.
+        assert!(why(&[0xfb, 0xf4, 0xeb, 0xfd]).contains("waits for something that never comes"));
+        // ud2, without an interrupt table: a triple fault.
+        assert!(why(&[0x0f, 0x0b]).contains("switched itself off"));
+        // mov al, 0xfe; out 0x64, al; jmp to itself.
+        assert!(why(&[0xb0, 0xfe, 0xe6, 0x64, 0xeb, 0xfe]).contains("switched itself off"));
+    }
+
+    #[test]
+    fn words_on_ports_are_in_the_error() {
+        let mut code = vec![];
+        for byte in b"help" {
+            // mov al, byte; out 0xe9, al.
+            code.extend([0xb0, *byte, 0xe6, 0xe9]);
+        }
+        // mov dx, 0x3f8; out dx, al; hlt.
+        code.extend([0x66, 0xba, 0xf8, 0x03, 0xee, 0xf4]);
+        assert!(why(&code).ends_with("helpp"), "{}", why(&code));
+    }
+
+    #[test]
+    fn a_timer_of_the_local_apic_ends_a_wait() {
+        // An interrupt gate for vector 0x40 at 0x30400 in an IDT at 0x30000 that leads to 0x1000100; there: log, switch off.
+        let code = [
+            // mov ebx, 0xfee00320; mov dword [rbx], 0x40
+            &[0xbb, 0x20, 0x03, 0xe0, 0xfe, 0xc7, 0x03, 0x40, 0, 0, 0][..],
+            // mov dword [0x30400], 0x00100100; mov dword [0x30404], 0x01008e00
+            &[0xc7, 0x04, 0x25, 0x00, 0x04, 0x03, 0, 0x00, 0x01, 0x10, 0x00],
+            &[0xc7, 0x04, 0x25, 0x04, 0x04, 0x03, 0, 0x00, 0x8e, 0x00, 0x01],
+            // mov word [0x31000], 0xfff; mov dword [0x31002], 0x30000; lidt [0x31000]
+            &[0x66, 0xc7, 0x04, 0x25, 0x00, 0x10, 0x03, 0, 0xff, 0x0f],
+            &[0xc7, 0x04, 0x25, 0x02, 0x10, 0x03, 0, 0x00, 0x00, 0x03, 0x00],
+            &[0x0f, 0x01, 0x1c, 0x25, 0x00, 0x10, 0x03, 0],
+            // mov dword [rbx + 0x60], 25000000: the initial count, at a divisor of 2 for two seconds; sti; hlt; hlt
+            &[0xc7, 0x43, 0x60, 0x40, 0x78, 0x7d, 0x01, 0xfb, 0xf4, 0xf4],
+        ]
+        .concat();
+        let mut all = code;
+        all.resize(0x100, 0x90);
+        // mov al, 'T'; out 0xe9, al; cli; hlt.
+        all.extend([0xb0, b'T', 0xe6, 0xe9, 0xfa, 0xf4]);
+        let mut machine = machine(&all);
+        let why = machine.boot_to_ready(&mut NoHost::default(), &mut |_| {}).unwrap_err().to_string();
+        assert!(why.contains("switched itself off") && why.ends_with('T'), "{why}");
+        let ticks = machine.clock.ticks(&mut NoHost::default(), machine.instructions());
+        assert!((20_000_000..20_000_100).contains(&ticks), "{ticks}");
+    }
+
+    #[test]
+    fn saved_restored_and_saved_again_is_the_same() {
+        // inc rax; jmp to it.
+        let mut machine = machine(&[0x48, 0xff, 0xc0, 0xeb, 0xfb]);
+        for round in 1..4 {
+            assert_eq!(machine.slice(&mut NoHost::default()), Exit::Budget);
+            let state = machine.save(&mut NoHost::default());
+            let memory = machine.into_memory();
+            assert_eq!(memory.ram_base(), 0);
+            machine = Machine::restore(memory, &state, &mut NoHost::default(), ConsoleLog::Keep).unwrap();
+            assert_eq!(machine.save(&mut NoHost::default()), state, "round {round}");
+        }
+        assert!(machine.instructions() >= 3 * SLICE);
+    }
+
+    struct Idle;
+
+    impl Tier for Idle {
+        fn between(&mut self, _: &mut Cpu, _: &mut GuestMemory) {}
+        fn statistics(&self) -> Vec<(&'static str, u64)> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn nothing_of_it_can_be_lifted_yet() {
+        let mut machine = machine(&[0xf4]);
+        assert!(machine.train(None, &mut NoHost::default(), 1000, &mut |_, _| true).is_empty());
+        assert!(!machine.install_lifted(Index::default()));
+        assert!(machine.set_tier(Box::new(Idle)).unwrap_err().to_string().contains("amd64"));
+        assert!(machine.statistics().contains("\"instructions\":0"));
+    }
 }

@@ -113,6 +113,7 @@ mod wasi {
     }
 
     /// For `forelift lockstep` (see [`forelift_runtime::machine::lockstep`]); a run does not use it.
+    #[cfg(feature = "riscv64")]
     mod lockstep {
         use super::{arguments, image};
         use forelift_runtime::args::{self, Request};
@@ -144,7 +145,7 @@ mod wasi {
                 Err(error) => return Err(error.to_string()),
             };
             let machine = Stepper::restore(image.memory, state).map_err(|e| e.to_string())?;
-            let mut stepper = Stepper::new(machine, start);
+            let mut stepper = Stepper::new(machine, start).map_err(|e| e.to_string())?;
             let Some(mut index) = image.lifted else { return Ok(stepper) };
             if let Some(functions) = std::env::var_os(FUNCTIONS_VARIABLE) {
                 filter(&mut index, functions.as_encoded_bytes())?;

@@ -5,8 +5,8 @@
 //! and identifies the body; [`MachineState`] is decoded into plain data and every part checks its own on restore.
 //! Saving what was restored gives the same bytes again.
 
+use crate::cpu::HartState;
 use crate::dev::DevicesState;
-use crate::rv64::state::HartState;
 use forelift_abi::header::checksum;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -14,7 +14,7 @@ use thiserror::Error;
 /// First bytes of a snapshot.
 pub const MAGIC: [u8; 8] = *b"FLSTATE\0";
 /// Version of [`MachineState`].
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Longest body accepted, in bytes.
 pub const MAX_BODY: usize = 16 << 20;
 const HEADER: usize = 24;
@@ -26,7 +26,7 @@ pub struct MachineState {
     pub hart: HartState,
     /// The devices.
     pub devices: DevicesState,
-    /// The `time` CSR in ticks.
+    /// The machine's clock in ticks: riscv64's `time` CSR, a hundredth of x86_64's time-stamp counter.
     pub ticks: u64,
     /// Size of RAM in bytes.
     pub ram_len: u64,
@@ -67,6 +67,9 @@ pub enum SnapshotError {
         /// Size there is.
         found: u64,
     },
+    /// The parts are not of one machine.
+    #[error("snapshot: the processor and its devices are of two architectures: the file is damaged")]
+    Mixed,
     /// A device's state was refused.
     #[error(transparent)]
     Devices(#[from] crate::dev::RestoreError),

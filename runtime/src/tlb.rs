@@ -121,6 +121,7 @@ impl DataTlb {
     }
 
     /// Offset in RAM of `va` if its page is in a set, for reads or for writes.
+    #[cfg(feature = "x86_64")]
     #[inline]
     pub(crate) fn lookup(&self, set: usize, write: bool, va: u64) -> Option<u64> {
         if self.tables.is_null() {

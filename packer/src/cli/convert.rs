@@ -223,8 +223,7 @@ fn boot_guest(
     stages.begin("booting the guest", None);
     // SAFETY: an unlinked file of our own; this second mapping goes to the machine.
     let root = unsafe { Mmap::map(root) }.context("mapping the root file system")?;
-    let snapshot =
-        boot::boot_to_ready(&kernel.bytes, &initrd, &config.cmdline, ram as usize, Some(root), stages)?;
+    let snapshot = boot::boot_to_ready(config, &kernel.bytes, &initrd, ram as usize, Some(root), stages)?;
     stages.end();
     Ok(Booted { snapshot: Some(snapshot), initrd })
 }

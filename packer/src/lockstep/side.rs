@@ -42,7 +42,8 @@ enum Machine {
 impl Side {
     pub(super) fn interpreted(image: &PackedImage, options: &Options) -> Result<Self, LockstepError> {
         let (machine, start) = origin(image, &options.args)?;
-        let stepper = Box::new(Stepper::new(machine, start));
+        let stepper =
+            Box::new(Stepper::new(machine, start).map_err(|e| LockstepError::Unfit(e.to_string()))?);
         let machine = Machine::Here { stepper, _code: None };
         Ok(Side { engine: Engine::Interp, machine, index: None, numbers: None })
     }

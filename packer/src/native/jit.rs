@@ -13,6 +13,7 @@ use std::{
 
 use forelift_abi::lift::{FUNCTION_BITS, Index, Layout, Page, VERSION};
 use forelift_runtime::{
+    cpu,
     machine::Tier,
     memory::GuestMemory,
     rv64::{Cpu, lifted::helper_address},
@@ -172,7 +173,8 @@ fn compile(program: &Program, layout: Layout, first: u32) -> Batch {
 }
 
 impl Tier for Jit {
-    fn between(&mut self, cpu: &mut Cpu, mem: &mut GuestMemory) {
+    fn between(&mut self, cpu: &mut cpu::Cpu, mem: &mut GuestMemory) {
+        let Some(cpu) = cpu.riscv64() else { return };
         match self.pending.as_ref().map(Receiver::try_recv) {
             Some(Err(TryRecvError::Empty)) => return,
             Some(Ok(batch)) => {

@@ -1,4 +1,5 @@
-//! The guest's physical address space: a device tree tells the kernel, this tells everyone else.
+//! The guest's physical address space: a device tree (or on x86_64 an MP table and the command line) tells the kernel, this tells
+//! everyone else. Constants without another remark are riscv64's.
 
 /// Where RAM starts on riscv64 (as on QEMU's `virt`).
 pub const RAM_BASE: u64 = 0x8000_0000;
@@ -24,3 +25,21 @@ pub const REGION_ALIGN: u64 = 0x20_0000;
 pub const PAGE_SIZE: u64 = 4096;
 /// Frequency of the `time` CSR in Hz: one tick is 100 ns.
 pub const TIMEBASE_HZ: u64 = 10_000_000;
+
+/// The x86_64 machine's: a PC as far as the kernel looks for one.
+pub mod pc {
+    /// Where RAM starts.
+    pub const RAM_BASE: u64 = 0;
+    /// RAM ends here at the latest: above are the devices.
+    pub const RAM_END: u64 = 0xc000_0000;
+    /// The first virtio-mmio device.
+    pub const VIRTIO_BASE: u64 = 0xd000_0000;
+    /// I/O APIC pin of virtio device 0, and the kernel's number of its interrupt.
+    pub const VIRTIO_IRQ_BASE: u32 = 16;
+    /// Registers of the I/O APIC.
+    pub const IOAPIC_BASE: u64 = 0xfec0_0000;
+    /// Registers of the local APIC.
+    pub const LAPIC_BASE: u64 = 0xfee0_0000;
+    /// Frequency of the time-stamp counter in Hz.
+    pub const TSC_HZ: u64 = 1_000_000_000;
+}

@@ -1,5 +1,8 @@
 //! The devices of the machine: interrupt controller and virtio slots, and their place in the physical address space.
 //!
+//! The virtio devices are the same for both guest architectures. What is around them is [`plic`] for riscv64, [`pc`] for x86_64, where device
+//! `n` has I/O APIC pin 16 + `n`.
+//!
 //! | slot | device | interrupt source |
 //! |---|---|---|
 //! | 0 | console with ports ([`virtio::console`]) | 1 |
@@ -14,17 +17,27 @@
 
 pub mod nine_p;
 pub mod p9;
+#[cfg(feature = "x86_64")]
+pub mod pc;
+#[cfg(feature = "riscv64")]
 pub mod plic;
 pub mod virtio;
 
-use forelift_abi::layout::{PLIC_BASE, PLIC_SIZE, VIRTIO_BASE, VIRTIO_IRQ_BASE, VIRTIO_SLOTS, VIRTIO_STRIDE};
+use forelift_abi::config::Arch;
+#[cfg(feature = "riscv64")]
+use forelift_abi::layout::{PLIC_BASE, PLIC_SIZE, VIRTIO_IRQ_BASE};
+use forelift_abi::layout::{VIRTIO_BASE, VIRTIO_SLOTS, VIRTIO_STRIDE, pc as layout_pc};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::cpu::parts;
 use crate::host::Host;
 use crate::memory::GuestMemory;
 use nine_p::Detached;
-use plic::{Plic, PlicState};
+#[cfg(feature = "x86_64")]
+use pc::{Pc, Time};
+#[cfg(feature = "riscv64")]
+use plic::Plic;
 use virtio::blk::Blk;
 use virtio::console::{Console, ConsoleState, Port};
 use virtio::mmio::{Mmio, MmioState};
@@ -45,10 +58,94 @@ pub const SLOT_9P: usize = 4;
 pub const COUNT_9P: usize = 8;
 const _: () = assert!(SLOT_9P + COUNT_9P <= VIRTIO_SLOTS);
 
+/// What is around the virtio devices.
+pub enum Platform {
+    /// riscv64.
+    #[cfg(feature = "riscv64")]
+    Plic(Plic),
+    /// x86_64.
+    #[cfg(feature = "x86_64")]
+    Pc(Box<Pc>),
+}
+
+/// Its state in a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PlatformState {
+    /// riscv64.
+    Plic(parts::PlicState),
+    /// x86_64.
+    Pc(Box<parts::PcState>),
+}
+
+impl Platform {
+    fn new(arch: Arch) -> Result<Self, RestoreError> {
+        match arch {
+            #[cfg(feature = "riscv64")]
+            Arch::Riscv64 => Ok(Platform::Plic(Plic::new())),
+            #[cfg(feature = "x86_64")]
+            Arch::X86_64 => Ok(Platform::Pc(Box::new(Pc::new()))),
+            #[allow(unreachable_patterns, reason = "a build for both")]
+            _ => Err(RestoreError::Arch(arch.oci_name())),
+        }
+    }
+
+    fn arch(&self) -> Arch {
+        match self {
+            #[cfg(feature = "riscv64")]
+            Platform::Plic(_) => Arch::Riscv64,
+            #[cfg(feature = "x86_64")]
+            Platform::Pc(_) => Arch::X86_64,
+        }
+    }
+
+    /// Where the virtio devices begin.
+    #[inline]
+    fn virtio_base(&self) -> u64 {
+        match self.arch() {
+            Arch::Riscv64 => VIRTIO_BASE,
+            Arch::X86_64 => layout_pc::VIRTIO_BASE,
+        }
+    }
+
+    fn set_level(&mut self, slot: usize, high: bool) {
+        match self {
+            #[cfg(feature = "riscv64")]
+            Platform::Plic(plic) => plic.set_level(VIRTIO_IRQ_BASE + slot as u32, high),
+            #[cfg(feature = "x86_64")]
+            Platform::Pc(pc) => pc.set_level(layout_pc::VIRTIO_IRQ_BASE + slot as u32, high),
+        }
+    }
+
+    fn save(&self) -> PlatformState {
+        match self {
+            #[cfg(feature = "riscv64")]
+            Platform::Plic(plic) => PlatformState::Plic(plic.save()),
+            #[cfg(feature = "x86_64")]
+            Platform::Pc(pc) => PlatformState::Pc(Box::new(pc.save())),
+        }
+    }
+
+    fn restore(state: PlatformState) -> Result<Self, RestoreError> {
+        match state {
+            #[cfg(feature = "riscv64")]
+            PlatformState::Plic(state) => {
+                Plic::restore(state).map(Platform::Plic).map_err(RestoreError::Controller)
+            }
+            #[cfg(not(feature = "riscv64"))]
+            PlatformState::Plic(never) => match never {},
+            #[cfg(feature = "x86_64")]
+            PlatformState::Pc(state) => {
+                Pc::restore(*state).map(|pc| Platform::Pc(Box::new(pc))).map_err(RestoreError::Controller)
+            }
+            #[cfg(not(feature = "x86_64"))]
+            PlatformState::Pc(never) => match *never {},
+        }
+    }
+}
+
 /// All devices. See the module's documentation.
 pub struct Devices {
-    /// The interrupt controller.
-    pub plic: Plic,
+    platform: Platform,
     console: Mmio<Console>,
     root: Option<Mmio<Blk>>,
     rng: Mmio<Rng>,
@@ -59,8 +156,8 @@ pub struct Devices {
 /// The devices' state in a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DevicesState {
-    /// The interrupt controller.
-    pub plic: PlicState,
+    /// Interrupt controllers and timers.
+    pub platform: PlatformState,
     /// Transports by slot; `None` where there is no device.
     pub slots: Vec<Option<MmioState>>,
     /// The console.
@@ -70,9 +167,12 @@ pub struct DevicesState {
 /// Why devices could not be restored.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum RestoreError {
-    /// The interrupt controller's state is impossible.
+    /// This build has no such machine.
+    #[error("this build of the machine runs no {0} guests")]
+    Arch(&'static str),
+    /// The state of an interrupt controller or timer is impossible.
     #[error("snapshot: interrupt controller: {0}: convert the image again")]
-    Plic(&'static str),
+    Controller(&'static str),
     /// Not this machine's number of slots.
     #[error("snapshot: {0} device slots, {VIRTIO_SLOTS} expected: convert the image again")]
     Slots(usize),
@@ -99,18 +199,41 @@ pub enum AttachError {
 
 impl Devices {
     /// Devices after reset; `root_len` is the size of the root file system window in bytes, 0 for none.
-    pub fn new(root_len: u64) -> Self {
+    ///
+    /// # Errors
+    /// [`RestoreError::Arch`].
+    pub fn new(arch: Arch, root_len: u64) -> Result<Self, RestoreError> {
+        Ok(Self::around(Platform::new(arch)?, root_len))
+    }
+
+    fn around(platform: Platform, root_len: u64) -> Self {
         let nine_p = (0..COUNT_9P).map(|n| {
             let device: Box<dyn VirtioDevice> = Box::new(Detached::new(n));
             Mmio::new(device)
         });
         Devices {
-            plic: Plic::new(),
+            platform,
             console: Mmio::new(Console::new()),
             root: (root_len > 0).then(|| Mmio::new(Blk::new(root_len))),
             rng: Mmio::new(Rng::new()),
             nine_p: nine_p.collect(),
             attention: false,
+        }
+    }
+
+    /// The guest architecture of the machine.
+    pub fn arch(&self) -> Arch {
+        self.platform.arch()
+    }
+
+    /// The PC around the virtio devices.
+    #[cfg(feature = "x86_64")]
+    #[inline]
+    pub(crate) fn pc(&mut self) -> Option<&mut Pc> {
+        match &mut self.platform {
+            Platform::Pc(pc) => Some(pc),
+            #[cfg(feature = "riscv64")]
+            Platform::Plic(_) => None,
         }
     }
 
@@ -140,25 +263,33 @@ impl Devices {
     /// The interrupt line of `slot` follows its transport.
     fn update_level(&mut self, slot: usize) {
         let level = self.slot(slot).is_some_and(|s| s.interrupt_level());
-        self.plic.set_level(VIRTIO_IRQ_BASE + slot as u32, level);
+        self.platform.set_level(slot, level);
     }
 
-    /// A load of `size` bytes (1, 2, 4, 8) at physical address `pa`; `None` is an access fault.
+    /// A load of `size` bytes (1, 2, 4, 8) at physical address `pa`, of the PLIC or a virtio device; `None` is an access fault.
     pub fn read(&mut self, _mem: &mut GuestMemory, pa: u64, size: u8) -> Option<u64> {
-        if let Some(offset) = within(pa, PLIC_BASE, PLIC_SIZE) {
-            return self.plic.read(offset, size);
+        #[cfg(feature = "riscv64")]
+        #[allow(irrefutable_let_patterns, reason = "a build for one architecture")]
+        if let Platform::Plic(plic) = &mut self.platform
+            && let Some(offset) = within(pa, PLIC_BASE, PLIC_SIZE)
+        {
+            return plic.read(offset, size);
         }
-        let offset = within(pa, VIRTIO_BASE, VIRTIO_SLOTS as u64 * VIRTIO_STRIDE)?;
+        let offset = within(pa, self.platform.virtio_base(), VIRTIO_SLOTS as u64 * VIRTIO_STRIDE)?;
         let slot = (offset / VIRTIO_STRIDE) as usize;
         self.slot(slot)?.read(offset % VIRTIO_STRIDE, size)
     }
 
-    /// A store of `size` bytes (1, 2, 4, 8) at physical address `pa`; `None` is an access fault.
+    /// A store of `size` bytes (1, 2, 4, 8) at physical address `pa`, of the PLIC or a virtio device; `None` is an access fault.
     pub fn write(&mut self, mem: &mut GuestMemory, pa: u64, size: u8, value: u64) -> Option<()> {
-        if let Some(offset) = within(pa, PLIC_BASE, PLIC_SIZE) {
-            return self.plic.write(offset, size, value);
+        #[cfg(feature = "riscv64")]
+        #[allow(irrefutable_let_patterns, reason = "a build for one architecture")]
+        if let Platform::Plic(plic) = &mut self.platform
+            && let Some(offset) = within(pa, PLIC_BASE, PLIC_SIZE)
+        {
+            return plic.write(offset, size, value);
         }
-        let offset = within(pa, VIRTIO_BASE, VIRTIO_SLOTS as u64 * VIRTIO_STRIDE)?;
+        let offset = within(pa, self.platform.virtio_base(), VIRTIO_SLOTS as u64 * VIRTIO_STRIDE)?;
         let slot = (offset / VIRTIO_STRIDE) as usize;
         self.slot_mut(slot)?.write(mem, offset % VIRTIO_STRIDE, size, value)?;
         self.attention |= slot == SLOT_CONSOLE || self.slot(slot)?.device().wants_service();
@@ -166,10 +297,39 @@ impl Devices {
         Some(())
     }
 
-    /// Level of the hart's supervisor external interrupt.
+    /// A load of an x86-64 processor: nothing there reads as ones.
+    #[cfg(feature = "x86_64")]
+    pub(crate) fn read_pc(&mut self, mem: &mut GuestMemory, pa: u64, size: u8, time: &mut dyn Time) -> u64 {
+        match self.pc().and_then(|pc| pc.read(pa, size, time)) {
+            Some(value) => value,
+            None => self.read(mem, pa, size).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// A store of an x86-64 processor: nothing there takes it.
+    #[cfg(feature = "x86_64")]
+    pub(crate) fn write_pc(
+        &mut self,
+        mem: &mut GuestMemory,
+        pa: u64,
+        size: u8,
+        value: u64,
+        time: &mut dyn Time,
+    ) {
+        if !self.pc().is_some_and(|pc| pc.write(pa, size, value, time)) {
+            let _ = self.write(mem, pa, size, value);
+        }
+    }
+
+    /// Whether the interrupt controllers ask for an interrupt: on riscv64 the hart's supervisor external interrupt.
     #[inline]
     pub fn external_interrupt(&self) -> bool {
-        self.plic.interrupts()
+        match &self.platform {
+            #[cfg(feature = "riscv64")]
+            Platform::Plic(plic) => plic.interrupts(),
+            #[cfg(feature = "x86_64")]
+            Platform::Pc(pc) => pc.interrupts(),
+        }
     }
 
     /// Whether the driver has given work that waits for [`service`](Self::service) or for the session; the mark is taken.
@@ -268,7 +428,7 @@ impl Devices {
     /// State for a snapshot.
     pub fn save(&self) -> DevicesState {
         DevicesState {
-            plic: self.plic.save(),
+            platform: self.platform.save(),
             slots: (0..VIRTIO_SLOTS).map(|n| Some(self.slot(n)?.save())).collect(),
             console: self.console.device().save(),
         }
@@ -279,11 +439,10 @@ impl Devices {
     /// # Errors
     /// See [`RestoreError`].
     pub fn restore(state: DevicesState, mem: &GuestMemory) -> Result<Self, RestoreError> {
-        let mut devices = Devices::new(mem.root_len() as u64);
+        let mut devices = Devices::around(Platform::restore(state.platform)?, mem.root_len() as u64);
         if state.slots.len() != VIRTIO_SLOTS {
             return Err(RestoreError::Slots(state.slots.len()));
         }
-        devices.plic = Plic::restore(state.plic).map_err(RestoreError::Plic)?;
         for (slot, saved) in state.slots.into_iter().enumerate() {
             let error = |why| RestoreError::Slot { slot, why };
             match (devices.slot_mut(slot), saved) {
@@ -302,6 +461,18 @@ impl Devices {
         devices.attention = true;
         Ok(devices)
     }
+}
+
+/// Names the virtio devices for the kernel's command line, as a machine without a device tree has to (Linux's
+/// *drivers/virtio/virtio_mmio.c*).
+#[cfg(feature = "x86_64")]
+pub fn virtio_cmdline(devices: &Devices) -> String {
+    let present = (0..VIRTIO_SLOTS).filter(|&slot| devices.is_present(slot));
+    let names = present.map(|slot| {
+        let base = layout_pc::VIRTIO_BASE + slot as u64 * VIRTIO_STRIDE;
+        format!("virtio_mmio.device=4K@{base:#x}:{}", layout_pc::VIRTIO_IRQ_BASE + slot as u32)
+    });
+    names.collect::<Vec<_>>().join(" ")
 }
 
 fn within(pa: u64, base: u64, size: u64) -> Option<u64> {

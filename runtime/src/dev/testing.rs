@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use forelift_abi::config::Arch;
 use forelift_abi::layout::{PLIC_BASE, RAM_BASE, VIRTIO_BASE, VIRTIO_STRIDE};
 
 use super::Devices;
@@ -51,7 +52,11 @@ pub(crate) const INDIRECT: u16 = 4;
 
 impl Guest {
     pub(crate) fn new() -> Self {
-        Guest { devices: Devices::new(ROOT as u64), mem: memory(), free: RAM_BASE + 0x1000 }
+        Guest {
+            devices: Devices::new(Arch::Riscv64, ROOT as u64).unwrap(),
+            mem: memory(),
+            free: RAM_BASE + 0x1000,
+        }
     }
 
     pub(crate) fn alloc(&mut self, len: u64) -> u64 {

@@ -190,6 +190,7 @@ impl Context<'_> {
         if let Some(memory) = self.mem.slice(pa, len) {
             bytes.copy_from_slice(memory);
         } else if matches!(len, 1 | 2 | 4 | 8) {
+            self.bus.advance(self.hart.instret);
             let value = self.bus.read(self.mem, pa, len as u8);
             bytes.copy_from_slice(&value.to_le_bytes()[..len]);
         } else {
@@ -205,6 +206,7 @@ impl Context<'_> {
         } else if matches!(len, 1 | 2 | 4 | 8) {
             let mut word = [0; 8];
             word[..len].copy_from_slice(bytes);
+            self.bus.advance(self.hart.instret);
             self.bus.write(self.mem, pa, len as u8, u64::from_le_bytes(word));
         } else {
             for (n, byte) in bytes.iter().enumerate() {

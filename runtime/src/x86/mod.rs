@@ -42,6 +42,11 @@ use state::{Hart, HartCell};
 
 /// What the processor needs from the rest of the machine.
 pub trait Bus {
+    /// The processor is about to use a device, or the registers of one: `instret` instructions have retired since the machine was made.
+    /// Virtual time follows them.
+    fn advance(&mut self, instret: u64) {
+        let _ = instret;
+    }
     /// Reads `size` (1, 2, 4 or 8) bytes of a device register. Nothing there: all ones.
     fn read(&mut self, mem: &mut GuestMemory, pa: u64, size: u8) -> u64;
     /// Writes a device register. Nothing there: no effect.

@@ -4,6 +4,8 @@ use crate::{
     images::{Entry, service_layers, tar_of},
     random::Random,
 };
+use forelift_abi::config::Arch;
+use forelift_runtime::{cpu::HartState, dev::Devices, rv64, snapshot::MachineState, x86};
 
 /// Good inputs of a target, where its bytes have a form worth starting from.
 pub fn seeds(target: &str) -> Vec<Vec<u8>> {
@@ -17,15 +19,17 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             let Ok(memory) = forelift_runtime::memory::GuestMemory::new(1 << 20, None) else {
                 return Vec::new();
             };
-            let state = forelift_runtime::snapshot::MachineState {
-                hart: forelift_runtime::rv64::Cpu::new(&memory).hart.save(),
-                devices: forelift_runtime::dev::Devices::new(0).save(),
-                ticks: 12345,
-                ram_len: 1 << 20,
-                root_len: 0,
+            let harts = [
+                (Arch::Riscv64, HartState::Riscv64(Box::new(rv64::Cpu::new(&memory).hart.save()))),
+                (Arch::X86_64, HartState::X86_64(Box::new(x86::Cpu::new(&memory).hart.save()))),
+            ];
+            let state = |(arch, hart)| {
+                let devices = Devices::new(arch, 0).ok()?.save();
+                let state = MachineState { hart, devices, ticks: 12345, ram_len: 1 << 20, root_len: 0 };
+                // The target puts the envelope around it.
+                Some(state.encode().split_off(24))
             };
-            // The target puts the envelope around it.
-            vec![state.encode().split_off(24)]
+            harts.into_iter().filter_map(state).collect()
         }
         "image_header" => {
             let header = forelift_abi::header::ImageHeader::default().encode();

@@ -3,6 +3,7 @@
 //! The input is a row of steps of 8 bytes. A fuzzer that starts from nothing would rarely bring a device up, so one kind of
 //! step does that (features, queues at usual places, DRIVER_OK), and the rings are then within reach of the others.
 
+use forelift_abi::config::Arch;
 use forelift_abi::layout::{RAM_BASE, VIRTIO_BASE, VIRTIO_SLOTS, VIRTIO_STRIDE};
 use forelift_runtime::{
     dev::{
@@ -177,7 +178,8 @@ impl Driver {
 /// Runs one input. Afterwards the devices can still be saved and restored, if the driver left them in a sane state.
 pub fn run(data: &[u8]) {
     let Ok(mem) = GuestMemory::new(RAM, None) else { return };
-    let mut driver = Driver { devices: Devices::new(0), mem };
+    let Ok(devices) = Devices::new(Arch::Riscv64, 0) else { return };
+    let mut driver = Driver { devices, mem };
     for step in data.chunks(8).take(2000) {
         let mut padded = [0; 8];
         padded[..step.len()].copy_from_slice(step);

@@ -419,6 +419,21 @@ fn clflush(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     Ok(Flow::Next)
 }
 
+/// IA32_TSC_DEADLINE: compared with the time-stamp counter, offset included. The machine's counter has none.
+const TSC_DEADLINE: u32 = 0x6e0;
+
+fn deadline(cx: &mut Context<'_>) -> Res<u64> {
+    let value = cx.bus.msr_read(TSC_DEADLINE).ok_or(Fault::gp())?;
+    Ok(if value == 0 { 0 } else { value.wrapping_add(cx.hart.msr.tsc_offset) })
+}
+
+fn set_deadline(cx: &mut Context<'_>, value: u64) -> bool {
+    // 0 disarms, so a deadline that becomes 0 without its offset is another that has passed.
+    let value = if value == 0 { 0 } else { value.wrapping_sub(cx.hart.msr.tsc_offset).max(1) };
+    cx.bus.advance(cx.hart.instret);
+    cx.bus.msr_write(TSC_DEADLINE, value)
+}
+
 fn rdmsr(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
     privileged(cx)?;
     let msr = cx.hart.r[1] as u32;
@@ -444,6 +459,7 @@ fn rdmsr(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
         0xc000_0101 => cx.hart.r[GS_BASE],
         0xc000_0102 => m.kernel_gs_base,
         0xc000_0103 => m.tsc_aux,
+        TSC_DEADLINE => deadline(cx)?,
         _ => cx.bus.msr_read(msr).ok_or(Fault::gp())?,
     };
     cx.hart.r[0] = value & 0xffff_ffff;
@@ -459,7 +475,11 @@ fn wrmsr(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     match msr {
         0x10 => {
             let now = cx.bus.tsc(cx.hart.instret);
+            let deadline = deadline(cx);
             cx.hart.msr.tsc_offset = value.wrapping_sub(now);
+            if let Ok(deadline) = deadline {
+                set_deadline(cx, deadline);
+            }
         }
         0x8b => {}
         0x174 => cx.hart.msr.sysenter_cs = value & 0xffff_ffff,
@@ -493,7 +513,8 @@ fn wrmsr(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         0xc000_0101 => cx.hart.r[GS_BASE] = canonical?,
         0xc000_0102 => cx.hart.msr.kernel_gs_base = canonical?,
         0xc000_0103 if value >> 32 == 0 => cx.hart.msr.tsc_aux = value,
-        _ if cx.bus.msr_write(msr, value) => {}
+        TSC_DEADLINE if set_deadline(cx, value) => {}
+        _ if msr != TSC_DEADLINE && cx.bus.msr_write(msr, value) => {}
         _ => return Err(Fault::gp()),
     }
     go_on(cx, i)
@@ -567,6 +588,7 @@ fn port(cx: &Context<'_>, i: &Instruction, n: u32) -> u16 {
 fn port_in(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let (port, to) = (port(cx, i, 1), i.op0_register());
     cx.io_permitted(port, to.size() as u8)?;
+    cx.bus.advance(cx.hart.instret);
     let value = cx.bus.port_in(port, to.size() as u8);
     cx.hart.set_gpr(to, value.into());
     Ok(Flow::Next)
@@ -576,6 +598,7 @@ fn port_out(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let (port, from) = (port(cx, i, 0), i.op1_register());
     cx.io_permitted(port, from.size() as u8)?;
     let value = cx.hart.gpr(from) as u32;
+    cx.bus.advance(cx.hart.instret);
     let exit = cx.bus.port_out(port, from.size() as u8, value);
     cx.drop_dirty_code();
     match exit {
