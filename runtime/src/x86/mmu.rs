@@ -169,6 +169,11 @@ impl Context<'_> {
         Ok(())
     }
 
+    /// Faults as a store of `size` (64 at most) bytes to linear address `va` would.
+    pub(crate) fn probe_store(&mut self, va: u64, size: usize) -> Res<()> {
+        self.load_as(va, &mut [0; 64][..size], Access::Store)
+    }
+
     /// Writes `bytes` (64 at most) to linear address `va`, all or nothing.
     pub(crate) fn store_bytes(&mut self, va: u64, bytes: &[u8]) -> Res<()> {
         let split = Self::in_page(va).min(bytes.len());

@@ -1,13 +1,13 @@
 //! Cases on the interpreter.
 
-use crate::case::{Case, Fx, Outcome, Stop};
+use crate::case::{Case, Fx, Mode, Outcome, Stop};
 use crate::layout::{
     CODE, CODE_SIZE, CS_COMPAT, CS_LONG, DATA, DATA_SIZE, DS, HIGH, MEMORY_SIZE, PAGE, READ_ONLY, STACK,
     STACK_SIZE, read_only_page,
 };
 use forelift_abi::layout::RAM_BASE;
 use forelift_runtime::memory::GuestMemory;
-use forelift_runtime::x86::state::{CR0_AM, CR0_PG, Segment, Table};
+use forelift_runtime::x86::state::{CR0_AM, CR0_PG, FS_BASE, GS_BASE, Segment, Table};
 use forelift_runtime::x86::{Bus, Cpu, Exit};
 
 /// Physical addresses: page tables from [`TABLES`] on, and what they lead to.
@@ -37,7 +37,7 @@ const AD: u64 = 0x60;
 const NX: u64 = 1 << 63;
 
 /// Instructions after which a case counts as endless. Nothing that ends on the host needs as many.
-const BUDGET: u64 = 20_000_000;
+const BUDGET: u64 = 200_000_000;
 
 /// No devices.
 struct NoBus;
@@ -79,6 +79,8 @@ pub struct Emulated {
     cpu: Cpu,
     mem: GuestMemory,
     tables: u64,
+    /// The mode that the processor is in.
+    mode: Option<Mode>,
     /// What the code pages hold besides int3.
     old_code: (usize, usize),
 }
@@ -90,7 +92,13 @@ impl Emulated {
     /// When the host has no memory for it.
     pub fn new() -> Self {
         let mem = GuestMemory::new(RAM, None).unwrap_or_else(|e| panic!("guest memory: {e}"));
-        let mut new = Emulated { cpu: Cpu::new(&mem), mem, tables: TABLES + PAGE, old_code: (0, CODE_SIZE) };
+        let mut new = Emulated {
+            cpu: Cpu::new(&mem),
+            mem,
+            tables: TABLES + PAGE,
+            mode: None,
+            old_code: (0, CODE_SIZE),
+        };
         new.map(CODE, CODE_AT, CODE_SIZE, P | U);
         new.map(DATA, MEMORY_AT, DATA_SIZE, P | W | U | NX);
         new.map(HIGH, MEMORY_AT, DATA_SIZE, P | W | U | NX);
@@ -141,21 +149,33 @@ impl Emulated {
         assert!(self.mem.write(CODE_AT + case.code_at as u64, &code), "there is RAM");
         self.old_code = (case.code_at, code.len());
         assert!(self.mem.write(MEMORY_AT, &case.memory[..]), "there is RAM");
+        let hart = &mut self.cpu.hart;
         let state = &case.state;
-        // What a snapshot's state goes through puts everything else in order, too.
-        let mut saved = self.cpu.hart.save();
-        saved.r[..16].copy_from_slice(&state.r);
-        (saved.r[16], saved.r[17]) = (state.fs_base, state.gs_base);
-        saved.rip = state.rip;
-        saved.rflags = state.flags;
-        saved.cpl = 3;
-        saved.inhibit = false;
+        if self.mode != Some(case.mode) {
+            // What a snapshot's state goes through puts all in order that depends on the mode.
+            let mut saved = hart.save();
+            saved.cpl = 3;
+            for (segment, selector) in saved.segments.iter_mut().zip(state.segments) {
+                *segment = descriptor(selector);
+            }
+            hart.restore(&saved);
+            hart.user_only = true;
+            self.mode = Some(case.mode);
+        }
+        hart.r[..16].copy_from_slice(&state.r);
+        (hart.r[FS_BASE], hart.r[GS_BASE]) = (state.fs_base, state.gs_base);
+        hart.rip = state.rip;
+        hart.set_all_flags(state.flags);
+        hart.inhibit = false;
+        for (segment, selector) in hart.segments.iter_mut().zip(state.segments) {
+            *segment = descriptor(selector);
+        }
         let fx = &state.fx;
-        saved.mxcsr = fx.mxcsr;
-        for (to, from) in saved.xmm.iter_mut().zip(fx.xmm) {
+        hart.mxcsr = fx.mxcsr;
+        for (to, from) in hart.xmm.iter_mut().zip(fx.xmm) {
             *to = [from as u64, (from >> 64) as u64];
         }
-        let fpu = &mut saved.fpu;
+        let fpu = &mut hart.fpu;
         fpu.control = fx.cw;
         fpu.top = (fx.sw >> 11 & 7) as u8;
         fpu.status = fx.sw & !0x3800;
@@ -165,11 +185,6 @@ impl Emulated {
             register.mantissa = *st as u64;
             register.sign_exponent = (st >> 64) as u16;
         }
-        for (segment, selector) in saved.segments.iter_mut().zip(state.segments) {
-            *segment = descriptor(selector);
-        }
-        self.cpu.hart.restore(&saved);
-        self.cpu.hart.user_only = true;
     }
 
     fn outcome(&self, case: &Case, stop: Stop) -> Outcome {
@@ -184,7 +199,9 @@ impl Emulated {
         }
         let fpu = &saved.fpu;
         let mut fx = Fx { cw: fpu.control, tag: fpu.valid, mxcsr: saved.mxcsr, ..Fx::default() };
-        fx.sw = fpu.status | u16::from(fpu.top) << 11;
+        // The summary bits follow from the others; the processor makes them up where the word is stored.
+        let summary = if fpu.status & !fpu.control & 0x3f != 0 { 0x8080 } else { 0 };
+        fx.sw = fpu.status & !0x8080 | summary | u16::from(fpu.top) << 11;
         for (i, st) in fx.st.iter_mut().enumerate() {
             let register = &fpu.registers[(usize::from(fpu.top) + i) & 7];
             *st = u128::from(register.mantissa) | u128::from(register.sign_exponent) << 64;

@@ -77,6 +77,9 @@ fn excluded_form(code: Code) -> Option<&'static str> {
         | Code::Lss_r64_m1664
         | Code::Lfs_r64_m1664
         | Code::Lgs_r64_m1664 => "AMD has no 64-bit far pointers",
+        Code::Reservednop_rm16_r16_0F0D
+        | Code::Reservednop_rm32_r32_0F0D
+        | Code::Reservednop_rm64_r64_0F0D => "AMD has no registers for PREFETCHW's opcode",
         _ if matches!(code.mnemonic(), Mnemonic::Ud0 | Mnemonic::Ud1) => {
             "AMD reads no ModRM byte, Intel does: differs where that byte cannot be fetched"
         }

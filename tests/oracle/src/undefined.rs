@@ -15,6 +15,8 @@ pub struct Undefined {
     pub registers: u32,
     /// The operand in memory.
     pub memory: bool,
+    /// x87 and MMX registers with their tags and TOP: where makers disagree when MMX's use of them begins.
+    pub x87: bool,
     /// Results are approximations: bits at the end of each 32-bit lane, or of each x87 register, that may differ.
     pub approximate: Approximate,
 }
@@ -39,6 +41,27 @@ pub const C1: u16 = 1 << 9;
 pub const C2: u16 = 1 << 10;
 /// Equal.
 pub const C3: u16 = 1 << 14;
+
+/// Precision exception.
+const PE: u16 = 1 << 5;
+/// Underflow exception, and its mask.
+const UE: u16 = 1 << 4;
+/// Summary of exceptions, twice.
+const SUMMARY: u16 = 0x8080;
+
+/// Whether an operand is one for which an instruction has no defined result.
+fn out_of_range(mnemonic: Mnemonic, st0: u128) -> bool {
+    let (exponent, mantissa) = ((st0 >> 64) as u32 & 0x7fff, st0 as u64);
+    match mnemonic {
+        // More than 1 in magnitude, infinities and NaNs apart.
+        Mnemonic::F2xm1 => {
+            exponent < 0x7fff && (exponent > 0x3fff || exponent == 0x3fff && mantissa != 1 << 63)
+        }
+        // About 1 - sqrt(2)/2 and more.
+        Mnemonic::Fyl2xp1 => (0x3ffd..0x7fff).contains(&exponent),
+        _ => false,
+    }
+}
 
 /// iced-x86's flags as RFLAGS bits.
 fn rflags(bits: u32) -> u64 {
@@ -104,7 +127,11 @@ pub fn undefined(i: &Instruction, case: &Case) -> Undefined {
         Rcpps | Rcpss | Rsqrtps | Rsqrtss => out.approximate = Approximate::Reciprocal,
         F2xm1 | Fyl2x | Fyl2xp1 | Fptan | Fpatan | Fsin | Fcos | Fsincos => {
             out.approximate = Approximate::UnitInLastPlace;
-            out.fsw = C0 | C3 | C1;
+            // Whether an approximation is exact is up to the maker, too.
+            out.fsw = C0 | C3 | C1 | PE | UE | SUMMARY;
+            // SDM vol. 2 F2XM1, FYL2XP1, FSIN, ...: results outside of the source's range are undefined.
+            // An underflow that is not masked scales the result, if it is one.
+            out.x87 = out_of_range(i.mnemonic(), case.state.fx.st[0]) || case.state.fx.cw & UE == 0;
         }
         _ => {}
     }

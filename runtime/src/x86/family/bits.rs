@@ -4,7 +4,7 @@ use super::{Flow, Handler};
 use crate::x86::Context;
 use crate::x86::fault::Res;
 use crate::x86::flags::{CF, ZF, sign_extend};
-use crate::x86::operand::{mask, segment};
+use crate::x86::operand::mask;
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
 /// The function for an instruction on bits.
@@ -50,7 +50,7 @@ fn bit_test(cx: &mut Context<'_>, i: &Instruction, change: fn(u64, u64) -> Optio
             _ => 0,
         };
         let offset = cx.effective_address(i).wrapping_add(reach as u64) & mask(cx.address_size(i));
-        let address = cx.linear(segment(i.memory_segment()), offset)?;
+        let address = cx.linear(cx.memory_segment(i), offset)?;
         let value = if writes { cx.load_for_store(address, size)? } else { cx.load(address, size)? };
         if let Some(new) = change(value, bit) {
             cx.store(address, size, new)?;

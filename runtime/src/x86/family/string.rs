@@ -7,7 +7,7 @@ use super::{Flow, Handler};
 use crate::x86::Context;
 use crate::x86::fault::Res;
 use crate::x86::flags::{DF, SUB, TF, sign_extend};
-use crate::x86::operand::{mask, segment};
+use crate::x86::operand::mask;
 use crate::x86::state::ES;
 use forelift_abi::layout::PAGE_SIZE;
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
@@ -130,7 +130,7 @@ fn repeat(
     let s = Shape {
         size,
         mask: mask(width),
-        source: segment(i.memory_segment()),
+        source: cx.memory_segment(i),
         step: if backwards { (size as u64).wrapping_neg() } else { size as u64 },
     };
     if !i.has_rep_prefix() && !i.has_repne_prefix() {
@@ -317,9 +317,10 @@ fn scas(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 }
 
 fn ins(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
+    // Also without any element to do (SDM vol. 2 INS: the check stands before the transfer).
+    cx.io_permitted(cx.hart.r[2] as u16, i.memory_size().size() as u8)?;
     let one = |cx: &mut Context<'_>, s: &Shape| {
         let port = cx.hart.r[2] as u16;
-        cx.io_permitted(port, s.size as u8)?;
         let to = cx.destination(s)?;
         // The port is read only when its value can be stored.
         cx.load_for_store(to, s.size)?;
@@ -333,10 +334,10 @@ fn ins(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 
 /// When the machine has to act on what was written, that is left to the element's end: the registers are those behind it.
 fn outs(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
+    cx.io_permitted(cx.hart.r[2] as u16, i.memory_size().size() as u8)?;
     let exit = core::cell::Cell::new(None);
     let one = |cx: &mut Context<'_>, s: &Shape| {
         let port = cx.hart.r[2] as u16;
-        cx.io_permitted(port, s.size as u8)?;
         let from = cx.source(s)?;
         let value = cx.load(from, s.size)? as u32;
         exit.set(cx.bus.port_out(port, s.size as u8, value));

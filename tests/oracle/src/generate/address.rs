@@ -30,7 +30,8 @@ pub(super) fn target(r: &mut Random, mode: Mode, size: u64) -> u64 {
             r.pick(&[1 << 63 | DATA, 0x0000_8000_0000_0000, r.clone().bits() | 1 << 62])
         }
         8 if mode == Mode::Long => r.pick(&[0xffff_8000_0000_1000, 0x0000_7fff_ffff_eff8, u64::MAX - 7]),
-        8 => r.pick(&[0xffff_fff0, 0xffff_fffe, 8, 0xc000_0000]),
+        // Not beyond the end of the segment: the interpreter knows flat segments only, whose limit is not checked.
+        8 => r.pick(&[0xffff_fff0 - size, 8, 0xc000_0000]),
         9..=20 => base + within,
         21..=24 => base + (within & !7),
         _ => base + (within & !15),

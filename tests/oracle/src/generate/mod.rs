@@ -8,11 +8,13 @@ pub use special::location;
 
 use crate::case::{Case, Mode, RSP, State};
 use crate::forms;
-use crate::layout::{CODE, CODE_SIZE, PAGE, STACK, STACK_SIZE};
+use crate::layout::{CODE, CODE_SIZE, MEMORY_SIZE, PAGE, STACK, STACK_SIZE};
 use crate::random::Random;
 use iced_x86::{
-    Code, Decoder, DecoderOptions, Encoder, Instruction, MemorySize, OpCodeOperandKind, OpKind, Register,
+    Code, Decoder, DecoderOptions, Encoder, FlowControl, Instruction, MemorySize, Mnemonic,
+    OpCodeOperandKind, OpKind, Register,
 };
+use std::sync::OnceLock;
 
 /// A case of one instruction, and that instruction as it will be decoded.
 #[derive(Clone)]
@@ -23,12 +25,12 @@ pub struct Single {
     pub instruction: Instruction,
 }
 
+const PREFIXES: [u8; 11] = [0x66, 0xf2, 0xf3, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65, 0xf0, 0x67];
+
 /// Tries to make a case; `None` when what was drawn does not go together.
 pub fn single(code: Code, mode: Mode, r: &mut Random) -> Option<Single> {
     let mut case = Case::new(mode, &[]);
-    for chunk in case.memory.chunks_exact_mut(8) {
-        chunk.copy_from_slice(&r.bits().to_le_bytes());
-    }
+    fill(&mut case.memory, r);
     case.state = values::state(mode, r);
     case.state.r[RSP] = stack_pointer(r);
     case.code_at = match r.below(20) {
@@ -44,12 +46,36 @@ pub fn single(code: Code, mode: Mode, r: &mut Random) -> Option<Single> {
     encoder.encode(&instruction, case.state.rip).ok()?;
     case.code = encoder.take_buffer();
     if r.chance(3) {
-        let prefix = r.pick(&[0x66, 0xf2, 0xf3, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65, 0xf0]);
+        let prefix = r.pick(&PREFIXES);
         case.code.insert(0, prefix);
     }
     let mut decoder = Decoder::with_ip(mode.bits(), &case.code, case.state.rip, DecoderOptions::NONE);
     let instruction = decoder.decode();
     if instruction.is_invalid() || instruction.len() != case.code.len() {
+        return None;
+    }
+    let has =
+        |prefixes: &[u8]| case.code.iter().take_while(|b| PREFIXES.contains(b)).any(|b| prefixes.contains(b));
+    // AMD's processors take the operand size of near branches as 16 bits then, Intel's ignore the prefix.
+    if mode == Mode::Long && instruction.flow_control() != FlowControl::Next && has(&[0x66]) {
+        return None;
+    }
+    // SDM vol. 2 CVTPI2PS: begins MMX's use of the x87 registers. AMD's processors do not for an operand in memory.
+    if instruction.mnemonic() == Mnemonic::Cvtpi2ps && instruction.op1_kind() == OpKind::Memory {
+        return None;
+    }
+    // The interpreter knows flat segments only: that the code segment cannot be written is not checked.
+    if mode == Mode::Compat && instruction.segment_prefix() == Register::CS {
+        return None;
+    }
+    // Operands that `special` places are out of the reach of 16 bits.
+    let placed = instruction.is_string_instruction()
+        || matches!(instruction.mnemonic(), Mnemonic::Maskmovq | Mnemonic::Maskmovdqu);
+    if placed && has(&[0x67]) && mode == Mode::Compat {
+        return None;
+    }
+    // Repeat prefixes have no meaning there (SDM vol. 2, 2.1.1); AMD's processors give them one, it seems.
+    if (instruction.is_loop() || instruction.is_loopcc()) && has(&[0xf2, 0xf3]) {
         return None;
     }
     // A prefix may make it another one.
@@ -76,6 +102,17 @@ pub fn single(code: Code, mode: Mode, r: &mut Random) -> Option<Single> {
 /// As [`single`], until there is one. `None` when a form cannot be made at all.
 pub fn some_single(code: Code, mode: Mode, r: &mut Random) -> Option<Single> {
     (0..200).find_map(|_| single(code, mode, r))
+}
+
+/// Fills memory with any bytes.
+pub fn fill(memory: &mut [u8; MEMORY_SIZE], r: &mut Random) {
+    static POOL: OnceLock<Vec<u8>> = OnceLock::new();
+    let pool = POOL.get_or_init(|| {
+        let mut random = Random::new(0);
+        (0..MEMORY_SIZE).flat_map(|_| random.bits().to_le_bytes()).collect()
+    });
+    let at = r.below((pool.len() - MEMORY_SIZE) as u64) as usize;
+    memory.copy_from_slice(&pool[at..at + MEMORY_SIZE]);
 }
 
 fn stack_pointer(r: &mut Random) -> u64 {

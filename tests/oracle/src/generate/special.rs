@@ -127,8 +127,16 @@ pub(super) fn tune(r: &mut Random, case: &mut Case, i: &Instruction) {
             }
         }
         Jmp | Call if matches!(i.op0_kind(), OpKind::Register | OpKind::Memory) => {
-            let to = destination(r, mode);
-            if i.op0_kind() == OpKind::Register {
+            let mut to = destination(r, mode);
+            // What comes first, a fault of the stack or of the destination, differs.
+            if i.mnemonic() == Call && in_address(i, RSP) {
+                to = CODE + r.below(CODE_SIZE as u64);
+            } else if i.mnemonic() == Call {
+                case.state.r[RSP] = STACK + STACK_SIZE as u64 / 2 + r.below(64);
+            }
+            if i.op0_kind() == OpKind::Register && i.op0_register().full_register() == Register::RSP {
+                // Jumps into the stack.
+            } else if i.op0_kind() == OpKind::Register {
                 case.state.r[number(i.op0_register())] = to;
             } else if let Some(memory) = bytes(case, i, i.memory_size().size()) {
                 memory.copy_from_slice(&to.to_le_bytes()[..memory.len()]);
@@ -143,10 +151,20 @@ pub(super) fn tune(r: &mut Random, case: &mut Case, i: &Instruction) {
                 memory.copy_from_slice(&value.to_le_bytes());
             }
         }
+        // Registers that were popped before a fault stay so on AMD's processors.
+        Popa | Popad => {
+            case.state.r[RSP] = STACK + STACK_SIZE as u64 / 2 + r.below(64);
+        }
+        Pop if i.op0_register().is_segment_register() && r.chance(80) => {
+            let selector = r.pick(&[0u16, 3, 0x23, 0x2b, 0x2a, 0x33, 0x7b]);
+            if let Some(memory) = stack_bytes(case, 2) {
+                memory.copy_from_slice(&selector.to_le_bytes());
+            }
+        }
         Leave | Enter => {
             case.state.r[RBP] = STACK + r.below(STACK_SIZE as u64 + 32) - 16;
         }
-        Fxrstor if r.chance(90) => {
+        Fxrstor | Fxrstor64 if r.chance(90) => {
             // Bits of MXCSR that do not exist are a fault.
             if let Some(memory) = bytes(case, i, 512) {
                 memory[26..28].fill(0);
@@ -166,20 +184,23 @@ pub(super) fn tune(r: &mut Random, case: &mut Case, i: &Instruction) {
 
 fn string(r: &mut Random, case: &mut Case, i: &Instruction) {
     let size = element(i);
-    for n in [RSI, RDI] {
-        let mut target = address::target(r, case.mode, size);
-        if n == RSI && i.segment_prefix() == Register::FS {
-            target = target.wrapping_sub(case.state.fs_base);
-        }
-        let short = matches!(i.op0_kind(), OpKind::MemorySegESI | OpKind::MemoryESEDI)
-            || matches!(i.op1_kind(), OpKind::MemorySegESI | OpKind::MemoryESEDI);
+    let short = matches!(i.op0_kind(), OpKind::MemorySegESI | OpKind::MemoryESEDI)
+        || matches!(i.op1_kind(), OpKind::MemorySegESI | OpKind::MemoryESEDI);
+    let reach = if short { Mode::Compat } else { case.mode };
+    let source = address::target(r, reach, size);
+    let mut destination = if r.chance(20) {
+        // Overlapping.
+        source.wrapping_add(size + r.below(3 * size))
+    } else {
+        address::target(r, reach, size)
+    };
+    // Which of two operands faults first is said nowhere.
+    if [source, destination].iter().all(|&a| address::offset_in_data(a, size).is_none()) {
+        destination = DATA + r.below(DATA_SIZE as u64 - size);
+    }
+    for (n, target) in [(RSI, source), (RDI, destination)] {
         let garbage = if short && case.mode == Mode::Long { r.bits() << 32 } else { 0 };
         case.state.r[n] = if short { target & 0xffff_ffff | garbage } else { target };
-    }
-    if r.chance(20) {
-        // Overlapping.
-        let distance = r.below(4 * size);
-        case.state.r[RDI] = case.state.r[RSI].wrapping_add(distance);
     }
     if r.chance(80) {
         case.state.r[RCX] = r.pick(&[0, 1, 2, 3, 7, 40, 300, 5000]);

@@ -103,12 +103,15 @@ fn store<const N: usize>(
         }
         None => fpu.underflow().then_some(indefinite),
     };
+    let address = cx.linear_address(i)?;
     if let Some(bytes) = bytes {
-        let address = cx.linear_address(i)?;
         cx.store_bytes(address, &bytes)?;
         if pop {
             fpu.pop();
         }
+    } else {
+        // The place must be writable also when an unmasked exception keeps the value: its fault comes first.
+        cx.probe_store(address, N)?;
     }
     cx.hart.fpu = fpu;
     Ok(())
