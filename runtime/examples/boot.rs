@@ -1,15 +1,17 @@
-//! Boots a kernel up to *ready to exec* and shows what it says: to try kernels and machines without a conversion.
+//! Boots a kernel up to *ready to exec*, shows what it says, and runs a command: to try kernels and machines without a conversion.
 //!
-//!     cargo run --release -p forelift-runtime --example boot -- ARCH KERNEL INITRD [ROOT] [APPEND]
+//!     cargo run --release -p forelift-runtime --example boot -- ARCH KERNEL INITRD [ROOT [APPEND [COMMAND ARG...]]]
 //!
 //! ARCH is riscv64 or x86_64, INITRD a cpio archive, ROOT a file system image (`-` for none). `earlyprintk=serial` as APPEND shows an x86_64
 //! kernel's words from before its console exists.
 
 use forelift_abi::config::Arch;
+use forelift_abi::control::Start;
 use forelift_runtime::host::NoHost;
 use forelift_runtime::machine::{BootSource, Machine};
 use forelift_runtime::memory::GuestMemory;
 use forelift_runtime::session::ConsoleLog;
+use forelift_runtime::sys::SystemHost;
 use std::error::Error;
 use std::fs::{self, File};
 use std::time::Instant;
@@ -19,7 +21,7 @@ const RAM: usize = 256 << 20;
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let arg = |n: usize| args.get(n).map(String::as_str);
-    let usage = "usage: boot riscv64|x86_64 KERNEL INITRD [ROOT|-] [APPEND]";
+    let usage = "usage: boot riscv64|x86_64 KERNEL INITRD [ROOT|- [APPEND [COMMAND ARG...]]]";
     let arch = match arg(0).ok_or(usage)? {
         "riscv64" => Arch::Riscv64,
         "x86_64" => Arch::X86_64,
@@ -42,5 +44,32 @@ fn main() -> Result<(), Box<dyn Error>> {
         Err(error) => println!("{error}"),
     }
     println!("{} instructions, {:?}", machine.instructions(), start.elapsed());
-    Ok(outcome?)
+    outcome?;
+    if args.len() > 5 {
+        let mut host = SystemHost::new()?;
+        machine.use_host_clock(&mut host);
+        let (start, before) = (Instant::now(), machine.instructions());
+        let outcome = machine.run(orders(&args[5..]), &mut host);
+        println!("{outcome:?}\n{} instructions, {:?}", machine.instructions() - before, start.elapsed());
+    }
+    Ok(())
+}
+
+/// The command, as root and without input.
+fn orders(argv: &[String]) -> Start {
+    Start {
+        argv: argv.iter().map(|arg| arg.clone().into_bytes()).collect(),
+        env: vec![b"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_vec()],
+        cwd: "/".into(),
+        user: String::new(),
+        tty: None,
+        tty_echo: false,
+        stdin: false,
+        hostname: "forelift".into(),
+        mounts: Vec::new(),
+        volumes: Vec::new(),
+        stop_signal: String::new(),
+        realtime_ns: 0,
+        entropy: Vec::new(),
+    }
 }
