@@ -49,6 +49,8 @@ pub(crate) struct Cache {
     /// Page of RAM to index of its code page plus one.
     index: Vec<u16>,
     straddling: Box<[Option<Straddling>; STRADDLING]>,
+    /// Room for a block that is being decoded.
+    pub(crate) scratch: Vec<Entry>,
 }
 
 impl Cache {
@@ -63,6 +65,7 @@ impl Cache {
             pages: Vec::new(),
             index,
             straddling: Box::new([None; STRADDLING]),
+            scratch: Vec::with_capacity(MAX_BLOCK),
         }
     }
 

@@ -14,6 +14,9 @@ use iced_x86::{
     Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, RflagsBits,
 };
 
+/// Length of the longest instruction in bytes.
+const LONGEST: usize = 15;
+
 /// Where a block is.
 pub(crate) enum Block {
     /// In the arena.
@@ -63,30 +66,38 @@ impl Context<'_> {
             page = self.cache.add_page(self.mem, pa).0;
             *emptied = true;
         }
-        let mut bytes = [0; PAGE_SIZE as usize];
-        match self.mem.slice(pa, PAGE_SIZE as usize) {
-            Some(memory) => bytes.copy_from_slice(memory),
+        // A copy, since decoding adds to the cache; not of the whole page, which would cost more than the decoding.
+        let mut bytes = [0; MAX_BLOCK * LONGEST];
+        let length = (PAGE_SIZE as usize - usize::from(offset)).min(bytes.len());
+        match self.mem.slice(pa + u64::from(offset), length) {
+            Some(memory) => bytes[..length].copy_from_slice(memory),
             None => return Block::Straddles,
         }
-        let mut entries = Vec::with_capacity(MAX_BLOCK);
-        self.decode(&bytes, offset, &mut entries);
-        if entries.is_empty() {
-            return Block::Straddles;
-        }
+        let mut entries = core::mem::take(&mut self.cache.scratch);
+        entries.clear();
+        self.decode(&bytes[..length], offset, &mut entries);
+        let at = if entries.is_empty() {
+            None
+        } else {
+            Some(self.cache.add_block(Some((page, long, offset)), &entries))
+        };
+        self.cache.scratch = entries;
+        let Some(at) = at else { return Block::Straddles };
         if !self.mem.is_code(pa) {
             self.mem.mark_code(pa);
             if let Some(offset) = self.mem.ram_offset(pa) {
                 self.hart.dtlb.protect(offset);
             }
         }
-        Block::At(self.cache.add_block(Some((page, long, offset)), &entries))
+        Block::At(at)
     }
 
-    /// Decodes a block from `bytes`, a page. Nothing when its first instruction goes on in the next page.
+    /// Decodes a block from `bytes`, which are those from `start` on in a page, to the page's end or further than a block can be. Nothing when
+    /// its first instruction goes on in the next page.
     fn decode(&mut self, bytes: &[u8], start: u16, entries: &mut Vec<Entry>) {
         let bitness = if self.hart.long { 64 } else { 32 };
-        let from = usize::from(start).min(bytes.len());
-        let mut decoder = Decoder::with_ip(bitness, &bytes[from..], u64::from(start), DecoderOptions::NONE);
+        let end = usize::from(start) + bytes.len();
+        let mut decoder = Decoder::with_ip(bitness, bytes, u64::from(start), DecoderOptions::NONE);
         let mut i = Instruction::default();
         let (mut offset, mut count) = (start, 0);
         let mut known = Known::Nothing;
@@ -95,7 +106,7 @@ impl Context<'_> {
             decoder.decode_out(&mut i);
             let straddles = i.is_invalid() && decoder.last_error() == DecoderError::NoMoreBytes;
             // Two entries are kept for the instruction and the end.
-            if straddles || usize::from(offset) >= bytes.len() || entries.len() + 2 > MAX_BLOCK {
+            if straddles || usize::from(offset) >= end || entries.len() + 2 > MAX_BLOCK {
                 if !entries.is_empty() {
                     let end = Entry { op: Kind::Next, imm: offset.into(), count, offset, ..Entry::UNLINKED };
                     entries.push(end);
