@@ -11,7 +11,7 @@ use super::fault::Res;
 use super::quick::{AFTER_LOGIC, AFTER_SUB, FUSED, quick};
 use forelift_abi::layout::PAGE_SIZE;
 use iced_x86::{
-    Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, RflagsBits,
+    Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register, RflagsBits,
 };
 
 /// Length of the longest instruction in bytes.
@@ -240,6 +240,13 @@ fn fused(op: Kind, condition: u8) -> Option<Kind> {
     *table.get(usize::from(condition).checked_sub(2)?)?
 }
 
+/// Whether an instruction leaves all flags as they are when CL is 0, and else sets them.
+fn shifts_by_cl(i: &Instruction) -> bool {
+    i.op_count() > 1
+        && i.op_kind(i.op_count() - 1) == OpKind::Register
+        && i.op_register(i.op_count() - 1) == Register::CL
+}
+
 /// Finds the rotations of a block whose flags nobody reads.
 #[derive(Default)]
 struct Rotations {
@@ -262,6 +269,7 @@ impl Rotations {
                 || last.op == Kind::Family
                 || needs_family(i, last.op)
                 || i.rflags_read() & ALL != 0
+                || shifts_by_cl(i)
             {
                 self.open.clear();
             } else if i.rflags_modified() & ALL == ALL {

@@ -3,7 +3,7 @@
 use crate::case::{Case, Outcome, State, Stop, flag, vector};
 use crate::generate::Single;
 use crate::layout::{DATA, DATA_SIZE, HIGH, MEMORY_SIZE, STACK, STACK_SIZE};
-use crate::undefined::{Approximate, Undefined, undefined, unspecified_bytes};
+use crate::undefined::{Approximate, C0, C1, C2, C3, Undefined, undefined, unspecified_bytes};
 use iced_x86::Instruction;
 use iced_x86::Mnemonic::{Fldenv, Fnsave, Fnstenv, Frstor, Fxrstor, Fxrstor64, Fxsave, Fxsave64};
 use std::fmt::Write;
@@ -200,13 +200,14 @@ pub fn difference(single: &Single, host: &Outcome, here: &Outcome) -> Option<Str
     (!text.is_empty()).then_some(text)
 }
 
-/// What differs between two outcomes of the same program, nothing being undefined.
-pub fn exact_difference(host: &Outcome, here: &Outcome) -> Option<String> {
+/// What differs between two outcomes of the same program, but for bits of RFLAGS, and x87 condition codes.
+pub fn program_difference(host: &Outcome, here: &Outcome, flags: u64) -> Option<String> {
+    let skip = Undefined { flags, fsw: C0 | C1 | C2 | C3, ..Undefined::default() };
     let mut text = String::new();
     if !stops_agree(host.stop, here.stop) {
         let _ = writeln!(text, "  host {:x?}, here {:x?}", host.stop, here.stop);
     }
-    text += &registers(&host.state, &here.state, &Undefined::default(), true);
+    text += &registers(&host.state, &here.state, &skip, false);
     text += &memory(&host.memory[..], &here.memory[..], &[]);
     (!text.is_empty()).then_some(text)
 }

@@ -1,6 +1,6 @@
 //! Cases on the interpreter.
 
-use crate::case::{Case, Fx, Mode, Outcome, Stop};
+use crate::case::{Case, Fx, Mode, Outcome, Stop, flag, vector};
 use crate::layout::{
     CODE, CODE_SIZE, CS_COMPAT, CS_LONG, DATA, DATA_SIZE, DS, HIGH, MEMORY_SIZE, PAGE, READ_ONLY, STACK,
     STACK_SIZE, read_only_page,
@@ -165,7 +165,7 @@ impl Emulated {
         hart.r[..16].copy_from_slice(&state.r);
         (hart.r[FS_BASE], hart.r[GS_BASE]) = (state.fs_base, state.gs_base);
         hart.rip = state.rip;
-        hart.set_all_flags(state.flags);
+        hart.set_all_flags(state.flags | if case.steps > 0 { flag::TF } else { 0 });
         hart.inhibit = false;
         for (segment, selector) in hart.segments.iter_mut().zip(state.segments) {
             *segment = descriptor(selector);
@@ -193,7 +193,7 @@ impl Emulated {
         state.r.copy_from_slice(&saved.r[..16]);
         (state.fs_base, state.gs_base) = (saved.r[16], saved.r[17]);
         state.rip = saved.rip;
-        state.flags = saved.rflags | crate::case::flag::ONE;
+        state.flags = saved.rflags | flag::ONE;
         for (to, from) in state.segments.iter_mut().zip(saved.segments) {
             *to = from.selector;
         }
@@ -213,6 +213,11 @@ impl Emulated {
         let mut memory: Box<[u8; MEMORY_SIZE]> = Box::new([0; MEMORY_SIZE]);
         memory.copy_from_slice(self.mem.slice(MEMORY_AT, MEMORY_SIZE).unwrap_or(&[]));
         Outcome { stop, state, memory }
+    }
+
+    /// Instructions that all cases have retired.
+    pub fn retired(&self) -> u64 {
+        self.cpu.hart.instret
     }
 
     /// Executes one case.
@@ -239,11 +244,12 @@ impl Emulated {
     /// Single steps, as the host's trap flag makes them.
     fn steps(&mut self, steps: u32) -> Stop {
         for _ in 0..steps {
-            if let Some(exit) = self.cpu.step(&mut self.mem, &mut NoBus) {
-                return stop(exit);
+            match self.cpu.step(&mut self.mem, &mut NoBus).map(stop) {
+                None | Some(Stop::Trap { vector: vector::DB, .. }) => {}
+                Some(other) => return other,
             }
         }
-        Stop::Trap { vector: crate::case::vector::DB, code: 0, address: 0 }
+        Stop::Trap { vector: vector::DB, code: 0, address: 0 }
     }
 }
 

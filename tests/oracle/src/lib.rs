@@ -17,6 +17,7 @@ pub mod forms;
 pub mod generate;
 pub mod host;
 pub mod layout;
+pub mod program;
 pub mod random;
 pub mod suite;
 pub mod undefined;

@@ -8,7 +8,7 @@ pub use special::location;
 
 use crate::case::{Case, Mode, RSP, State};
 use crate::forms;
-use crate::layout::{CODE, CODE_SIZE, MEMORY_SIZE, PAGE, STACK, STACK_SIZE};
+use crate::layout::{CODE, CODE_SIZE, DATA_SIZE, MEMORY_SIZE, PAGE, STACK, STACK_SIZE};
 use crate::random::Random;
 use iced_x86::{
     Code, Decoder, DecoderOptions, Encoder, FlowControl, Instruction, MemorySize, Mnemonic,
@@ -39,7 +39,8 @@ pub fn single(code: Code, mode: Mode, r: &mut Random) -> Option<Single> {
         _ => r.below(CODE_SIZE as u64 - 32) as usize,
     };
     case.state.rip = CODE + case.code_at as u64;
-    let mut draft = Draft { r, mode, code, state: &mut case.state, targets: Vec::new() };
+    let mut draft =
+        Draft { r, mode, code, state: &mut case.state, targets: Vec::new(), index: None, tame: false };
     let instruction = draft.instruction()?;
     let targets = draft.targets;
     let mut encoder = Encoder::new(mode.bits());
@@ -158,7 +159,32 @@ struct Draft<'a> {
     state: &'a mut State,
     /// Addresses of operands in memory.
     targets: Vec<u64>,
+    /// Part of a program: see [`tame`].
+    tame: bool,
+    /// The index register then.
+    index: Option<Register>,
 }
+
+/// An instruction for the middle of a program: its operands are in the data, to which [`TAME_BASE`] and [`TAME_HIGH`] point, and
+/// registers that a program needs for itself are not among them. With it comes the register that must hold less than 256.
+pub(crate) fn tame(code: Code, r: &mut Random) -> Option<(Instruction, Option<Register>)> {
+    let mut state = State::new(Mode::Long);
+    let mut draft =
+        Draft { r, mode: Mode::Long, code, state: &mut state, targets: Vec::new(), index: None, tame: true };
+    let instruction = draft.instruction()?;
+    let index = draft.index;
+    Encoder::new(64).encode(&instruction, CODE).ok()?;
+    Some((instruction, index))
+}
+
+/// Points to the data in programs.
+pub(crate) const TAME_BASE: Register = Register::R15;
+/// Points to the data's second view.
+pub(crate) const TAME_HIGH: Register = Register::R14;
+/// Counts in programs.
+pub(crate) const TAME_COUNTER: Register = Register::R13;
+/// Registers that instructions of programs use.
+const TAME: [usize; 12] = [0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12];
 
 impl Draft<'_> {
     fn instruction(&mut self) -> Option<Instruction> {
@@ -193,7 +219,10 @@ impl Draft<'_> {
         if size == 1 && (self.r.chance(25) || !long) {
             return if self.r.chance(50) { self.r.pick(&HIGH8) } else { self.r.pick(&R8[..4]) };
         }
-        let n = self.r.below(if long { 16 } else { 8 }) as usize;
+        let n = match self.tame {
+            true => self.r.pick(&TAME),
+            false => self.r.below(if long { 16 } else { 8 }) as usize,
+        };
         match size {
             1 => R8[n],
             2 => R16[n],
@@ -204,10 +233,31 @@ impl Draft<'_> {
 
     fn memory(&mut self, i: &mut Instruction, n: u32) -> Option<()> {
         let size = self.code.op_code().memory_size().size() as u64;
+        if self.tame {
+            self.tame_memory(i, n, size);
+            return Some(());
+        }
         let target = address::target(self.r, self.mode, size);
         // Where the next instruction is only matters for what is out of reach.
         let next = self.state.rip + 8;
         address::memory(self.r, self.mode, i, n, target, self.state, next).then(|| self.targets.push(target))
+    }
+
+    fn tame_memory(&mut self, i: &mut Instruction, n: u32, size: u64) {
+        i.set_op_kind(n, OpKind::Memory);
+        i.set_memory_base(self.r.pick(&[TAME_BASE, TAME_BASE, TAME_BASE, TAME_HIGH]));
+        i.set_memory_displ_size(8);
+        let mut room = DATA_SIZE as u64 - size.max(16);
+        let align = if size >= 16 { 15 } else { 0 };
+        if size < 16 && self.r.chance(40) {
+            let index = Register::RAX + self.r.pick(&TAME) as u32;
+            i.set_memory_index(index);
+            i.set_memory_index_scale(1 << self.r.below(4));
+            room -= 255 * 8;
+            self.index = Some(index);
+        }
+        let near = self.r.chance(50);
+        i.set_memory_displacement64(self.r.below(if near { 128 } else { room }) & !align);
     }
 
     fn operand(&mut self, i: &mut Instruction, n: u32, kind: OpCodeOperandKind) -> Option<()> {
