@@ -28,7 +28,7 @@ class Product:
         beside = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(self.bin))), "share", "forelift")
         self.assets = os.environ.get("FORELIFT_ASSETS") or beside
         self.kernel = os.path.join(self.assets, "Image-riscv64")
-        names = ("runtime.wasm", "init-riscv64", "Image-riscv64", "System.map-riscv64")
+        names = ("runtime-riscv64.wasm", "init-riscv64", "Image-riscv64", "System.map-riscv64")
         self.files = [self.bin] + [os.path.join(self.assets, name) for name in names]
         for path in self.files:
             if not os.path.isfile(path):

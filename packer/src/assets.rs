@@ -1,4 +1,5 @@
-//! The files that Forelift is installed with: the emulator as WebAssembly, the guest's init, the guest's kernel.
+//! The files that Forelift is installed with: for each guest architecture the emulator as WebAssembly, the guest's init and the
+//! guest's kernel; and the interpreter of arm64 programs.
 //!
 //! They are looked for in `$FORELIFT_ASSETS` if that is set, else in `../share/forelift` beside the program, which is how
 //! `scripts/build` lays them out.
@@ -9,6 +10,10 @@ use std::{
 };
 
 use forelift_abi::{config::Arch, layout::KERNEL_OFFSET};
+use goblin::{
+    container::{Container, Ctx, Endian},
+    elf::{self, header, program_header::PT_LOAD},
+};
 use thiserror::Error;
 
 /// Environment variable with the directory of the assets.
@@ -49,7 +54,7 @@ pub enum AssetError {
 
 /// A guest kernel.
 pub struct Kernel {
-    /// The `Image`.
+    /// The `Image`, or `vmlinux`.
     pub bytes: Vec<u8>,
     /// `built-in`, or the file it was read from.
     pub origin: String,
@@ -93,8 +98,25 @@ fn read(path: &Path) -> Result<Vec<u8>, AssetError> {
 ///
 /// # Errors
 /// See [`AssetError`].
-pub fn runtime() -> Result<Vec<u8>, AssetError> {
-    read(&find("runtime.wasm")?)
+pub fn runtime(arch: Arch) -> Result<Vec<u8>, AssetError> {
+    read(&find(&format!("runtime-{}.wasm", suffix(arch)))?)
+}
+
+/// A program that runs programs of another architecture.
+pub struct Interpreter {
+    /// The ELF file.
+    pub bytes: Vec<u8>,
+    /// Where its source is to be had; one line.
+    pub source: String,
+}
+
+/// QEMU's emulator of arm64 programs, for the x86_64 guest.
+///
+/// # Errors
+/// See [`AssetError`].
+pub fn arm64_interpreter() -> Result<Interpreter, AssetError> {
+    let path = find("qemu-aarch64")?;
+    Ok(Interpreter { bytes: read(&path)?, source: source_line(&path, "qemu-aarch64") })
 }
 
 /// The guest's init, an ELF file.
@@ -120,10 +142,14 @@ pub fn kernel(arch: Arch, user: Option<&Path>) -> Result<Kernel, AssetError> {
         return Err(AssetError::Kernel { path, what });
     }
     let bytes = read(&path)?;
-    let memory = check_riscv(&bytes).map_err(|what| AssetError::Kernel { path: path.clone(), what })?;
+    let memory = match arch {
+        Arch::Riscv64 => check_riscv(&bytes),
+        Arch::X86_64 => check_x86_64(&bytes),
+    }
+    .map_err(|what| AssetError::Kernel { path: path.clone(), what })?;
     let (origin, source) = match user {
         Some(_) => (path.display().to_string(), "unknown: it was given with --kernel".to_string()),
-        None => ("built-in".to_string(), source_line(&path, arch)),
+        None => ("built-in".to_string(), source_line(&path, suffix(arch))),
     };
     Ok(Kernel { bytes, origin, source, memory })
 }
@@ -141,9 +167,9 @@ pub fn kernel_symbols(arch: Arch, user: Option<&Path>) -> String {
     bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
-/// What the installation says about the source of its kernel.
-fn source_line(image: &Path, arch: Arch) -> String {
-    let path = image.with_file_name(format!("SOURCE-{}", suffix(arch)));
+/// What the installation says about the source of a file.
+fn source_line(file: &Path, suffix: &str) -> String {
+    let path = file.with_file_name(format!("SOURCE-{suffix}"));
     let text = fs::read_to_string(path).unwrap_or_default();
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
     if lines.is_empty() { "see NOTICE".into() } else { lines.join(" | ") }
@@ -173,6 +199,37 @@ fn check_riscv(bytes: &[u8]) -> Result<u64, String> {
         return Err(format!("{} bytes, but its header says {size}: it is damaged", bytes.len()));
     }
     Ok(size)
+}
+
+/// Checks an x86_64 `vmlinux` and gives the RAM it takes from [`KERNEL_OFFSET`] on; its RAM starts at address 0.
+fn check_x86_64(bytes: &[u8]) -> Result<u64, String> {
+    let hint = "give the file vmlinux of an x86_64 kernel build";
+    // Documentation/arch/x86/boot.rst: the magic number of the header that a bzImage starts with.
+    if bytes.get(0x202..0x206) == Some(b"HdrS") {
+        return Err(format!("a bzImage, which unpacks itself: {hint}"));
+    }
+    let header = elf::Elf::parse_header(bytes).map_err(|_| format!("no ELF file: {hint}"))?;
+    let kind = (header.e_ident[header::EI_CLASS], header.e_machine, header.e_type);
+    if kind != (header::ELFCLASS64, header::EM_X86_64, header::ET_EXEC) {
+        return Err(format!("no program of x86_64 at fixed addresses: {hint}"));
+    }
+    let context = Ctx::new(Container::Big, Endian::Little);
+    let table = usize::try_from(header.e_phoff).unwrap_or(usize::MAX);
+    let headers = elf::ProgramHeader::parse(bytes, table, header.e_phnum.into(), context);
+    let headers = headers.map_err(|_| "its table of segments is damaged".to_string())?;
+    let mut end = 0;
+    for segment in headers.iter().filter(|h| h.p_type == PT_LOAD) {
+        let last = |start: u64, len: u64| start.checked_add(len).filter(|end| *end <= MAX_KERNEL);
+        let file = last(segment.p_offset, segment.p_filesz).filter(|end| *end <= bytes.len() as u64);
+        match (file, last(segment.p_paddr, segment.p_memsz)) {
+            (Some(_), Some(memory)) if segment.p_filesz <= segment.p_memsz => end = memory.max(end),
+            _ => return Err("a segment lies outside of the file or of memory: it is damaged".into()),
+        }
+    }
+    if end <= KERNEL_OFFSET {
+        return Err(format!("it has nothing to load: {hint}"));
+    }
+    Ok(end - KERNEL_OFFSET)
 }
 
 /// The least guest RAM, in bytes, that a kernel and an initrd of these sizes can boot in.
@@ -208,6 +265,61 @@ mod tests {
         ] {
             let text = check_riscv(&bad).unwrap_err();
             assert!(text.contains(word), "{text}");
+        }
+    }
+
+    /// An ELF file with one segment of 100 bytes in the file.
+    fn vmlinux(paddr: u64, memsz: u64) -> Vec<u8> {
+        let mut bytes = vec![0; 64 + 56 + 100];
+        bytes[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+        let fields: [(usize, u64, usize); 13] = [
+            (16, 2, 2),
+            (18, 62, 2),
+            (20, 1, 4),
+            (32, 64, 8),
+            (52, 64, 2),
+            (54, 56, 2),
+            (56, 1, 2),
+            (64, 1, 4),
+            (72, 120, 8),
+            (80, 0xffff_ffff_8100_0000, 8),
+            (88, paddr, 8),
+            (96, 100, 8),
+            (104, memsz, 8),
+        ];
+        for (at, value, len) in fields {
+            bytes[at..at + len].copy_from_slice(&value.to_le_bytes()[..len]);
+        }
+        bytes
+    }
+
+    #[test]
+    fn x86_64_kernels_are_told_from_other_files() {
+        assert_eq!(check_x86_64(&vmlinux(0x100_0000, 0x80_0000)), Ok(0x160_0000));
+        let with = |at: usize, value: &[u8]| {
+            let mut bytes = vmlinux(0x100_0000, 0x80_0000);
+            bytes[at..at + value.len()].copy_from_slice(value);
+            bytes
+        };
+        let mut bz = vec![0; 4096];
+        bz[0x202..0x206].copy_from_slice(b"HdrS");
+        for (bad, word) in [
+            (bz, "bzImage"),
+            (vec![], "no ELF"),
+            (image(4096, 8192), "no ELF"),
+            (with(18, &[0xf3]), "no program of x86_64"),
+            (with(16, &[3]), "no program of x86_64"),
+            (with(4, &[1]), "no program of x86_64"),
+            (with(32, &[0xff; 8]), "damaged"),
+            (with(56, &[0]), "nothing to load"),
+            (with(72, &[0xff; 8]), "damaged"),
+            (with(96, &[101]), "damaged"),
+            (vmlinux(0x100_0000, 99), "damaged"),
+            (vmlinux(u64::MAX, 200), "damaged"),
+            (vmlinux(0x10_0000, 200), "nothing to load"),
+        ] {
+            let text = check_x86_64(&bad).unwrap_err();
+            assert!(text.contains(word), "{word}: {text}");
         }
     }
 }

@@ -3,6 +3,7 @@
 //! * [`image`] reads container images, [`erofs`] makes the root file system image of one;
 //! * [`boot`] runs the machine up to the snapshot;
 //! * [`lift`](mod@lift) finds out what is hot and translates it;
+//! * [`platform`] says which machine runs an image;
 //! * [`pack`] puts everything into one module, and reads it back;
 //! * [`cache`] keeps what can be used again;
 //! * [`lockstep`] compares engines;
@@ -20,5 +21,6 @@ pub mod lift;
 pub mod lockstep;
 pub mod native;
 pub mod pack;
+pub mod platform;
 pub mod progress;
 pub mod units;

@@ -36,7 +36,34 @@ fn assets(dir: &Path) {
     std::fs::write(dir.join("Image-riscv64"), kernel).unwrap();
     std::fs::write(dir.join("SOURCE-riscv64"), "Package: a kernel\nVersion: 1\n").unwrap();
     std::fs::write(dir.join("init-riscv64"), b"\x7fELF").unwrap();
-    std::fs::write(dir.join("runtime.wasm"), runtime("(call $exit (i32.const 5))")).unwrap();
+    std::fs::write(dir.join("runtime-riscv64.wasm"), runtime("(call $exit (i32.const 5))")).unwrap();
+}
+
+/// What is added to [`assets`] for the x86_64 guest.
+fn x86_64_assets(dir: &Path) {
+    // An ELF file of one segment of 100 bytes for the second MiB and a half.
+    let mut kernel = vec![0u8; 220];
+    kernel[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    for (at, value) in [
+        (16, 2),
+        (18, 62),
+        (32, 64),
+        (52, 64),
+        (54, 56),
+        (56, 1),
+        (64, 1),
+        (72, 120),
+        (88, 0x28_0000),
+        (96, 100),
+        (104, 100),
+    ] {
+        kernel[at..at + 4].copy_from_slice(&u32::to_le_bytes(value));
+    }
+    std::fs::write(dir.join("Image-x86_64"), kernel).unwrap();
+    std::fs::write(dir.join("init-x86_64"), b"\x7fELF").unwrap();
+    std::fs::write(dir.join("runtime-x86_64.wasm"), runtime("(call $exit (i32.const 6))")).unwrap();
+    std::fs::write(dir.join("qemu-aarch64"), b"\x7fELF that interprets").unwrap();
+    std::fs::write(dir.join("SOURCE-qemu-aarch64"), "Package: an interpreter\n").unwrap();
 }
 
 /// A root file system with one file of `bytes` bytes.
@@ -91,6 +118,7 @@ fn wrong_usage_is_status_2_and_of_run_125() {
         &["convert"],
         &["convert", "--memory", "lots", "x"],
         &["convert", "--arch", "sparc", "x"],
+        &["convert", "--platform", "linux/arm/v7", "x"],
         &["convert", "--snapshot", "maybe", "x"],
         &["inspect", "a", "b"],
     ] {
@@ -143,11 +171,11 @@ fn truncated_images_are_refused_by_every_command() {
 #[test]
 fn missing_assets_name_the_way_out() {
     let bench = Bench::new(10);
-    std::fs::remove_file(bench.dir.path().join("assets/runtime.wasm")).unwrap();
+    std::fs::remove_file(bench.dir.path().join("assets/runtime-riscv64.wasm")).unwrap();
     let (code, text) = failure(&bench.shell("\"$FORELIFT\" convert -q \"dir:$ROOT\" o.wasm"));
     assert_eq!(code, 1);
     assert!(
-        text.contains("runtime.wasm") && text.contains("scripts/build") && text.contains("assets"),
+        text.contains("runtime-riscv64.wasm") && text.contains("scripts/build") && text.contains("assets"),
         "{text}"
     );
     assert!(names(&bench.out()).is_empty());
@@ -182,6 +210,61 @@ fn converts_inspects_and_runs_without_a_snapshot() {
     let first = std::fs::read(bench.out().join("root.wasm")).unwrap();
     assert!(bench.shell(convert).status.success());
     assert!(std::fs::read(bench.out().join("root.wasm")).unwrap() == first);
+}
+
+/// The headers of a program for this machine (ELF's `e_machine`).
+fn program(machine: u8) -> Vec<u8> {
+    let mut elf = vec![0; 64];
+    elf[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    (elf[16], elf[18], elf[20]) = (2, machine, 1);
+    elf
+}
+
+#[test]
+fn the_machine_follows_from_the_image() {
+    let bench = Bench::new(10);
+    x86_64_assets(&bench.dir.path().join("assets"));
+    let sh = bench.dir.path().join("root/bin/sh");
+    for (machine, arch, status, foreign) in
+        [(243, "riscv64", 5, false), (62, "amd64", 6, false), (3, "amd64", 6, false), (183, "amd64", 6, true)]
+    {
+        std::fs::write(&sh, program(machine)).unwrap();
+        let output =
+            bench.shell("\"$FORELIFT\" convert --json --snapshot none --memory 64M \"dir:$ROOT\" o.wasm");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{machine}: {said}");
+        assert_eq!(said.contains("qemu-aarch64") && said.contains("slow"), foreign, "{said}");
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["arch"], arch, "{machine}");
+        let text = bench.shell("\"$FORELIFT\" inspect o.wasm").stdout;
+        assert_eq!(String::from_utf8(text).unwrap().contains("Package: an interpreter"), foreign);
+        let bytes = std::fs::read(bench.out().join("o.wasm")).unwrap();
+        let has = |part: &[u8]| bytes.windows(part.len()).any(|w| w == part);
+        assert_eq!(has(b"\x7fELF that interprets"), foreign);
+        assert_eq!(has(b".forelift-qemu-aarch64"), foreign);
+        assert_eq!(bench.shell("\"$FORELIFT\" run o.wasm").status.code(), Some(status));
+        std::fs::remove_file(bench.out().join("o.wasm")).unwrap();
+    }
+    // The last image is for arm64.
+    for (options, word) in [
+        ("--platform linux/amd64", "for arm64"),
+        ("--platform linux/arm64 --kernel ../assets/Image-riscv64", "no ELF file"),
+        ("--memory 8M", "too little"),
+        ("--memory 3500M", "room for 3072.0 MiB"),
+    ] {
+        let (code, text) = failure(
+            &bench.shell(&format!("\"$FORELIFT\" convert -q --snapshot none {options} dir:$ROOT o.wasm")),
+        );
+        assert!(code == 1 && text.contains(word), "{options}: {text}");
+    }
+    std::fs::remove_file(bench.dir.path().join("assets/qemu-aarch64")).unwrap();
+    let (_, text) = failure(&bench.shell("\"$FORELIFT\" convert -q --snapshot none dir:$ROOT o.wasm"));
+    assert!(text.contains("no qemu-aarch64") && text.contains("scripts/build"), "{text}");
+    // s390x.
+    std::fs::write(&sh, program(22)).unwrap();
+    let (_, text) = failure(&bench.shell("\"$FORELIFT\" convert -q --snapshot none dir:$ROOT o.wasm"));
+    assert!(text.contains("is for s390x") && text.contains("riscv64, amd64, 386, arm64"), "{text}");
+    assert!(names(&bench.out()).is_empty());
 }
 
 #[test]

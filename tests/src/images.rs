@@ -21,10 +21,26 @@ pub enum Image {
     /// Busybox under layers of its own with an unprivileged user, a volume, an entry point that is a script; an OCI layout
     /// with two layers more ([`service_layers`]).
     Service,
+    /// [`Image::Busybox`] for amd64.
+    Amd64Busybox,
+    /// [`Image::Minbase`] for amd64.
+    Amd64Minbase,
+    /// [`Image::Python3`] for amd64.
+    Amd64Python3,
+    /// Debian with redis-server for amd64; an OCI layout, zstd.
+    Amd64Redis,
+    /// [`Image::Busybox`] for 386.
+    I386Busybox,
+    /// [`Image::Minbase`] for 386.
+    I386Minbase,
+    /// [`Image::Busybox`] for arm64.
+    Arm64Busybox,
+    /// [`Image::Minbase`] for arm64.
+    Arm64Minbase,
 }
 
 impl Image {
-    /// All images.
+    /// All images for riscv64.
     pub const ALL: [Image; 4] = [Image::Busybox, Image::Minbase, Image::Python3, Image::Service];
 
     /// Its name in file names.
@@ -34,20 +50,49 @@ impl Image {
             Image::Minbase => "minbase",
             Image::Python3 => "python3",
             Image::Service => "service",
+            Image::Amd64Busybox => "amd64-busybox",
+            Image::Amd64Minbase => "amd64-minbase",
+            Image::Amd64Python3 => "amd64-python3",
+            Image::Amd64Redis => "amd64-redis",
+            Image::I386Busybox => "386-busybox",
+            Image::I386Minbase => "386-minbase",
+            Image::Arm64Busybox => "arm64-busybox",
+            Image::Arm64Minbase => "arm64-minbase",
+        }
+    }
+
+    /// Its architecture, as OCI names it.
+    pub fn arch(self) -> &'static str {
+        match self {
+            Image::Busybox | Image::Minbase | Image::Python3 | Image::Service => "riscv64",
+            Image::Amd64Busybox | Image::Amd64Minbase | Image::Amd64Python3 | Image::Amd64Redis => "amd64",
+            Image::I386Busybox | Image::I386Minbase => "386",
+            Image::Arm64Busybox | Image::Arm64Minbase => "arm64",
         }
     }
 
     /// The root file system tar of `scripts/rootfs`.
     pub fn rootfs(self) -> PathBuf {
-        let name = if self == Image::Service { "busybox" } else { self.name() };
-        last_line(script("rootfs"), &[name.as_ref()]).into()
+        let name = match self {
+            Image::Service => "busybox",
+            _ => self.name().rsplit('-').next().unwrap_or_default(),
+        };
+        let debian = if self.arch() == "386" { "i386" } else { self.arch() };
+        last_line(script("rootfs"), &["--arch".as_ref(), debian.as_ref(), name.as_ref()]).into()
     }
 
     fn mkimage_options(self) -> &'static [&'static str] {
         match self {
-            Image::Busybox => &["--format", "oci", "--cmd", "sh"],
-            Image::Minbase => &["--format", "oci-archive", "--compression", "zstd", "--cmd", "bash"],
-            Image::Python3 => &[
+            Image::Busybox | Image::Amd64Busybox | Image::I386Busybox | Image::Arm64Busybox => {
+                &["--format", "oci", "--cmd", "sh"]
+            }
+            Image::Amd64Redis => {
+                &["--format", "oci", "--compression", "zstd", "--cmd", "redis-server", "--expose", "6379"]
+            }
+            Image::Minbase | Image::Amd64Minbase | Image::I386Minbase | Image::Arm64Minbase => {
+                &["--format", "oci-archive", "--compression", "zstd", "--cmd", "bash"]
+            }
+            Image::Python3 | Image::Amd64Python3 => &[
                 "--format",
                 "docker-archive",
                 "--cmd",
@@ -102,15 +147,13 @@ impl Image {
                 }
             }
             let out = dir.join("image");
-            let mut args: Vec<&OsStr> = options.iter().map(OsStr::new).collect();
+            let mut args: Vec<&OsStr> = ["--arch", self.arch()].map(OsStr::new).into();
+            args.extend(options.iter().map(OsStr::new));
             args.extend([layers.as_os_str(), out.as_os_str()]);
             last_line(&mkimage, &args);
         });
-        let transport = match self {
-            Image::Busybox | Image::Service => "oci",
-            Image::Minbase => "oci-archive",
-            Image::Python3 => "docker-archive",
-        };
+        let format = options.iter().skip_while(|o| **o != "--format").nth(1);
+        let transport = format.expect("every image names its format");
         format!("{transport}:{}", dir.join("image").display())
     }
 

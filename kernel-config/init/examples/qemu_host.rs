@@ -1,14 +1,19 @@
 //! Runs the init under QEMU and plays the host's part of the control protocol: what Forelift's own machine does, on a
 //! machine that is known to be right.
 //!
-//! `cargo run -p forelift-init --example qemu_host -- KERNEL INIT BUSYBOX [NAME...]`
+//! `cargo run -p forelift-init --example qemu_host -- KERNEL INIT BUSYBOX[,INTERPRETER] [NAME...]`
 //!
 //! KERNEL is the `Image` of `scripts/build-kernel`, INIT the release build of this crate, BUSYBOX a static busybox, all of one
 //! architecture: INIT tells which. Each scenario is one boot of `qemu-system-riscv64 -M virt` or `qemu-system-x86_64 -M microvm`
 //! with a root file system made by `mkfs.erofs`; NAME limits them to those whose name contains it. The exit status is not 0
 //! when one failed.
+//!
+//! With an INTERPRETER, a static x86_64 `qemu-aarch64`, BUSYBOX is an arm64 one.
 
-use forelift_abi::control::{self, Mount, Start, ToGuest, ToHost, WindowSize};
+use forelift_abi::{
+    config::ARM64_INTERPRETER,
+    control::{self, Mount, Start, ToGuest, ToHost, WindowSize},
+};
 use std::{
     error::Error,
     fs,
@@ -28,6 +33,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const PORTS: [&str; 4] =
     [control::PORT_CONTROL, control::PORT_STDIN, control::PORT_STDOUT, control::PORT_STDERR];
+/// What an interpreter shows of itself: the handlers of its signals, and an environment in another order.
+const WITHOUT_INTERPRETER: [&str; 2] = ["nothing is inherited", "environment"];
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[expect(clippy::large_enum_variant, reason = "a handful of them exist")]
@@ -114,7 +121,7 @@ fn cpio(init: &[u8]) -> Vec<u8> {
     out
 }
 
-fn make_root(dir: &Path, busybox: &Path) -> Result<PathBuf> {
+fn make_root(dir: &Path, busybox: &Path, interpreter: Option<&Path>) -> Result<PathBuf> {
     let root = dir.join("root");
     for sub in ["bin", "etc", "vol/sub", "home/web", "opt"] {
         fs::create_dir_all(root.join(sub))?;
@@ -135,13 +142,22 @@ fn make_root(dir: &Path, busybox: &Path) -> Result<PathBuf> {
     fs::set_permissions(root.join("opt/noshebang"), fs::Permissions::from_mode(0o755))?;
     fs::write(root.join("opt/lost"), "#!/no/such/interpreter\n")?;
     fs::set_permissions(root.join("opt/lost"), fs::Permissions::from_mode(0o755))?;
+    add_interpreter(&root, interpreter)?;
     mkfs(dir, "root", &root)
 }
 
-fn make_scratch(dir: &Path, busybox: &Path) -> Result<PathBuf> {
+fn add_interpreter(root: &Path, interpreter: Option<&Path>) -> Result<()> {
+    if let Some(interpreter) = interpreter {
+        fs::copy(interpreter, root.join(ARM64_INTERPRETER))?;
+    }
+    Ok(())
+}
+
+fn make_scratch(dir: &Path, busybox: &Path, interpreter: Option<&Path>) -> Result<PathBuf> {
     let root = dir.join("scratch");
     fs::create_dir_all(&root)?;
     fs::copy(busybox, root.join("busybox"))?;
+    add_interpreter(&root, interpreter)?;
     mkfs(dir, "scratch", &root)
 }
 
@@ -406,14 +422,17 @@ include!("qemu_host/scenarios.rs");
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [kernel, init, busybox, names @ ..] = args.as_slice() else {
-        return Err("usage: qemu_host KERNEL INIT BUSYBOX [NAME...]".into());
+        return Err("usage: qemu_host KERNEL INIT BUSYBOX[,INTERPRETER] [NAME...]".into());
     };
     let dir = std::env::temp_dir().join(format!("forelift-qemu-{}", std::process::id()));
     fs::create_dir_all(&dir)?;
     let damaged = dir.join("damaged");
     fs::write(&damaged, vec![0x5a; 1 << 20])?;
-    let busybox = Path::new(busybox);
-    let roots = [make_root(&dir, busybox)?, make_scratch(&dir, busybox)?, damaged];
+    let (busybox, interpreter) = match busybox.split_once(',') {
+        Some((busybox, interpreter)) => (Path::new(busybox), Some(Path::new(interpreter))),
+        None => (Path::new(busybox), None),
+    };
+    let roots = [make_root(&dir, busybox, interpreter)?, make_scratch(&dir, busybox, interpreter)?, damaged];
     let initrd = dir.join("initrd");
     let init = fs::read(init)?;
     fs::write(&initrd, cpio(&init))?;
@@ -425,6 +444,9 @@ fn main() -> Result<()> {
     let (mut ran, mut failed) = (0, 0);
     for mut scenario in scenarios() {
         if !names.is_empty() && !names.iter().any(|n| scenario.name.contains(n.as_str())) {
+            continue;
+        }
+        if interpreter.is_some() && WITHOUT_INTERPRETER.contains(&scenario.name) {
             continue;
         }
         ran += 1;

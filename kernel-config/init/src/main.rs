@@ -24,6 +24,7 @@ mod etc;
 mod exec;
 mod exercise;
 mod failure;
+mod foreign;
 mod io;
 mod ioctl;
 mod log;

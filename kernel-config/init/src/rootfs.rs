@@ -4,7 +4,7 @@
 //! its own, as switch_root does. That one tmpfs holds the overlay's upper and work directories, the mount points and the
 //! files that are mounted over the container's `/etc`.
 
-use crate::{etc, failure::*, log, sys};
+use crate::{etc, failure::*, foreign, log, sys};
 use libc::{MS_MOVE, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_RELATIME, c_ulong};
 use std::{fs, path::Path};
 
@@ -21,7 +21,8 @@ pub(crate) const FILES: &str = "/files";
 pub(crate) const KERNEL_FS: c_ulong = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RELATIME;
 
 const BASE: &str = "/base";
-const DIRECTORIES: [&str; 9] = ["dev", "proc", "sys", "lower", "upper", "work", "root", "pts", "files"];
+const DIRECTORIES: [&str; 10] =
+    ["dev", "proc", "sys", "lower", "upper", "work", "root", "pts", "files", "binfmt"];
 
 /// The disk that holds the image.
 const DEVICE: &str = "/dev/vda";
@@ -49,6 +50,7 @@ pub(crate) fn enter_base() -> Result<(), Failure> {
 /// Mounts the image and its overlay on [`ROOT`].
 pub(crate) fn mount() -> Result<(), Failure> {
     mount_lower()?;
+    foreign::enable("/lower", "/upper")?;
     for name in etc::FILES {
         fs::write(format!("{FILES}/{name}"), "").with_context(|| format!("cannot create {FILES}/{name}"))?;
     }

@@ -10,9 +10,9 @@ use std::{
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 use forelift_abi::{
-    config::{Arch, ImageConfig},
+    config::{ARM64_INTERPRETER, Arch, ImageConfig},
     header,
-    layout::REGION_ALIGN,
+    layout::{REGION_ALIGN, pc},
 };
 use forelift_translator::guest::Program;
 use memmap2::Mmap;
@@ -24,7 +24,7 @@ use super::{
     rootfs::{Advance, load},
 };
 use crate::{
-    assets::{self, Kernel},
+    assets::{self, Interpreter, Kernel},
     boot,
     cache::{self, Directory, Store},
     erofs,
@@ -41,6 +41,7 @@ use crate::{
         plan,
         writer::{self, V8_LIMIT},
     },
+    platform::Platform,
     progress::Stages,
     units::{format_size, parse_size},
 };
@@ -64,13 +65,14 @@ pub(super) struct Args {
     image: String,
     /// The file to write [default: made from the image's name, in the current directory]
     output: Option<PathBuf>,
-    /// Architecture of the image
-    #[arg(long, default_value = "riscv64", value_parser = parse_arch)]
-    arch: Arch,
+    /// Platform to choose: linux/riscv64, linux/amd64, linux/386 or linux/arm64 [default: what the image is for; of several, the
+    /// first in this order]
+    #[arg(long, alias = "arch")]
+    platform: Option<Platform>,
     /// Guest RAM, for example 512M or 1G
     #[arg(long, default_value = "256M", value_parser = parse_size, value_name = "SIZE")]
     memory: u64,
-    /// Use this kernel (an uncompressed `Image`) instead of the built-in one
+    /// Use this kernel (an uncompressed riscv64 `Image`, an x86_64 `vmlinux`) instead of the built-in one
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
     /// Append this to the kernel's command line
@@ -103,14 +105,6 @@ pub(super) struct Args {
     /// Say nothing but errors
     #[arg(short, long)]
     quiet: bool,
-}
-
-fn parse_arch(text: &str) -> Result<Arch, String> {
-    match text {
-        "riscv64" => Ok(Arch::Riscv64),
-        "amd64" | "x86_64" => Err(format!("`{text}` is not supported yet: convert a riscv64 image")),
-        _ => Err(format!("`{text}` is no architecture known here: use riscv64")),
-    }
 }
 
 fn parse_budget(text: &str) -> Result<Budget, String> {
@@ -149,19 +143,50 @@ fn hostname(digest: &str) -> String {
     if hex.is_empty() { "forelift".into() } else { hex }
 }
 
-fn check_arch(args: &Args, loaded: &LoadedImage) -> anyhow::Result<()> {
-    match &loaded.arch {
-        Some(arch) if arch != args.arch.oci_name() => bail!(
-            "{}: the image is for {arch}, not for {}: choose another image",
-            loaded.source,
-            args.arch.oci_name()
-        ),
-        _ => Ok(()),
+/// The platform of what was loaded. A root file system without programs is as good for one as for another.
+fn platform(args: &Args, loaded: &LoadedImage) -> anyhow::Result<Platform> {
+    let Some(arch) = &loaded.arch else { return Ok(args.platform.unwrap_or(Platform::ALL[0])) };
+    match (Platform::of(arch), args.platform) {
+        (Some(found), asked) if asked.is_none_or(|asked| asked == found) => Ok(found),
+        (_, Some(asked)) => {
+            bail!("{}: the image is for {arch}, not for {asked}: choose another image", loaded.source)
+        }
+        (_, None) => {
+            let list: Vec<&str> = Platform::ALL.map(Platform::oci_arch).into();
+            bail!(
+                "{}: the image is for {arch}, which cannot be run: choose an image for {}",
+                loaded.source,
+                list.join(", ")
+            )
+        }
+    }
+}
+
+/// What an image of one platform is made of besides its files.
+struct Installed {
+    arch: Arch,
+    runtime: Vec<u8>,
+    kernel: Kernel,
+    init: Vec<u8>,
+    interpreter: Option<Interpreter>,
+    /// Guest RAM in bytes.
+    ram: u64,
+}
+
+impl Installed {
+    fn find(args: &Args, platform: Platform) -> anyhow::Result<Self> {
+        let arch = platform.machine();
+        let runtime = assets::runtime(arch)?;
+        let kernel = assets::kernel(arch, args.kernel.as_deref())?;
+        let init = assets::init(arch)?;
+        let interpreter = platform.is_foreign().then(assets::arm64_interpreter).transpose()?;
+        let ram = ram_len(args, arch, &kernel, &initrd::build(&init))?;
+        Ok(Installed { arch, runtime, kernel, init, interpreter, ram })
     }
 }
 
 /// Guest RAM in bytes: what was asked for, in whole units of the kernel's memory map.
-fn ram_len(args: &Args, kernel: &Kernel, initrd: &[u8]) -> anyhow::Result<u64> {
+fn ram_len(args: &Args, arch: Arch, kernel: &Kernel, initrd: &[u8]) -> anyhow::Result<u64> {
     let least = assets::least_ram(kernel.memory, initrd.len() as u64);
     if args.memory < least {
         bail!(
@@ -172,6 +197,13 @@ fn ram_len(args: &Args, kernel: &Kernel, initrd: &[u8]) -> anyhow::Result<u64> {
     }
     if args.memory >= 4 << 30 {
         bail!("--memory {}: a WebAssembly memory holds 4 GiB in all", format_size(args.memory));
+    }
+    if arch == Arch::X86_64 && args.memory > pc::RAM_END {
+        bail!(
+            "--memory {}: the x86_64 machine has room for {}",
+            format_size(args.memory),
+            format_size(pc::RAM_END)
+        );
     }
     Ok(args.memory.next_multiple_of(REGION_ALIGN))
 }
@@ -228,19 +260,22 @@ fn boot_guest(
     Ok(Booted { snapshot: Some(snapshot), initrd })
 }
 
-fn manifest(config: &ImageConfig, loaded: &LoadedImage, kernel: &Kernel) -> Manifest {
+fn manifest(config: &ImageConfig, loaded: &LoadedImage, installed: &Installed) -> Manifest {
+    let binary = |origin: &str, source: &str, bytes: &[u8]| manifest::Binary {
+        origin: origin.into(),
+        source: source.into(),
+        bytes: bytes.len() as u64,
+        sha256: format!("{:x}", Sha256::digest(bytes)),
+    };
+    let Installed { kernel, interpreter, .. } = installed;
     Manifest {
         forelift: env!("CARGO_PKG_VERSION").into(),
         header_version: header::VERSION,
         name: config.name.clone(),
         digest: loaded.digest.clone(),
         arch: config.arch.oci_name().into(),
-        kernel: manifest::Kernel {
-            origin: kernel.origin.clone(),
-            source: kernel.source.clone(),
-            bytes: kernel.bytes.len() as u64,
-            sha256: format!("{:x}", Sha256::digest(&kernel.bytes)),
-        },
+        kernel: binary(&kernel.origin, &kernel.source, &kernel.bytes),
+        interpreter: interpreter.as_ref().map(|i| binary("qemu-aarch64", &i.source, &i.bytes)),
         ..Manifest::default()
     }
 }
@@ -249,32 +284,45 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let mut stages = Stages::new(args.quiet);
     let path = args.output.clone().unwrap_or_else(|| default_output(&args.image));
     // What can fail at once shall fail before the long work.
-    let runtime = assets::runtime()?;
-    let kernel = assets::kernel(args.arch, args.kernel.as_deref())?;
-    let initrd = initrd::build(&assets::init(args.arch)?);
-    let ram = ram_len(args, &kernel, &initrd)?;
+    let early = args.platform.map(|platform| Installed::find(args, platform)).transpose()?;
     let mut output = Output::create(&path).map_err(at(&path))?;
 
     let options = LoadOptions {
-        arch: Some(args.arch.oci_name().into()),
+        arch: args.platform.map(|platform| platform.oci_arch().into()),
         spool_dir: Some(directory(&path).to_path_buf()),
         ..LoadOptions::default()
     };
-    let loaded = load(&args.image, &options, &mut stages)?;
-    check_arch(args, &loaded)?;
-    let mut cmdline = boot::default_cmdline(args.arch).to_string();
+    let mut loaded = load(&args.image, &options, &mut stages)?;
+    let platform = platform(args, &loaded)?;
+    let installed = match early {
+        Some(installed) => installed,
+        None => Installed::find(args, platform)?,
+    };
+    if let Some(interpreter) = &installed.interpreter {
+        loaded.tree.add_program(ARM64_INTERPRETER, &interpreter.bytes)?;
+        stages.warn("programs of linux/arm64 are run by qemu-aarch64 inside of an amd64 guest: this is slow");
+    }
+    let Installed { arch, runtime, kernel, init, ram, .. } = &installed;
+    let (arch, ram) = (*arch, *ram);
+    let initrd = initrd::build(init);
+    let mut cmdline = boot::default_cmdline(arch).to_string();
     if let Some(more) = &args.append {
         cmdline = format!("{cmdline} {more}").trim().to_string();
     }
     let config = ImageConfig {
-        arch: args.arch,
+        arch,
         name: args.image.clone(),
         container: loaded.config.clone(),
         hostname: hostname(&loaded.digest),
         cmdline,
     };
+    // What the root file system is made of.
+    let content = match &installed.interpreter {
+        Some(interpreter) => format!("{} {:x}", loaded.digest, Sha256::digest(&interpreter.bytes)),
+        None => loaded.digest.clone(),
+    };
     let root = root_image(&loaded, ram, &path, &mut stages)?;
-    let booted = boot_guest(args, &kernel, initrd, &config, ram, &root.file, &mut stages)?;
+    let booted = boot_guest(args, kernel, initrd, &config, ram, &root.file, &mut stages)?;
 
     let encoded = postcard::to_allocvec(&config).context("encoding the image's configuration")?;
     let hot = match &booted.snapshot {
@@ -282,13 +330,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
             let inputs = train::Inputs {
                 kernel: &kernel.bytes,
                 initrd: &booted.initrd,
-                root: &loaded.digest,
+                root: &content,
                 config: &config,
                 ram_len: ram,
                 commands: &args.train,
                 limit: args.train_limit,
             };
-            lift_hot(args, &runtime, &kernel, snapshot, (&inputs, &encoded), &root, &mut stages)?
+            lift_hot(args, &installed, snapshot, (&inputs, &encoded), &root, &mut stages)?
         }
         None => None,
     };
@@ -296,7 +344,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         let map = hot.as_ref().and_then(|hot| hot.map.as_deref());
         fs::write(path, map.unwrap_or(names::MAP_HEAD)).map_err(at(path))?;
     }
-    let runtime = hot.as_ref().map_or(&runtime, |hot| &hot.runtime);
+    let runtime = hot.as_ref().map_or(runtime, |hot| &hot.runtime);
     let mut parts = Parts { config: &encoded, ram_len: ram, root: &root.map, ..Parts::default() };
     match &booted.snapshot {
         Some(snapshot) => {
@@ -308,7 +356,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
             parts.initrd = &booted.initrd;
         }
     }
-    let mut manifest = manifest(&config, &loaded, &kernel);
+    let mut manifest = manifest(&config, &loaded, &installed);
     if let Some(hot) = &hot {
         parts.lifted = &hot.index;
         manifest.lifted = Some(hot.report.clone());
@@ -347,14 +395,15 @@ struct Hot {
 /// Trains, lifts, and puts the result into the runtime; `None` when nothing is to be lifted.
 fn lift_hot(
     args: &Args,
-    runtime: &[u8],
-    kernel: &Kernel,
+    installed: &Installed,
     snapshot: &boot::Snapshot,
     (inputs, encoded): (&train::Inputs<'_>, &[u8]),
     root: &Root,
     stages: &mut Stages,
 ) -> anyhow::Result<Option<Hot>> {
-    if args.lift == Budget::None {
+    let Installed { arch, runtime, kernel, init, .. } = installed;
+    // Only riscv64 code is translated.
+    if args.lift == Budget::None || *arch != Arch::Riscv64 {
         return Ok(None);
     }
     let template = Module::parse(runtime).map_err(PackError::Runtime)?;
@@ -368,9 +417,8 @@ fn lift_hot(
     let (training, training_cached) = trained(inputs, snapshot, &root.file, store, stages)?;
     let program = Program::new(training.pages);
     stages.begin("finding names", None);
-    let init = assets::init(args.arch)?;
-    let symbols = KernelSymbols::parse(&assets::kernel_symbols(args.arch, args.kernel.as_deref()));
-    let names = Names::find(&program, guest_files(root, kernel, &init), symbols);
+    let symbols = KernelSymbols::parse(&assets::kernel_symbols(*arch, args.kernel.as_deref()));
+    let names = Names::find(&program, guest_files(root, kernel, init), symbols);
     for (path, count) in names.damaged() {
         stages.warn(&format!("{path}: {count} entries of its symbol tables make no sense and were left out"));
     }

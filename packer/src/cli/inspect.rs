@@ -99,6 +99,10 @@ fn text(image: &PackedImage) -> anyhow::Result<String> {
             format!("{} ({}, sha256 {})", m.kernel.origin, format_size(m.kernel.bytes), m.kernel.sha256),
         );
         line("kernel source", or_dash(&m.kernel.source));
+        if let Some(i) = &m.interpreter {
+            line("interpreter", format!("{} ({}, sha256 {})", i.origin, format_size(i.bytes), i.sha256));
+            line("its source", or_dash(&i.source));
+        }
     }
     line("architecture", arch.oci_name().into());
     line("command line", or_dash(cmdline));

@@ -9,6 +9,7 @@ use crate::{
     erofs,
     image::{self, LoadOptions, LoadedImage},
     pack::output::{Output, directory},
+    platform::Platform,
     progress::Stages,
 };
 
@@ -19,9 +20,9 @@ pub(super) struct Args {
     image: String,
     /// The file to write
     output: PathBuf,
-    /// Architecture to choose, as OCI names it
-    #[arg(long)]
-    arch: Option<String>,
+    /// Platform to choose, such as linux/amd64
+    #[arg(long, alias = "arch")]
+    platform: Option<Platform>,
     /// Say nothing but errors
     #[arg(short, long)]
     quiet: bool,
@@ -41,7 +42,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let mut stages = Stages::new(args.quiet);
     let mut output = Output::create(&args.output).map_err(at(&args.output))?;
     let options = LoadOptions {
-        arch: args.arch.clone(),
+        arch: args.platform.map(|platform| platform.oci_arch().into()),
         spool_dir: Some(directory(&args.output).to_path_buf()),
         ..LoadOptions::default()
     };

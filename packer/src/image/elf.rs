@@ -6,6 +6,7 @@ use super::{
     oci::LoadedParts,
     tree::{InodeId, Kind, Tree},
 };
+use crate::platform::Platform;
 use forelift_abi::config::ContainerConfig;
 use goblin::elf::header::{self as elf, Header};
 
@@ -101,6 +102,11 @@ fn probe(tree: &Tree, config: &ContainerConfig) -> Option<Probe> {
     })
 }
 
+/// Whether a container for `told` can start with a program for `arch`.
+fn runs(told: &str, arch: &str) -> bool {
+    told == arch || Platform::of(told).is_some_and(|platform| platform.runs(arch))
+}
+
 /// Makes the result of loading: settles the architecture, and gathers warnings.
 pub(crate) fn finish(
     builder: Builder,
@@ -121,7 +127,7 @@ pub(crate) fn finish(
     let told = claimed.or(options.arch.clone());
     let arch = match (told, probe) {
         (None, probe) => probe.map(|p| p.arch.to_owned()),
-        (Some(told), Some(probe)) if probe.arch != told => {
+        (Some(told), Some(probe)) if !runs(&told, probe.arch) => {
             let problem = format!(
                 "it should be for {told}, but `{}` in it is a program for {}",
                 probe.path, probe.arch

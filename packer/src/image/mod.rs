@@ -76,7 +76,8 @@ impl Limits {
 /// How to load an image.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// Architecture wanted, by its OCI name. `None`: what the image is for; of several, riscv64.
+    /// Architecture wanted, by its OCI name. `None`: what the image is for; of several, the first of
+    /// [`Platform::ALL`](crate::platform::Platform::ALL).
     pub arch: Option<String>,
     /// Directory of the spool file; `None`: the system's temporary directory.
     pub spool_dir: Option<PathBuf>,

@@ -250,6 +250,21 @@ impl Tree {
         InodeId((self.nodes.len() - 1) as u32)
     }
 
+    /// Adds a program of root's to the root directory, in the place of what has that name.
+    ///
+    /// # Errors
+    /// When the spool cannot be written.
+    pub fn add_program(&mut self, name: &str, bytes: &[u8]) -> Result<(), ImageError> {
+        let extent = Extent { at: 0, spool: self.spool.len(), len: bytes.len() as u64 };
+        self.spool.append(bytes)?;
+        self.spool.flush()?;
+        let kind = Kind::File { size: extent.len, extents: [extent].into() };
+        let meta = Meta { mode: 0o755, ..Meta::IMPLICIT_DIR };
+        let id = self.add(meta, Box::default(), kind);
+        self.link(self.root(), name.as_bytes(), id, u32::MAX);
+        Ok(())
+    }
+
     /// Gives `inode` a name in `dir`; what had the name before loses it, with all that is below.
     pub(crate) fn link(&mut self, dir: InodeId, name: &[u8], inode: InodeId, layer: u32) {
         self.inode_mut(inode).links += 1;

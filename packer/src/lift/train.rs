@@ -75,7 +75,7 @@ pub struct Inputs<'a> {
     pub kernel: &'a [u8],
     /// The initial RAM file system.
     pub initrd: &'a [u8],
-    /// Digest of the image that the root file system was made from.
+    /// Digests of what the root file system was made from.
     pub root: &'a str,
     /// The image's configuration. (Its name counts for nothing.)
     pub config: &'a ImageConfig,

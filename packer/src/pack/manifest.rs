@@ -29,9 +29,9 @@ pub struct StoredSizes {
     pub lifted: u64,
 }
 
-/// The kernel inside an image.
+/// A binary from elsewhere inside an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kernel {
+pub struct Binary {
     /// Where the binary came from: `built-in` or a file name.
     pub origin: String,
     /// Where its source is to be had.
@@ -64,7 +64,10 @@ pub struct Manifest {
     /// Pages of guest RAM in it.
     pub snapshot_pages: u64,
     /// The kernel.
-    pub kernel: Kernel,
+    pub kernel: Binary,
+    /// The program that runs the container's, when the guest's processor does not.
+    #[serde(default)]
+    pub interpreter: Option<Binary>,
     /// What takes how much of the file.
     pub stored: StoredSizes,
     /// What was lifted.

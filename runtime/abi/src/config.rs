@@ -24,6 +24,10 @@ impl Arch {
     }
 }
 
+/// File in the root directory of an image's root file system: the interpreter of arm64 programs, where the container's are. Init
+/// registers it and hides it from the container.
+pub const ARM64_INTERPRETER: &str = ".forelift-qemu-aarch64";
+
 /// The container's defaults, from the OCI image configuration (image-spec, *config.md*).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerConfig {

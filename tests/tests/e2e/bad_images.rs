@@ -397,12 +397,13 @@ fn bomb() {
 }
 
 fn other_architecture() {
-    for arch in ["amd64", "arm64"] {
+    for arch in ["ppc64le", "arm"] {
         let dir = dir();
         let layout = layout(dir.path(), &small_tar(), &["--arch", arch]);
         refuse_layout(&layout, &[arch, "riscv64"]);
     }
-    refused(&["--arch", "s390x"], &Image::Busybox.reference(), &["s390x"]);
+    refused(&["--platform", "linux/s390x"], &Image::Busybox.reference(), &["s390x"]);
+    refused(&["--platform", "linux/amd64"], &Image::Busybox.reference(), &["riscv64", "amd64"]);
 }
 
 /// The configuration says riscv64, the programs are the host's.
@@ -412,7 +413,9 @@ fn lying_architecture() {
     let dir = dir();
     let layout = layout(dir.path(), &tar, &["--arch", "riscv64", "--cmd", "/bin/sh"]);
     refuse_layout(&layout, &["riscv64", "bin/"]);
-    refuse_file("tar:", &tar, &["riscv64"]);
+    let file = dir.path().join("root.tar");
+    fs::write(&file, &tar).expect("writing");
+    refused(&["--platform", "linux/riscv64"], &format!("tar:{}", file.display()), &["riscv64"]);
 }
 
 fn other_system() {

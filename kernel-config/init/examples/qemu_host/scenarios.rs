@@ -78,7 +78,7 @@ fn container() -> Vec<Scenario> {
     vec![
         scenario("nothing is inherited", sh("ls /proc/self/fd | tr '\\n' ' '; grep -E 'Sig(Blk|Ign|Cgt)' /proc/self/status; cat /proc/self/oom_score_adj"), 0,
             "0 1 2 3 SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\nSigCgt:\t0000000000000000\n0\n"),
-        scenario("an image without anything", with(start(&["/busybox", "sh", "-c", "cd /; /busybox ls; /busybox id; /busybox cat /etc/hostname; /busybox echo ok > /dev/stderr"]), |s| {
+        scenario("an image without anything", with(start(&["/busybox", "sh", "-c", "cd /; /busybox ls -A; /busybox id; /busybox cat /etc/hostname; /busybox echo ok > /dev/stderr"]), |s| {
             s.user = "1000:1001".into();
             s.cwd = "/work/../work/".into();
             s.volumes = vec!["/data".into()];
@@ -179,11 +179,12 @@ fn terminal() -> Vec<Scenario> {
             .has(&["up\r\n", "int\r\n"])
             .steps(vec![Step::Await("up\r\n"), Step::Feed(vec![3])]),
         scenario("job control", tty(start(&["sh", "-i"])), 130, "")
-            .has(&["sleep 1000\r\n^C"])
+            .has(&["up\r\n^C"])
             .steps(vec![
                 Step::Await("# "),
-                Step::Feed(b"sleep 1000\n".to_vec()),
-                Step::Await("sleep 1000\r\n"),
+                // Until the command runs, the shell's line editor takes the key for a character.
+                Step::Feed(b"echo u''p; sleep 1000\n".to_vec()),
+                Step::Await("up\r\n"),
                 Step::Feed(vec![3]),
                 Step::Await("^C"),
                 Step::Feed(b"exit\n".to_vec()),

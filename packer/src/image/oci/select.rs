@@ -4,9 +4,8 @@ use super::{
     ImageError,
     spec::{Descriptor, DockerArchive, ImageFile},
 };
+use crate::platform::Platform;
 
-/// The architecture to take from a multi-platform image when none is asked for.
-const DEFAULT_ARCH: &str = "riscv64";
 /// Annotation with the tag of an image in a layout.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// Annotation with the full name, as containerd and docker write it.
@@ -36,6 +35,11 @@ fn has_tag(descriptor: &Descriptor, tag: &str) -> bool {
         || full.and_then(|f| f.rsplit_once(':')).is_some_and(|(_, t)| t == tag)
 }
 
+/// Whether every processor of the architecture will do.
+fn is_for_all(platform: &super::spec::Platform) -> bool {
+    platform.variant.as_deref().is_none_or(|variant| matches!(variant, "" | "v1" | "v8"))
+}
+
 /// Chooses from an index.
 pub(super) fn choose<'a>(
     manifests: &'a [Descriptor],
@@ -57,20 +61,30 @@ pub(super) fn choose<'a>(
         [one] => return Ok(one),
         _ => {}
     }
-    let wanted = arch.unwrap_or(DEFAULT_ARCH);
     let platforms = listed(images.iter().filter_map(|d| d.platform.as_ref()).map(|p| {
         let variant = p.variant.as_ref().map_or(String::new(), |v| format!("/{v}"));
         format!("{}/{}{variant}", p.os, p.architecture)
     }));
-    let matches = |d: &&Descriptor| {
+    let is_for = |d: &Descriptor, wanted: &str| {
         d.platform.as_ref().is_none_or(|p| p.architecture == wanted && (p.os == "linux" || p.os.is_empty()))
     };
-    images.retain(matches);
+    let wanted = match arch {
+        Some(arch) => Some(arch),
+        None => {
+            Platform::ALL.map(Platform::oci_arch).into_iter().find(|a| images.iter().any(|d| is_for(d, a)))
+        }
+    };
+    images.retain(|d| wanted.is_some_and(|wanted| is_for(d, wanted)));
+    // An image for better processors of the architecture stands beside the one for all.
+    images.sort_by_key(|d| !d.platform.as_ref().is_some_and(is_for_all));
     let Some(&first) = images.first() else {
-        return Err(ImageError::WrongArch {
-            place: place.into(),
-            problem: format!("there is no linux/{wanted} image; there are: {platforms}; choose with --arch"),
-        });
+        let problem = match arch {
+            Some(arch) => {
+                format!("there is no linux/{arch} image; there are: {platforms}; choose with --platform")
+            }
+            None => format!("there is no image that can be converted; there are: {platforms}"),
+        };
+        return Err(ImageError::WrongArch { place: place.into(), problem });
     };
     let names = |d: &Descriptor| d.annotation(FULL_NAME).or(d.annotation(REF_NAME)).map(str::to_owned);
     if images.iter().any(|d| d.platform.is_none() || names(d) != names(first)) {
@@ -145,7 +159,7 @@ pub(super) fn check_platform(
     match (&claimed, arch) {
         (Some(claimed), Some(arch)) if claimed != arch => Err(ImageError::WrongArch {
             place: place.into(),
-            problem: format!("it is an image for {claimed}, not for {arch} as asked with --arch"),
+            problem: format!("it is an image for {claimed}, not for {arch} as asked with --platform"),
         }),
         _ => Ok(claimed),
     }

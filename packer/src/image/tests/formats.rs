@@ -8,6 +8,9 @@ use serde_json::json;
 
 const RISCV: u16 = 243;
 const AMD64: u16 = 62;
+const I386: u16 = 3;
+const ARM64: u16 = 183;
+const S390: u16 = 22;
 
 fn options(arch: &str) -> LoadOptions {
     LoadOptions { arch: Some(arch.into()), ..LoadOptions::default() }
@@ -71,6 +74,65 @@ fn platforms_and_tags() {
     assert_eq!(content(&image.tree, "/t"), b"two");
     let error = load(&layout.name(), &LoadOptions::default(), &mut ()).unwrap_err().to_string();
     assert!(error.contains("append a tag") && error.contains("one, two"), "{error}");
+}
+
+#[test]
+fn the_platform_that_runs_best_is_chosen() {
+    let all = [("s390x", S390), ("arm64", ARM64), ("386", I386), ("amd64", AMD64), ("riscv64", RISCV)];
+    for (count, best) in [(5, "riscv64"), (4, "amd64"), (3, "386"), (2, "arm64")] {
+        let mut layout = Layout::new();
+        for (arch, machine) in &all[..count] {
+            let tar = root(*machine, arch.as_bytes());
+            layout.image(arch, None, json!({}), &[(tar.clone(), tar)]);
+        }
+        let image = load(&layout.name(), &LoadOptions::default(), &mut ()).unwrap();
+        assert_eq!(
+            (image.arch.as_deref(), content(&image.tree, "/t")),
+            (Some(best), best.as_bytes().to_vec())
+        );
+        let image = load(&layout.name(), &options("arm64"), &mut ()).unwrap();
+        assert_eq!(content(&image.tree, "/t"), b"arm64");
+    }
+    let mut layout = Layout::new();
+    for (arch, machine) in [("s390x", S390), ("ppc64le", 21)] {
+        let tar = root(machine, b"");
+        layout.image(arch, None, json!({}), &[(tar.clone(), tar)]);
+    }
+    let error = load(&layout.name(), &LoadOptions::default(), &mut ()).unwrap_err().to_string();
+    assert!(error.contains("can be converted") && error.contains("linux/ppc64le, linux/s390x"), "{error}");
+}
+
+#[test]
+fn one_processor_runs_amd64_and_386() {
+    for (claimed, machine, good) in
+        [("amd64", I386, true), ("386", AMD64, true), ("amd64", ARM64, false), ("arm64", AMD64, false)]
+    {
+        let tar = root(machine, b"");
+        let mut layout = Layout::new();
+        layout.image(claimed, None, json!({}), &[(tar.clone(), tar)]);
+        let loaded = load(&layout.name(), &LoadOptions::default(), &mut ());
+        assert_eq!(loaded.as_ref().ok().and_then(|i| i.arch.as_deref()), good.then_some(claimed));
+        assert_eq!(loaded.is_err(), !good, "{claimed}");
+    }
+}
+
+#[test]
+fn programs_are_added_to_the_root_directory() {
+    let mut layout = Layout::new();
+    let tar = root(ARM64, b"t");
+    layout.image("arm64", None, json!({}), &[(tar.clone(), tar)]);
+    let mut image = load(&layout.name(), &LoadOptions::default(), &mut ()).unwrap();
+    let (live, digest) = (image.tree.live_inodes(), image.tree.digest().unwrap());
+    let bytes: Vec<u8> = (0..1_000_000u32).map(|i| (i / 7) as u8).collect();
+    for name in ["tool", "t"] {
+        image.tree.add_program(name, &bytes).unwrap();
+        assert_eq!(content(&image.tree, &format!("/{name}")), bytes);
+        let id = image.tree.lookup(name.as_bytes()).unwrap();
+        assert_eq!((image.tree.inode(id).meta.mode, image.tree.inode(id).links), (0o755, 1));
+    }
+    // The second took the place of a file.
+    assert_eq!(image.tree.live_inodes(), live + 1);
+    assert_ne!(image.tree.digest().unwrap(), digest);
 }
 
 #[test]
