@@ -22,6 +22,7 @@ def describe(product):
     commit = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"], stdout=subprocess.PIPE,
                             stderr=subprocess.DEVNULL, text=True)
     return {
+        "arch": product.arch.name,
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "cpu": models[0] if models else platform.processor(),
         "cpus": len(os.sched_getaffinity(0)),
@@ -29,6 +30,6 @@ def describe(product):
         "load_before": os.getloadavg(),
         "forelift": first_line([product.bin, "--version"]),
         "commit": commit.stdout.strip() or None,
-        "qemu": first_line([tool("qemu-system-riscv64"), "--version"]),
-        "gcc": first_line([tool("riscv64-linux-gnu-gcc"), "--version"]),
+        "qemu": first_line([tool(product.arch.qemu), "--version"]),
+        "gcc": first_line([tool(product.arch.gcc), "--version"]),
     }
