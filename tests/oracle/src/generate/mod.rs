@@ -75,6 +75,15 @@ pub fn single(code: Code, mode: Mode, r: &mut Random) -> Option<Single> {
     if placed && has(&[0x67]) && mode == Mode::Compat {
         return None;
     }
+    // The stack of a call is chosen by `special`: it is in no address.
+    let bases = [instruction.memory_base(), instruction.memory_index()];
+    if instruction.mnemonic() == Mnemonic::Call && bases.iter().any(|b| b.full_register() == Register::RSP) {
+        return None;
+    }
+    // 90 with REX.B is xchg, and with F3 pause; with both, AMD's processors exchange, iced-x86 pauses.
+    if instruction.mnemonic() == Mnemonic::Pause && instruction.len() > 2 {
+        return None;
+    }
     // Repeat prefixes have no meaning there (SDM vol. 2, 2.1.1); AMD's processors give them one, it seems.
     if (instruction.is_loop() || instruction.is_loopcc()) && has(&[0xf2, 0xf3]) {
         return None;

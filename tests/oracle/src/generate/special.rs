@@ -127,11 +127,9 @@ pub(super) fn tune(r: &mut Random, case: &mut Case, i: &Instruction) {
             }
         }
         Jmp | Call if matches!(i.op0_kind(), OpKind::Register | OpKind::Memory) => {
-            let mut to = destination(r, mode);
+            let to = destination(r, mode);
             // What comes first, a fault of the stack or of the destination, differs.
-            if i.mnemonic() == Call && in_address(i, RSP) {
-                to = CODE + r.below(CODE_SIZE as u64);
-            } else if i.mnemonic() == Call {
+            if i.mnemonic() == Call {
                 case.state.r[RSP] = STACK + STACK_SIZE as u64 / 2 + r.below(64);
             }
             if i.op0_kind() == OpKind::Register && i.op0_register().full_register() == Register::RSP {
@@ -164,15 +162,13 @@ pub(super) fn tune(r: &mut Random, case: &mut Case, i: &Instruction) {
         Leave | Enter => {
             case.state.r[RBP] = STACK + r.below(STACK_SIZE as u64 + 32) - 16;
         }
-        Fxrstor | Fxrstor64 if r.chance(90) => {
-            // Bits of MXCSR that do not exist are a fault.
-            if let Some(memory) = bytes(case, i, 512) {
-                memory[26..28].fill(0);
-            }
-        }
-        Ldmxcsr if r.chance(90) => {
-            if let Some(memory) = bytes(case, i, 4) {
-                memory[2..].fill(0);
+        Fxrstor | Fxrstor64 | Ldmxcsr => {
+            // Bits of MXCSR that do not exist are a fault; bit 17 exists on AMD's processors alone.
+            let (size, at) = if i.mnemonic() == Ldmxcsr { (4, 2) } else { (512, 26) };
+            let none = r.chance(90);
+            if let Some(memory) = bytes(case, i, size) {
+                memory[at] &= if none { 0 } else { !2 };
+                memory[at + 1] &= if none { 0 } else { u8::MAX };
             }
         }
         _ => {}
@@ -195,7 +191,8 @@ fn string(r: &mut Random, case: &mut Case, i: &Instruction) {
         address::target(r, reach, size)
     };
     // Which of two operands faults first is said nowhere.
-    if [source, destination].iter().all(|&a| address::offset_in_data(a, size).is_none()) {
+    let (a, b) = (address::offset_in_data(source, size), address::offset_in_data(destination, size));
+    if a == b {
         destination = DATA + r.below(DATA_SIZE as u64 - size);
     }
     for (n, target) in [(RSI, source), (RDI, destination)] {
