@@ -1,8 +1,10 @@
-//! Instructions on single flags.
+//! Instructions on single flags, and the two that nothing else is like: `salc` (undocumented) and `arpl`, both of compatibility mode.
 
 use super::{Flow, Handler};
-use crate::x86::flags::{CF, DF};
-use iced_x86::{Instruction, Mnemonic};
+use crate::x86::Context;
+use crate::x86::fault::Res;
+use crate::x86::flags::{CF, DF, ZF};
+use iced_x86::{Instruction, Mnemonic, Register};
 
 /// The function for an instruction on a flag.
 pub(crate) fn handler(i: &Instruction) -> Option<Handler> {
@@ -28,8 +30,25 @@ pub(crate) fn handler(i: &Instruction) -> Option<Handler> {
             cx.hart.rflags |= DF;
             Ok(Flow::Next)
         },
+        Mnemonic::Salc => |cx, _| {
+            let all = cx.hart.carry().wrapping_neg();
+            cx.hart.set_gpr(Register::AL, all);
+            Ok(Flow::Next)
+        },
+        Mnemonic::Arpl => arpl,
         _ => return None,
     })
+}
+
+/// Raises the requested privilege level of a selector to that of another one.
+fn arpl(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
+    let (to, from) = (cx.read(i, 0)?, cx.read(i, 1)?);
+    let raised = to & 3 < from & 3;
+    if raised {
+        cx.write(i, 0, to & !3 | from & 3)?;
+    }
+    cx.hart.change_flags(ZF, if raised { ZF } else { 0 });
+    Ok(Flow::Next)
 }
 
 #[cfg(test)]
