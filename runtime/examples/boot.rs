@@ -1,4 +1,4 @@
-//! Boots a kernel up to *ready to exec*, shows what it says, and runs a command: to try kernels and machines without a conversion.
+//! Boots a kernel up to *ready to exec*, shows what it says, and runs a command from the saved state: to try kernels and machines without a conversion.
 //!
 //!     cargo run --release -p forelift-runtime --example boot -- ARCH KERNEL INITRD [ROOT [APPEND [COMMAND ARG...]]]
 //!
@@ -47,7 +47,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     outcome?;
     if args.len() > 5 {
         let mut host = SystemHost::new()?;
-        machine.use_host_clock(&mut host);
+        // As an image starts: from the state that was saved.
+        let state = machine.save(&mut NoHost::default());
+        let mut machine = Machine::restore(machine.into_memory(), &state, &mut host, ConsoleLog::Keep)?;
         let (start, before) = (Instant::now(), machine.instructions());
         let outcome = machine.run(orders(&args[5..]), &mut host);
         println!("{outcome:?}\n{} instructions, {:?}", machine.instructions() - before, start.elapsed());
