@@ -8,6 +8,7 @@ pub mod cpu;
 pub mod dev;
 #[cfg(feature = "riscv64")]
 pub mod fdt;
+mod hart_cell;
 pub mod host;
 pub mod image;
 pub mod machine;
