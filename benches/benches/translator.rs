@@ -47,6 +47,9 @@ fn validate(bodies: &[Body]) {
             Helper::Csr => (&[I64, I32, I64], I32),
             Helper::Float => (&[I32, I64, I64, I64], I64),
             Helper::Fma => (&[F64, F64, F64], F64),
+            Helper::Ecall => (&[I64, I32], I64),
+            Helper::Sret => (&[], I64),
+            Helper::Status => (&[I64], I64),
         };
         types.ty().function(parameters.iter().copied(), [result]);
         imports.import("", helper.export(), EntityType::Function(n as u32));

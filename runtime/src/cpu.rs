@@ -213,7 +213,7 @@ impl Cpu {
         match self {
             #[cfg(feature = "riscv64")]
             Cpu::Riscv64(cpu) => vec![
-                ("instructions", cpu.hart.instret),
+                ("instructions", cpu.hart.instret.wrapping_sub(cpu.hart.restored_at)),
                 ("lifted_instructions", cpu.hart.lifted_retired),
                 ("lifted_calls", cpu.hart.lifted_calls),
                 ("lifted_returns", cpu.hart.lifted_returns),

@@ -133,6 +133,7 @@ pub fn layout() -> Layout {
         sepc: hart + 0x230,
         scause: hart + 0x238,
         stval: hart + 0x240,
+        sie_enabled: hart + 0x214,
         functions: 0,
         itlb_user: itlb,
         itlb_supervisor: itlb + 0x8000,

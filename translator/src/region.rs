@@ -53,6 +53,10 @@ pub enum End {
     Return,
     /// Another jump to a register's value.
     JumpRegister,
+    /// A system call of U mode.
+    Ecall,
+    /// The return from a trap.
+    Sret,
     /// Behind the last instruction is one that is not lifted.
     Leave,
 }
@@ -94,8 +98,8 @@ impl Block {
             End::Next => (Some(self.end_address), None),
             End::Branch(delta) => (Some(self.end_address), Some(last + delta)),
             End::Jump(delta) => (Some(last + delta), None),
-            End::Call(_) | End::CallRegister => (Some(self.end_address), None),
-            End::Return | End::JumpRegister | End::Leave => (None, None),
+            End::Call(_) | End::CallRegister | End::Ecall => (Some(self.end_address), None),
+            End::Return | End::JumpRegister | End::Sret | End::Leave => (None, None),
         };
         a.into_iter().chain(b)
     }
@@ -161,12 +165,23 @@ pub struct Region {
     pub functions: Vec<Function>,
 }
 
-/// Why an instruction is not lifted, for the report.
-pub fn not_lifted(insn: Result<Insn, u32>) -> Option<&'static str> {
+/// Why an instruction is not lifted in code of this privilege (0: U mode), for the report.
+pub fn not_lifted(insn: Result<Insn, u32>, privilege: u8) -> Option<&'static str> {
     match insn {
         Err(_) => Some("illegal"),
-        Ok(insn) if insn.flow() == Flow::System => Some(insn.op.mnemonic()),
+        Ok(insn) if insn.flow() == Flow::System && trap_end(&insn, privilege).is_none() => {
+            Some(insn.op.mnemonic())
+        }
         Ok(_) => None,
+    }
+}
+
+/// How a block ends that a system instruction ends, if it is lifted: a call of the firmware, in S mode, is not.
+fn trap_end(insn: &Insn, privilege: u8) -> Option<End> {
+    match insn.op {
+        Op::Ecall if privilege == 0 => Some(End::Ecall),
+        Op::Sret if privilege != 0 => Some(End::Sret),
+        _ => None,
     }
 }
 
@@ -305,9 +320,10 @@ fn block(program: &Program, leaders: &BTreeSet<At>, at: At, start: i32) -> Optio
     let mut insns = Vec::new();
     let mut here = at;
     let mut address = start;
+    let privilege = program.pages[at.page].privilege;
     let end = loop {
         let insn = program.insn(here)?;
-        if not_lifted(insn).is_some() {
+        if not_lifted(insn, privilege).is_some() {
             break End::Leave;
         }
         let Ok(insn) = insn else { break End::Leave };
@@ -320,6 +336,7 @@ fn block(program: &Program, leaders: &BTreeSet<At>, at: At, start: i32) -> Optio
                 let near = before.filter(|(there, before)| there + i32::from(before.len) == address - 4);
                 break jump(&insn, near.and_then(|(_, before)| far(before, &insn)));
             }
+            Flow::System => break trap_end(&insn, privilege).unwrap_or(End::Leave),
             _ => {}
         }
         match program.step(here, i32::from(insn.len)) {

@@ -100,6 +100,13 @@ pub(crate) fn unshare(flags: c_int) -> io::Result<()> {
     Ok(())
 }
 
+/// Enters the mount namespace that `namespace` stands for (setns(2)): its root becomes this process's.
+pub(crate) fn enter_mounts(namespace: &File) -> io::Result<()> {
+    // SAFETY: changes this process's view of the file system; no memory is involved.
+    check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNS) })?;
+    Ok(())
+}
+
 /// fork(2): the child's pid in the parent, `None` in the child.
 pub(crate) fn fork() -> io::Result<Option<i32>> {
     // SAFETY: the process has one thread, so no lock can be held by a thread that the child lacks.

@@ -63,6 +63,8 @@ impl Hash {
             End::Return => (5, 0),
             End::JumpRegister => (6, 0),
             End::Leave => (7, 0),
+            End::Ecall => (8, 0),
+            End::Sret => (9, 0),
         };
         self.number(kind);
         self.address(delta);
@@ -303,6 +305,8 @@ mod tests {
             End::Return,
             End::JumpRegister,
             End::Leave,
+            End::Ecall,
+            End::Sret,
         ];
         let was = first(&mut region.clone()).blocks.values().next().unwrap().end;
         for end in ends.into_iter().filter(|&end| end != was) {

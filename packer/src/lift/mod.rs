@@ -382,7 +382,9 @@ impl Lifted {
                     forelift_translator::guest::At { page: function.pages[&0], offset: 0 },
                     block.end_address,
                 );
-                let why = at.and_then(|at| region::not_lifted(self.program.insn(at)?)).unwrap_or("unknown");
+                let why = at
+                    .and_then(|at| region::not_lifted(self.program.insn(at)?, function.privilege))
+                    .unwrap_or("unknown");
                 *report.not_lifted.entry(why.into()).or_default() += 1;
             }
         }

@@ -270,7 +270,8 @@ impl Lifted {
                 if count == 0 || lifted.contains(&at) {
                     continue;
                 }
-                let why = match program.insn(at).and_then(region::not_lifted) {
+                let privilege = program.pages[page].privilege;
+                let why = match program.insn(at).and_then(|insn| region::not_lifted(insn, privilege)) {
                     Some(mnemonic) => mnemonic,
                     None if count < threshold => "cold",
                     None => "budget",

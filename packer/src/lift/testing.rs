@@ -46,6 +46,7 @@ pub(crate) const LAYOUT: Layout = Layout {
     sepc: 0x1238,
     scause: 0x1240,
     stval: 0x1248,
+    sie_enabled: 0x1250,
 };
 
 fn i(imm: i32, rs1: u32, f3: u32, rd: u32, opcode: u32) -> u32 {

@@ -22,10 +22,10 @@ use serde::{Deserialize, Serialize};
 extern crate alloc;
 
 /// Version of everything in this module, of lifted code and of what it expects from the runtime.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Number of words of [`Layout`].
-const WORDS: usize = 30;
+const WORDS: usize = 31;
 
 macro_rules! layout {
     ($($(#[$doc:meta])* $field:ident,)*) => {
@@ -112,6 +112,8 @@ layout! {
     scause,
     /// See [`Layout::sscratch`].
     stval,
+    /// `sstatus.SIE`, one byte.
+    sie_enabled,
 }
 
 /// What a runtime in WebAssembly exports under [`Layout::EXPORT`]: its layout, little-endian.
@@ -157,6 +159,7 @@ impl Layout {
             &mut layout.sepc,
             &mut layout.scause,
             &mut layout.stval,
+            &mut layout.sie_enabled,
         ];
         for address in addresses {
             *address = address.wrapping_add(hart);
@@ -190,11 +193,26 @@ pub enum Helper {
     Float = 2,
     /// `(a: f64, b: f64, c: f64) -> f64`: `a * b + c`, rounded once, by the dynamic rounding mode, which must be valid.
     Fma = 3,
+    /// `(pc: i64, depth: i32) -> i64`: executes `ecall` of U mode, and the lifted code of its handler. 0: the guest is behind the
+    /// instruction, in U mode; else what the function returns. The budget is the hart's `left`.
+    Ecall = 4,
+    /// `() -> i64`: executes `sret` in S mode; what the function returns. It has been counted.
+    Sret = 5,
+    /// `(clear: i64) -> i64`: reads `sstatus` in S mode and clears these bits of it.
+    Status = 6,
 }
 
 impl Helper {
     /// All, in the order of their numbers.
-    pub const ALL: [Helper; 4] = [Helper::Dispatch, Helper::Csr, Helper::Float, Helper::Fma];
+    pub const ALL: [Helper; 7] = [
+        Helper::Dispatch,
+        Helper::Csr,
+        Helper::Float,
+        Helper::Fma,
+        Helper::Ecall,
+        Helper::Sret,
+        Helper::Status,
+    ];
 
     /// Name under which the runtime exports it.
     pub fn export(self) -> &'static str {
@@ -203,6 +221,9 @@ impl Helper {
             Helper::Csr => "forelift_csr",
             Helper::Float => "forelift_float",
             Helper::Fma => "forelift_fma",
+            Helper::Ecall => "forelift_ecall",
+            Helper::Sret => "forelift_sret",
+            Helper::Status => "forelift_status",
         }
     }
 }

@@ -40,7 +40,7 @@ impl Hart {
         self.sip | if self.timer_pending { STIP } else { 0 } | if self.external_pending { SEIP } else { 0 }
     }
 
-    fn sstatus(&self) -> u64 {
+    pub(crate) fn sstatus(&self) -> u64 {
         UXL | if self.sie_enabled { SIE } else { 0 }
             | if self.spie { SPIE } else { 0 }
             | if self.spp == Privilege::Supervisor { SPP } else { 0 }
@@ -51,7 +51,7 @@ impl Hart {
     }
 
     /// Writes `sstatus`; tells whether cached translations may be wrong now.
-    fn set_sstatus(&mut self, value: u64) {
+    pub(crate) fn set_sstatus(&mut self, value: u64) {
         self.sie_enabled = value & SIE != 0;
         self.spie = value & SPIE != 0;
         self.spp = if value & SPP != 0 { Privilege::Supervisor } else { Privilege::User };
@@ -143,7 +143,7 @@ impl Context<'_> {
             }
             0x100 => {
                 hart.set_sstatus(value);
-                hart.sie_enabled && hart.pending() & hart.sie != 0
+                hart.interrupt().is_some()
             }
             0x104 => {
                 hart.sie = value & INTERRUPTS;

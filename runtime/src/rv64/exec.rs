@@ -101,31 +101,40 @@ fn single_step(cx: &mut Context<'_>) -> Option<Exit> {
 /// Takes a pending interrupt, finds the code at `pc` and runs it; `LIFTED`: also lifted code.
 fn step<const LIFTED: bool>(cx: &mut Context<'_>, end: u64, left: &mut i64) -> Option<Exit> {
     cx.take_interrupt();
-    cx.hart.unretired = false;
+    (cx.hart.unretired, cx.hart.attend) = (false, false);
     let pc = cx.hart.pc;
     let page = match cx.find_page(pc) {
         Ok(page) => page,
         Err(e) => return cx.raise(e),
     };
+    if !LIFTED {
+        return interpret_at::<LIFTED>(cx, page, end, left);
+    }
     let known = &cx.hart.itlb[cx.hart.privilege as usize][(pc >> 12) as usize % ITLB_ENTRIES];
     // SAFETY: find_page made this the entry for `pc`, and its table of 2048 words lives as long as the entry.
     let lifted = unsafe { *known.lifted.add((pc >> 1) as usize & 0x7ff) };
-    if LIFTED && lifted != 0 {
-        let before = *left;
-        let next = cx.call_lifted(lifted, end, left);
-        cx.hart.pc = next & !1;
-        cx.hart.lifted_returns += u64::from(next & 1 == 0);
-        if cx.hart.pc != pc || *left != before {
-            return None;
-        }
-        cx.hart.lifted_refusals += 1;
-        // It could not do its first instruction: a TLB miss, a fault, or the FPU is off.
+    if lifted == 0 {
+        return interpret_at::<LIFTED>(cx, page, end, left);
     }
-    interpret_at(cx, page, end, left)
+    let went_on = cx.run_lifted(lifted, end, *left);
+    *left = cx.hart.left;
+    if went_on || *left <= 0 {
+        return None;
+    }
+    // What refused may be elsewhere.
+    match cx.find_page(cx.hart.pc) {
+        Ok(page) => interpret_at::<LIFTED>(cx, page, end, left),
+        Err(e) => cx.raise(e),
+    }
 }
 
 /// Interprets from `pc`, which is in page `page` of the cache, at least one instruction, or takes its exception.
-fn interpret_at(cx: &mut Context<'_>, page: u32, end: u64, left: &mut i64) -> Option<Exit> {
+fn interpret_at<const LIFTED: bool>(
+    cx: &mut Context<'_>,
+    page: u32,
+    end: u64,
+    left: &mut i64,
+) -> Option<Exit> {
     let mut emptied = false;
     let pc = cx.hart.pc;
     cx.hart.interpreted_stretches += 1;
@@ -141,6 +150,7 @@ fn interpret_at(cx: &mut Context<'_>, page: u32, end: u64, left: &mut i64) -> Op
             (straddling.as_ptr(), NO_PAGE)
         }
     };
+    cx.hart.calls_lifted = LIFTED;
     // SAFETY: `entry` points into the arena or to `straddling`; both outlive the call.
     unsafe {
         if PROFILES && cx.profile.is_some() {
@@ -212,6 +222,16 @@ unsafe fn slow_store(cx: *mut Context<'_>, va: u64, size: usize, value: u64) -> 
     cx.done(done)
 }
 
+/// The value of the lifted code at `va`, which is in the page that the interpreter runs in; 0 when there is none.
+#[inline(never)]
+unsafe fn lifted_value(itlb: *const ItlbEntry, va: u64) -> u32 {
+    // SAFETY: the instruction TLB of the privilege in force; its tables are valid as long as their entry is.
+    unsafe {
+        let known = &*itlb.add((va >> 12) as usize % ITLB_ENTRIES);
+        if known.tag == va & !0xfff { *known.lifted.add((va >> 1) as usize & 0x7ff) } else { 0 }
+    }
+}
+
 /// Tells the profile that control goes from one page of the cache to another.
 #[inline(never)]
 unsafe fn note_link(cx: *mut Context<'_>, from: u32, to: u32, distance: u64) {
@@ -268,7 +288,7 @@ unsafe fn system(cx: *mut Context<'_>, e: &Entry, pc: u64) -> Then {
         Kind::Sret | Kind::Wfi | Kind::SfenceVma if cx.hart.privilege == Privilege::User => {
             return trapped(cx.raise(Exception { cause: 2, value: u64::from(e.target) }));
         }
-        Kind::Sret => cx.sret(),
+        Kind::Sret => cx.hart.sret(),
         Kind::Wfi => {
             cx.hart.pc = pc + 4;
             if !cx.hart.wakes() {
@@ -336,7 +356,9 @@ unsafe fn interpret<const PROFILE: bool>(
     unsafe {
         (*h).page = page;
         (*h).page_va = (*h).pc & !0xfff;
-        let itlb: *const ItlbEntry = (&raw const (*h).itlb[(*h).privilege as usize]).cast();
+        let mut itlb: *const ItlbEntry = (&raw const (*h).itlb[(*h).privilege as usize]).cast();
+        // The budget at the last trap that was followed here.
+        let mut last_trap = i64::MAX;
         let mut reads: *const u64 = (*h).dtlb.read_table((*h).tlb_index());
         let slots = (*h).dtlb.mask;
 
@@ -354,12 +376,8 @@ unsafe fn interpret<const PROFILE: bool>(
             };
         }
         count!(0, p);
-        // A trap comes from anywhere.
-        if PROFILE && (*h).pc == (*h).stvec & !3 {
-            count!(2, p);
-        }
-        // Where lifted code leaves is a place to come in at.
-        if PROFILE && (*cx).lifted.is_active() {
+        // A trap comes from anywhere, and where lifted code leaves is a place to come in at.
+        if PROFILE && ((*h).pc == (*h).stvec & !3 || (*cx).lifted.is_active()) {
             count!(2, p);
         }
 
@@ -396,7 +414,47 @@ unsafe fn interpret<const PROFILE: bool>(
                 left -= i64::from($e.count);
                 (*h).pc = (*h).page_va + u64::from($e.offset);
                 let (cause, value) = (*h).slow_exception;
-                leave!((*cx).raise(Exception { cause, value }))
+                if let Some(exit) = (*cx).raise(Exception { cause, value }) {
+                    leave!(Some(exit));
+                }
+                follow!();
+            }};
+        }
+        // Goes on at hart.pc, in whatever privilege, with what is decoded there; else the dispatcher does.
+        macro_rules! arrive {
+            ($behind_mark:expr) => {{
+                let pc = (*h).pc;
+                itlb = (&raw const (*h).itlb[(*h).privilege as usize]).cast();
+                reads = (*h).dtlb.read_table((*h).tlb_index());
+                let t = &*itlb.add((pc >> 12) as usize % ITLB_ENTRIES);
+                let mut index =
+                    if t.tag == pc & !0xfff { *t.blocks.add((pc >> 1) as usize & 0x7ff) } else { 0 };
+                if $behind_mark && index != 0 && (*arena.add(index as usize)).op == Kind::Lifted {
+                    index = (*arena.add(index as usize)).target;
+                }
+                if index == 0 {
+                    leave!(None);
+                }
+                (*h).page = t.page;
+                (*h).page_va = t.tag;
+                (*h).unretired = false;
+                p = arena.add(index as usize);
+                count!(0, p);
+                if PROFILE && (pc == (*h).stvec & !3 || (*cx).lifted.is_active()) {
+                    count!(2, p);
+                }
+            }};
+        }
+        // The same behind a trap or the return from one. A handler that traps itself before anything retired is the dispatcher's, which
+        // counts that; so is what is executed alone.
+        macro_rules! follow {
+            () => {{
+                if left <= 0 || left == last_trap || (*h).page == NO_PAGE || (*h).interrupt().is_some() {
+                    leave!(None);
+                }
+                last_trap = left;
+                arrive!(false);
+                continue;
             }};
         }
         macro_rules! next {
@@ -534,7 +592,23 @@ unsafe fn interpret<const PROFILE: bool>(
                 }
                 Kind::Lifted => {
                     (*h).pc = (*h).page_va + u64::from(e.offset);
-                    leave!(None);
+                    // The mark is there for any privilege.
+                    let value = if (*h).calls_lifted && left > 0 { lifted_value(itlb, (*h).pc) } else { 0 };
+                    if value == 0 {
+                        if left <= 0 || e.target == 0 {
+                            leave!(None);
+                        }
+                        p = arena.add(e.target as usize);
+                        count!(0, p);
+                        continue;
+                    }
+                    let went_on = (*cx).run_lifted(value, end, left);
+                    left = (*h).left;
+                    if left <= 0 || (*h).attend {
+                        leave!(None);
+                    }
+                    (*h).interpreted_stretches += 1;
+                    arrive!(!went_on);
                 }
                 Kind::Next => take!(e),
                 Kind::Nop => next!(),
@@ -691,7 +765,7 @@ unsafe fn interpret<const PROFILE: bool>(
                         }
                         Then::Trapped => {
                             left -= i64::from(e.count);
-                            leave!(None);
+                            follow!();
                         }
                         Then::Exit(exit) => {
                             left -= i64::from(e.count);
@@ -713,7 +787,7 @@ unsafe fn interpret<const PROFILE: bool>(
                     left -= i64::from(e.count) + i64::from(retires);
                     match then {
                         Then::Exit(exit) => leave!(Some(exit)),
-                        _ => leave!(None),
+                        _ => follow!(),
                     }
                 }
             }

@@ -17,7 +17,7 @@ use super::{Context, predecode};
 use core::mem::offset_of;
 use forelift_abi::layout::{PAGE_SIZE, RAM_BASE};
 use forelift_abi::lift::{FUNCTION_BITS, Index, Layout, MAX_DEPTH, VERSION, page_hash};
-use forelift_isa::rv64::Op;
+use forelift_isa::rv64::{Op, csr};
 use forelift_softfloat::Round;
 
 /// The lifted code that a CPU knows.
@@ -113,6 +113,7 @@ pub const fn layout_at(hart: u64) -> Layout {
         sepc: at(hart, offset_of!(Hart, sepc)),
         scause: at(hart, offset_of!(Hart, scause)),
         stval: at(hart, offset_of!(Hart, stval)),
+        sie_enabled: at(hart, offset_of!(Hart, sie_enabled)),
     }
 }
 
@@ -142,24 +143,60 @@ impl Context<'_> {
         }
     }
 
-    /// Calls the lifted function whose value is `value` at `hart.pc`; gives what it returns. `left` is the budget.
-    pub(crate) fn call_lifted(&mut self, value: u32, end: u64, left: &mut i64) -> u64 {
-        let va = self.hart.pc;
-        self.hart.left = *left;
+    /// Runs the lifted function whose value is `value` at `hart.pc`, and what it leads to, as far as that is lifted. Sets `hart.pc` and
+    /// `hart.left`; the budget is `left`. False: at `hart.pc` is lifted code that could not do its first instruction (a TLB miss, a fault, or the
+    /// FPU is off), which has to be interpreted.
+    pub(crate) fn run_lifted(&mut self, value: u32, end: u64, left: i64) -> bool {
+        self.hart.left = left;
         self.hart.end = end;
         self.hart.functions = self.lifted.functions();
         let context: *mut Self = self;
+        let mut value = value;
         // SAFETY: helpers use the pointer while the function runs, during which nobody else uses `self`.
         unsafe {
             let hart = super::state::hart_ptr((*context).hart);
             (*hart).context = context.cast();
-            let next = call(hart, value, va, MAX_DEPTH);
+            let went_on = loop {
+                let (va, before, privilege) = ((*hart).pc, (*hart).left, (*hart).privilege);
+                let next = call(hart, value, va, MAX_DEPTH);
+                (*hart).pc = next & !1;
+                (*hart).lifted_calls = (*hart).lifted_calls.wrapping_add(1);
+                (*hart).lifted_returns += u64::from(next & 1 == 0);
+                if (*hart).left == before {
+                    let refused = (*hart).pc == va && (*hart).privilege == privilege;
+                    (*hart).lifted_refusals += u64::from(refused);
+                    break !refused;
+                }
+                if (*hart).attend || (*hart).left <= 0 {
+                    break true;
+                }
+                value = entry_value(hart, (*hart).pc);
+                if value == 0 {
+                    break true;
+                }
+            };
             (*hart).context = core::ptr::null_mut();
-            let before = core::mem::replace(left, (*hart).left);
-            (*hart).lifted_retired = (*hart).lifted_retired.wrapping_add(before.wrapping_sub(*left) as u64);
-            (*hart).lifted_calls = (*hart).lifted_calls.wrapping_add(1);
-            next
+            let retired = left.wrapping_sub((*hart).left) as u64;
+            (*hart).lifted_retired = (*hart).lifted_retired.wrapping_add(retired);
+            went_on
         }
+    }
+}
+
+/// The value of the entry point at `va`, 0 when there is none, as far as the instruction TLB knows.
+///
+/// # Safety
+/// The hart is one that runs.
+#[inline(always)]
+unsafe fn entry_value(hart: *mut Hart, va: u64) -> u32 {
+    // SAFETY: table pointers in the TLB are valid as long as their entry is.
+    unsafe {
+        let itlb: *const ItlbEntry = (&raw const (*hart).itlb[(*hart).privilege as usize]).cast();
+        let entry = itlb.add((va >> 12) as usize % ITLB_ENTRIES);
+        if (*entry).tag != va & !(PAGE_SIZE - 1) {
+            return 0;
+        }
+        *(*entry).lifted.add((va >> 1) as usize & 0x7ff)
     }
 }
 
@@ -190,19 +227,63 @@ unsafe fn call(hart: *mut Hart, value: u32, va: u64, depth: u32) -> u64 {
 /// Called by lifted code only.
 #[inline(always)]
 unsafe fn dispatch(hart: *mut Hart, va: u64, depth: u32) -> u64 {
-    // SAFETY: the hart that the code was made for; table pointers in the TLB are valid as long as their entry is.
+    // SAFETY: the hart that the code was made for.
     unsafe {
-        let itlb: *const ItlbEntry = (&raw const (*hart).itlb[(*hart).privilege as usize]).cast();
-        let entry = itlb.add((va >> 12) as usize % ITLB_ENTRIES);
-        if (*entry).tag != va & !(PAGE_SIZE - 1) || depth == 0 || (*hart).left <= 0 {
+        if depth == 0 || (*hart).left <= 0 {
             return va | 1;
         }
-        let value = *(*entry).lifted.add((va >> 1) as usize & 0x7ff);
-        if value == 0 {
-            return va | 1;
+        match entry_value(hart, va) {
+            0 => va | 1,
+            value => call(hart, value, va, depth - 1),
         }
-        call(hart, value, va, depth - 1)
     }
+}
+
+/// [`Helper::Ecall`](forelift_abi::lift::Helper::Ecall).
+///
+/// The handler runs as a call, so that a system call from a loop costs two calls. Its own frames return odd, so that none of them
+/// takes an address of U mode for its own; only here is looked whether the guest is back.
+///
+/// # Safety
+/// Called by lifted code only.
+unsafe fn ecall(hart: *mut Hart, pc: u64, depth: u32) -> u64 {
+    let back = pc.wrapping_add(4);
+    // SAFETY: the hart that the code was made for.
+    unsafe {
+        if (*hart).user_only {
+            return pc | 1;
+        }
+        (*hart).pc = pc;
+        (*hart).trap(8, 0);
+        let next = dispatch(hart, (*hart).pc, depth) | 1;
+        if next == back | 1 && (*hart).privilege == Privilege::User && !(*hart).attend { 0 } else { next }
+    }
+}
+
+/// [`Helper::Sret`](forelift_abi::lift::Helper::Sret).
+///
+/// # Safety
+/// Called by lifted code only.
+unsafe fn sret(hart: *mut Hart) -> u64 {
+    // SAFETY: the hart that the code was made for.
+    let hart = unsafe { &mut *hart };
+    hart.sret();
+    hart.attend |= hart.interrupt().is_some();
+    hart.pc | 1
+}
+
+/// [`Helper::Status`](forelift_abi::lift::Helper::Status).
+///
+/// # Safety
+/// Called by lifted code only.
+unsafe fn status(hart: *mut Hart, clear: u64) -> u64 {
+    // SAFETY: the hart that the code was made for.
+    let hart = unsafe { &mut *hart };
+    let old = hart.sstatus();
+    if clear != 0 {
+        hart.set_sstatus(old & !clear);
+    }
+    old
 }
 
 /// [`Helper::Csr`](forelift_abi::lift::Helper::Csr).
@@ -210,7 +291,14 @@ unsafe fn dispatch(hart: *mut Hart, va: u64, depth: u32) -> u64 {
 /// # Safety
 /// Called by lifted code only.
 unsafe fn csr(hart: *mut Hart, pc: u64, bits: u32, left: i64) -> u32 {
-    // SAFETY: set by call_lifted, whose borrow is not used while lifted code runs.
+    if bits >> 20 == u32::from(csr::SSTATUS) {
+        // SAFETY: the hart that the code was made for.
+        let hart = unsafe { &mut *hart };
+        if hart.privilege == Privilege::Supervisor {
+            return write_status(hart, pc, bits, left);
+        }
+    }
+    // SAFETY: set by run_lifted, whose borrow is not used while lifted code runs.
     let cx = unsafe { &mut *(*hart).context.cast::<Context<'_>>() };
     cx.hart.pc = pc;
     cx.hart.left = left;
@@ -220,11 +308,34 @@ unsafe fn csr(hart: *mut Hart, pc: u64, bits: u32, left: i64) -> u32 {
         Ok(true) => {
             cx.hart.pc = pc.wrapping_add(4);
             cx.hart.left = left - 1;
+            cx.hart.attend = true;
             1
         }
         // Nothing has happened: the interpreter raises it.
         Err(_) => 1,
     }
+}
+
+/// The usual one among the CSRs, in short.
+fn write_status(hart: &mut Hart, pc: u64, bits: u32, left: i64) -> u32 {
+    let field = |shift: u32| (bits >> shift & 31) as usize;
+    let (rd, rs1, funct3) = (field(7), field(15), bits >> 12 & 7);
+    let source = if funct3 & 4 != 0 { rs1 as u64 } else { hart.x[rs1] };
+    let old = hart.sstatus();
+    match funct3 & 3 {
+        1 => hart.set_sstatus(source),
+        _ if rs1 == 0 => {}
+        2 => hart.set_sstatus(old | source),
+        _ => hart.set_sstatus(old & !source),
+    }
+    if rd != 0 {
+        hart.x[rd] = old;
+    }
+    if hart.interrupt().is_none() {
+        return 0;
+    }
+    (hart.pc, hart.left, hart.attend) = (pc.wrapping_add(4), left - 1, true);
+    1
 }
 
 /// [`Helper::Float`](forelift_abi::lift::Helper::Float).
@@ -303,6 +414,24 @@ mod exports {
         // SAFETY: only lifted code calls it.
         unsafe { super::fma(hart(), a, b, c) }
     }
+
+    #[unsafe(no_mangle)]
+    extern "C" fn forelift_ecall(pc: u64, depth: u32) -> u64 {
+        // SAFETY: only lifted code calls it.
+        unsafe { super::ecall(hart(), pc, depth) }
+    }
+
+    #[unsafe(no_mangle)]
+    extern "C" fn forelift_sret() -> u64 {
+        // SAFETY: only lifted code calls it.
+        unsafe { super::sret(hart()) }
+    }
+
+    #[unsafe(no_mangle)]
+    extern "C" fn forelift_status(clear: u64) -> u64 {
+        // SAFETY: only lifted code calls it.
+        unsafe { super::status(hart(), clear) }
+    }
 }
 
 #[cfg(not(target_family = "wasm"))]
@@ -330,6 +459,21 @@ mod exports {
         unsafe { super::fma(hart, a, b, c) }
     }
 
+    unsafe extern "C" fn ecall(hart: *mut Hart, pc: u64, depth: u32) -> u64 {
+        // SAFETY: only lifted code calls it, with its hart.
+        unsafe { super::ecall(hart, pc, depth) }
+    }
+
+    unsafe extern "C" fn sret(hart: *mut Hart) -> u64 {
+        // SAFETY: only lifted code calls it, with its hart.
+        unsafe { super::sret(hart) }
+    }
+
+    unsafe extern "C" fn status(hart: *mut Hart, clear: u64) -> u64 {
+        // SAFETY: only lifted code calls it, with its hart.
+        unsafe { super::status(hart, clear) }
+    }
+
     /// Addresses of the helpers, for code that is made for this process.
     pub fn helper_address(helper: Helper) -> usize {
         match helper {
@@ -337,6 +481,9 @@ mod exports {
             Helper::Csr => csr as *const () as usize,
             Helper::Float => float as *const () as usize,
             Helper::Fma => fma as *const () as usize,
+            Helper::Ecall => ecall as *const () as usize,
+            Helper::Sret => sret as *const () as usize,
+            Helper::Status => status as *const () as usize,
         }
     }
 }

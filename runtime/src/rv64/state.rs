@@ -119,6 +119,10 @@ pub struct Hart {
     pub external_pending: bool,
     /// The last step of the dispatcher ended with something that does not retire: an exception, or a call of the SBI.
     pub(crate) unretired: bool,
+    /// An interrupt may be due, or the next instruction has to be found anew: the dispatcher has to look.
+    pub(crate) attend: bool,
+    /// Whether the interpreter calls lifted code that it comes to.
+    pub(crate) calls_lifted: bool,
     /// The kernel TLB holds a translation that is not global.
     pub(crate) kernel_tlb_local: bool,
     /// Log2 of the largest page above 4 KiB that a TLB holds a part of, 0 for none: of the lower half of the address
@@ -136,6 +140,8 @@ pub struct Hart {
     pub(crate) left: i64,
     /// `instret + left`: instructions retired at the end of the slice.
     pub(crate) end: u64,
+    /// Instructions that had retired when the state was restored.
+    pub restored_at: u64,
     /// Instructions that lifted code retired.
     pub lifted_retired: u64,
     /// How often the dispatcher called lifted code.
@@ -267,6 +273,8 @@ impl Hart {
         timer_pending: false,
         external_pending: false,
         unretired: false,
+        attend: false,
+        calls_lifted: false,
         kernel_tlb_local: false,
         large_pages: [0; 2],
         slow_value: 0,
@@ -275,6 +283,7 @@ impl Hart {
         page: 0,
         left: 0,
         end: 0,
+        restored_at: 0,
         lifted_retired: 0,
         lifted_calls: 0,
         lifted_returns: 0,
@@ -415,6 +424,7 @@ impl Hart {
         self.f = state.f;
         self.pc = state.pc & !1;
         self.instret = state.instret;
+        self.restored_at = state.instret;
         self.fflags = state.fflags & 0x1f;
         self.frm = state.frm & 7;
         self.fs = state.fs & 3;

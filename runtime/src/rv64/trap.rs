@@ -8,7 +8,7 @@ use super::{Context, Exit, sbi};
 
 impl Hart {
     /// Enters the trap handler.
-    fn trap(&mut self, cause: u64, value: u64) {
+    pub(crate) fn trap(&mut self, cause: u64, value: u64) {
         self.unretired = true;
         self.sepc = self.pc;
         self.scause = cause;
@@ -22,6 +22,27 @@ impl Hart {
         self.pc = if vectored { base.wrapping_add(4 * (cause & 0x3f)) } else { base };
     }
 
+    /// `sret`.
+    pub(crate) fn sret(&mut self) {
+        self.sie_enabled = self.spie;
+        self.spie = true;
+        self.privilege = self.spp;
+        self.spp = Privilege::User;
+        self.pc = self.sepc;
+    }
+
+    /// The code of the interrupt that is due: the most important one that is pending and enabled.
+    pub(crate) fn interrupt(&self) -> Option<u64> {
+        let enabled = self.privilege == Privilege::User || self.sie_enabled;
+        let pending = self.pending() & self.sie;
+        if !enabled || pending == 0 || self.user_only {
+            return None;
+        }
+        // Privileged 4.1.3: external, software, timer.
+        let order = [(SEIP, 9), (SSIP, 1), (STIP, 5)];
+        order.iter().find(|(bit, _)| pending & bit != 0).map(|&(_, code)| code)
+    }
+
     /// Whether `wfi` ends: an interrupt is pending and enabled in `sie`, whatever `sstatus.SIE` says.
     pub fn wakes(&self) -> bool {
         self.pending() & self.sie != 0
@@ -31,20 +52,9 @@ impl Hart {
 impl Context<'_> {
     /// Takes the most important pending interrupt, if interrupts are enabled.
     pub(crate) fn take_interrupt(&mut self) {
-        let hart = &mut *self.hart;
-        let enabled = hart.privilege == Privilege::User || hart.sie_enabled;
-        let pending = hart.pending() & hart.sie;
-        if !enabled || pending == 0 || hart.user_only {
-            return;
+        if let Some(code) = self.hart.interrupt() {
+            self.hart.trap(1 << 63 | code, 0);
         }
-        // Privileged 4.1.3: external, software, timer.
-        let code = match pending {
-            p if p & SEIP != 0 => 9,
-            p if p & SSIP != 0 => 1,
-            p if p & STIP != 0 => 5,
-            _ => return,
-        };
-        hart.trap(1 << 63 | code, 0);
     }
 
     /// Takes an exception at `hart.pc`.
@@ -64,16 +74,6 @@ impl Context<'_> {
         self.hart.pc += 4;
         self.hart.unretired = true;
         sbi::call(self)
-    }
-
-    /// `sret`.
-    pub(crate) fn sret(&mut self) {
-        let hart = &mut *self.hart;
-        hart.sie_enabled = hart.spie;
-        hart.spie = true;
-        hart.privilege = hart.spp;
-        hart.spp = Privilege::User;
-        hart.pc = hart.sepc;
     }
 
     /// `sfence.vma rs1, rs2`: by page or everything. An address-space number is not used to keep anything.

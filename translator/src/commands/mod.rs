@@ -101,7 +101,9 @@ fn not_lifted(program: &Program, items: &[Item]) -> BTreeMap<String, u64> {
     for item in items.iter().filter(|item| !item.function.resumes) {
         for block in item.function.blocks.values().filter(|block| block.end == End::Leave) {
             let at = program.step(At { page: item.function.pages[&0], offset: 0 }, block.end_address);
-            let why = at.and_then(|at| region::not_lifted(program.insn(at)?)).unwrap_or("unknown");
+            let why = at
+                .and_then(|at| region::not_lifted(program.insn(at)?, item.function.privilege))
+                .unwrap_or("unknown");
             *reasons.entry(why.to_string()).or_default() += 1;
         }
     }

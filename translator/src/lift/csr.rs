@@ -21,10 +21,40 @@ impl Lifter<'_> {
                 }
                 self.set_x(insn.rd, old);
             }
+            csr::SSTATUS if supervisor => self.status(at, insn),
             csr::SSCRATCH if supervisor => self.plain(insn, layout.sscratch, -1),
             csr::SEPC if supervisor => self.plain(insn, layout.sepc, -2),
             csr::SCAUSE if supervisor => self.plain(insn, layout.scause, -1),
             csr::STVAL if supervisor => self.plain(insn, layout.stval, -1),
+            _ => self.csr_by_helper(at, insn),
+        }
+    }
+
+    /// `sstatus`. What reads it or clears bits never makes an interrupt due, and never fails.
+    fn status(&mut self, at: i32, insn: &Insn) {
+        const SIE: u8 = 1 << 1;
+        let immediate = insn.op == Op::Csrrci;
+        match insn.op {
+            Op::Csrrci if insn.rd == 0 && insn.rs1 == SIE => {
+                let off = self.b.ins().iconst(types::I8, 0);
+                self.store_hart(self.layout.sie_enabled, off);
+            }
+            Op::Csrrc | Op::Csrrci | Op::Csrrs | Op::Csrrsi
+                if insn.rs1 == 0 || matches!(insn.op, Op::Csrrc | Op::Csrrci) =>
+            {
+                let clear = match insn.rs1 {
+                    0 => self.iconst(0),
+                    n if immediate => self.iconst(i64::from(n)),
+                    n => self.get_x(n),
+                };
+                let old = self.call_helper(Helper::Status, &[clear]);
+                self.set_x(insn.rd, old);
+                // SUM and FS are beyond an immediate's reach.
+                if insn.rs1 != 0 && !immediate {
+                    self.load_tlb();
+                    self.fpu_on = false;
+                }
+            }
             _ => self.csr_by_helper(at, insn),
         }
     }

@@ -69,6 +69,15 @@ impl Lifter<'_> {
                 let target = self.register_target(insn.rs1, insn.imm);
                 self.call(block, insn.rd, target, Callee::Unknown);
             }
+            End::Ecall => self.ecall(block, at),
+            End::Sret => {
+                self.done += 1;
+                self.flush();
+                self.count_down();
+                self.store_left();
+                let next = self.call_helper(Helper::Sret, &[]);
+                self.b.ins().return_(&[next]);
+            }
             End::Return => {
                 self.done += 1;
                 let target = self.register_target(insn.rs1, insn.imm);
@@ -380,10 +389,33 @@ impl Lifter<'_> {
         self.b.switch_to_block(gone);
         self.b.ins().return_(&[next]);
         self.b.switch_to_block(on);
+        self.take_over(address);
+        self.go(block, address);
+    }
+
+    /// Takes the state at `address` over from memory.
+    fn take_over(&mut self, address: i32) {
         let left = self.load_hart(types::I64, self.layout.left);
         self.b.def_var(self.left, left);
         self.load_tlb();
         self.load_registers(self.live.get(&address).copied().unwrap_or(0));
+    }
+
+    /// The system call at `at`: a call of its handler. Whatever changes a translation meanwhile leaves all frames, as in any call.
+    fn ecall(&mut self, block: &Block, at: i32) {
+        debug_assert!(calls(block));
+        self.flush();
+        self.count_down();
+        self.store_left();
+        let (pc, depth) = (self.pc(at), self.depth());
+        let next = self.call_helper(Helper::Ecall, &[pc, depth]);
+        let (on, gone) = (self.b.create_block(), self.b.create_block());
+        self.b.ins().brif(next, gone, &[], on, &[]);
+        self.b.switch_to_block(gone);
+        self.b.ins().return_(&[next]);
+        self.b.switch_to_block(on);
+        let address = block.end_address;
+        self.take_over(address);
         self.go(block, address);
     }
 }

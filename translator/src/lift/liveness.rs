@@ -34,7 +34,7 @@ fn uses(block: &Block) -> (Set, Set) {
 
 /// Whether control comes to what follows the block through the runtime, which has all registers in memory.
 pub(super) fn calls(block: &Block) -> bool {
-    matches!(block.end, End::Call(_) | End::CallRegister)
+    matches!(block.end, End::Call(_) | End::CallRegister | End::Ecall)
 }
 
 /// Registers whose value at the beginning of each block is used in the function.

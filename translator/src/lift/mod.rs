@@ -72,6 +72,9 @@ pub fn helper_signature(helper: Helper, call_conv: CallConv, pass_hart: bool) ->
         Helper::Csr => (&[types::I64, types::I32, types::I64], types::I32),
         Helper::Float => (&[types::I32, types::I64, types::I64, types::I64], types::I64),
         Helper::Fma => (&[types::F64, types::F64, types::F64], types::F64),
+        Helper::Ecall => (&[types::I64, types::I32], types::I64),
+        Helper::Sret => (&[], types::I64),
+        Helper::Status => (&[types::I64], types::I64),
     };
     let mut signature = Signature::new(call_conv);
     if pass_hart {

@@ -7,6 +7,8 @@ pub const FFLAGS: u16 = 0x001;
 pub const FRM: u16 = 0x002;
 /// fcsr: both.
 pub const FCSR: u16 = 0x003;
+/// sstatus: interrupts, privileges, state of the FPU.
+pub const SSTATUS: u16 = 0x100;
 /// sscratch: for the trap handler.
 pub const SSCRATCH: u16 = 0x140;
 /// sepc: where the trap came from.
@@ -20,7 +22,7 @@ const NAMES: &[(u16, &str)] = &[
     (FFLAGS, "fflags"),
     (FRM, "frm"),
     (FCSR, "fcsr"),
-    (0x100, "sstatus"),
+    (SSTATUS, "sstatus"),
     (0x104, "sie"),
     (0x105, "stvec"),
     (0x106, "scounteren"),
