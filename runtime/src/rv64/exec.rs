@@ -111,10 +111,19 @@ fn step<const LIFTED: bool>(cx: &mut Context<'_>, end: u64, left: &mut i64) -> O
         return interpret_at::<LIFTED>(cx, page, end, left);
     }
     let known = &cx.hart.itlb[cx.hart.privilege as usize][(pc >> 12) as usize % ITLB_ENTRIES];
-    // SAFETY: find_page made this the entry for `pc`, and its table of 2048 words lives as long as the entry.
-    let lifted = unsafe { *known.lifted.add((pc >> 1) as usize & 0x7ff) };
+    let at = (pc >> 1) as usize & 0x7ff;
+    // SAFETY: find_page made this the entry for `pc`, and its tables of 2048 words live as long as the entry.
+    let (lifted, block) = unsafe { (*known.lifted.add(at), *known.blocks.add(at)) };
     if lifted == 0 {
         return interpret_at::<LIFTED>(cx, page, end, left);
+    }
+    if block == 0 {
+        // The mark, so that the interpreter comes from here on without the dispatcher.
+        let mut emptied = false;
+        cx.block(page, (pc & 0xfff) as u16, &mut emptied);
+        if emptied {
+            return None;
+        }
     }
     let went_on = cx.run_lifted(lifted, end, *left);
     *left = cx.hart.left;
