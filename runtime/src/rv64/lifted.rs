@@ -9,8 +9,8 @@
 //! entry points was made from a hash of its contents, and the page is marked as code from then on, so that a store to it takes the
 //! slow path, which forgets the table. Inside of lifted code, going on to another page is checked against the instruction TLB in the
 //! same way (the number of the contents must be the one that was translated). Whatever changes translations or makes stores
-//! visible to instruction fetch (`sfence.vma`, `satp`, `fence.i`, a change of privilege) is not lifted or leaves all
-//! lifted frames. Until `fence.i` a hart may execute what it fetched before (unprivileged manual, "Zifencei").
+//! visible to instruction fetch (`sfence.vma`, `satp`, `fence.i`) is not lifted or leaves all lifted frames; what a trap in lifted code
+//! calls runs in the other privilege, whose addresses it never takes for its caller's. Until `fence.i` a hart may execute what it fetched before (unprivileged manual, "Zifencei").
 
 use super::state::{Hart, ITLB_ENTRIES, ItlbEntry, Privilege};
 use super::{Context, predecode};
