@@ -48,14 +48,14 @@ impl Host {
         Host::ENGINES.contains(&self)
     }
 
-    /// A run of the image's default command.
-    pub fn run(self, image: Image) -> Run {
-        Run::new(self, image)
+    /// With images for riscv64.
+    pub fn riscv64(self) -> Place {
+        Place { host: self, guest: Guest::Riscv64 }
     }
 
-    /// A run of a shell script in the busybox image.
-    pub fn sh(self, script: &str) -> Run {
-        self.run(Image::Busybox).args(["sh", "-c", script])
+    /// With images for amd64.
+    pub fn amd64(self) -> Place {
+        Place { host: self, guest: Guest::Amd64 }
     }
 
     /// The file that it runs.
@@ -88,6 +88,63 @@ impl Host {
                 command
             }
         }
+    }
+}
+
+/// The machine that runs in the image: each has images of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Guest {
+    /// riscv64, with lifted code.
+    Riscv64,
+    /// x86_64, interpreted.
+    Amd64,
+}
+
+/// Where a case runs: in a guest on a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// What runs the image.
+    pub host: Host,
+    /// What runs in the image.
+    pub guest: Guest,
+}
+
+impl Place {
+    /// Its name in test names.
+    pub fn name(self) -> &'static str {
+        match (self.guest, self.host) {
+            (Guest::Riscv64, host) => host.name(),
+            (Guest::Amd64, Host::Wasm) => "wasm-amd64",
+            (Guest::Amd64, Host::Native) => "native-amd64",
+            (Guest::Amd64, Host::Jit) => "jit-amd64",
+            (Guest::Amd64, Host::PyWasmtime) => "pywasmtime-amd64",
+            (Guest::Amd64, Host::Node) => "node-amd64",
+        }
+    }
+
+    /// The machine's name as `uname -m` says it.
+    pub fn machine(self) -> &'static str {
+        if self.guest == Guest::Amd64 { "x86_64" } else { "riscv64" }
+    }
+
+    /// The architecture's name in Debian.
+    pub fn debian(self) -> &'static str {
+        if self.guest == Guest::Amd64 { "amd64" } else { "riscv64" }
+    }
+
+    /// The image for this guest.
+    pub fn image(self, image: Image) -> Image {
+        if self.guest == Guest::Amd64 { image.for_amd64() } else { image }
+    }
+
+    /// A run of the image's default command.
+    pub fn run(self, image: Image) -> Run {
+        Run::new(self.host, self.image(image))
+    }
+
+    /// A run of a shell script in the busybox image.
+    pub fn sh(self, script: &str) -> Run {
+        self.run(Image::Busybox).args(["sh", "-c", script])
     }
 }
 

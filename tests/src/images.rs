@@ -27,6 +27,8 @@ pub enum Image {
     Amd64Minbase,
     /// [`Image::Python3`] for amd64.
     Amd64Python3,
+    /// [`Image::Service`] for amd64.
+    Amd64Service,
     /// Debian with redis-server for amd64; an OCI layout, zstd.
     Amd64Redis,
     /// [`Image::Busybox`] for 386.
@@ -53,6 +55,7 @@ impl Image {
             Image::Amd64Busybox => "amd64-busybox",
             Image::Amd64Minbase => "amd64-minbase",
             Image::Amd64Python3 => "amd64-python3",
+            Image::Amd64Service => "amd64-service",
             Image::Amd64Redis => "amd64-redis",
             Image::I386Busybox => "386-busybox",
             Image::I386Minbase => "386-minbase",
@@ -61,11 +64,30 @@ impl Image {
         }
     }
 
+    /// The same image for amd64.
+    pub fn for_amd64(self) -> Self {
+        match self {
+            Image::Busybox => Image::Amd64Busybox,
+            Image::Minbase => Image::Amd64Minbase,
+            Image::Python3 => Image::Amd64Python3,
+            Image::Service => Image::Amd64Service,
+            other => other,
+        }
+    }
+
+    fn is_service(self) -> bool {
+        matches!(self, Image::Service | Image::Amd64Service)
+    }
+
     /// Its architecture, as OCI names it.
     pub fn arch(self) -> &'static str {
         match self {
             Image::Busybox | Image::Minbase | Image::Python3 | Image::Service => "riscv64",
-            Image::Amd64Busybox | Image::Amd64Minbase | Image::Amd64Python3 | Image::Amd64Redis => "amd64",
+            Image::Amd64Busybox
+            | Image::Amd64Minbase
+            | Image::Amd64Python3
+            | Image::Amd64Service
+            | Image::Amd64Redis => "amd64",
             Image::I386Busybox | Image::I386Minbase => "386",
             Image::Arm64Busybox | Image::Arm64Minbase => "arm64",
         }
@@ -74,7 +96,7 @@ impl Image {
     /// The root file system tar of `scripts/rootfs`.
     pub fn rootfs(self) -> PathBuf {
         let name = match self {
-            Image::Service => "busybox",
+            _ if self.is_service() => "busybox",
             _ => self.name().rsplit('-').next().unwrap_or_default(),
         };
         let debian = if self.arch() == "386" { "i386" } else { self.arch() };
@@ -102,7 +124,7 @@ impl Image {
                 "--tag",
                 "test/python3:1",
             ],
-            Image::Service => &[
+            Image::Service | Image::Amd64Service => &[
                 "--format",
                 "oci",
                 "--entrypoint",
@@ -138,7 +160,7 @@ impl Image {
         let key = fingerprint(&[&rootfs, &mkimage, &here], options);
         let dir = cached(&format!("image-{}", self.name()), &key, |dir| {
             let mut layers = rootfs.clone().into_os_string();
-            if self == Image::Service {
+            if self.is_service() {
                 for (number, layer) in service_layers().into_iter().enumerate() {
                     let path = dir.join(format!("layer{number}.tar"));
                     fs::write(&path, layer).unwrap_or_else(|e| panic!("{}: {e}", path.display()));

@@ -1,10 +1,10 @@
 //! The table of cases: what is checked, on which hosts.
 //!
-//! A case on several hosts is several tests, `host::group::case`. The list itself is checked: how many tests there are on
+//! A case on several hosts is several tests, `host::group::case`, and `host-amd64::group::case` in the x86_64 guest. The list itself is checked: how many tests there are on
 //! each host is written down, so that none gets lost. What was run is written to the file `$FORELIFT_TEST_LEDGER`, a
 //! line each, for `scripts/test` to compare with the list.
 
-use crate::hosts::Host;
+use crate::hosts::{Guest, Host, Place};
 use libtest_mimic::{Arguments, Failed, Trial};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use std::{collections::BTreeMap, env, fs::OpenOptions, io::Write, process::ExitCode};
@@ -12,10 +12,29 @@ use std::{collections::BTreeMap, env, fs::OpenOptions, io::Write, process::ExitC
 /// One thing to check.
 #[derive(Clone, Copy)]
 pub enum Check {
-    /// On each of these hosts.
-    On(&'static [Host], fn(Host)),
+    /// On each of these hosts in the riscv64 guest, and on our own among them in the x86_64 guest: others execute the same module
+    /// as ours, so that a part of the cases ([`Check::Everywhere`]) shows whether they do.
+    On(&'static [Host], fn(Place)),
+    /// On each of these hosts, in either guest.
+    Everywhere(&'static [Host], fn(Place)),
+    /// In one guest, on each of these hosts.
+    In(Guest, &'static [Host], fn(Place)),
     /// Once: of the command itself.
     Once(fn()),
+}
+
+impl Check {
+    /// Whether it is made in that guest, on a host that it is for.
+    fn is_for(self, place: Place) -> bool {
+        match (self, place.guest) {
+            (Check::Once(_), _) => false,
+            (Check::In(guest, ..), in_guest) => guest == in_guest,
+            (_, Guest::Riscv64) => true,
+            (Check::On(..), Guest::Amd64) => Host::OURS.contains(&place.host),
+            // Nothing is lifted there, so the engine for lifted code has nothing to do.
+            (Check::Everywhere(..), Guest::Amd64) => place.host != Host::Jit,
+        }
+    }
 }
 
 /// Cases by name.
@@ -35,10 +54,18 @@ fn expand(groups: &[(&'static str, Group)]) -> Vec<Test> {
             let mut add = |place: &'static str, body: Box<dyn FnOnce() + Send>| {
                 tests.push(Test { place, name: format!("{place}::{group}::{case}"), body });
             };
-            match *check {
-                Check::Once(body) => add("command", Box::new(body)),
-                Check::On(hosts, body) => {
-                    hosts.iter().for_each(|&host| add(host.name(), Box::new(move || body(host))))
+            let (hosts, body) = match *check {
+                Check::Once(body) => {
+                    add("command", Box::new(body));
+                    continue;
+                }
+                Check::On(hosts, body) | Check::Everywhere(hosts, body) | Check::In(_, hosts, body) => {
+                    (hosts, body)
+                }
+            };
+            for place in hosts.iter().flat_map(|host| [host.riscv64(), host.amd64()]) {
+                if check.is_for(place) {
+                    add(place.name(), Box::new(move || body(place)));
                 }
             }
         }

@@ -1,13 +1,13 @@
 //! What a container sees: user, directory, volumes, names, kernel file systems, namespaces.
 
 use forelift_tests::{
-    hosts::Host,
+    hosts::{Host, Place},
     images::Image,
     table::{Check, Group},
 };
 
 pub(crate) const CASES: Group = &[
-    ("user_of_the_image", Check::On(&Host::ALL, user_of_the_image)),
+    ("user_of_the_image", Check::Everywhere(&Host::ALL, user_of_the_image)),
     ("user_by_name", Check::On(&Host::ALL, user_by_name)),
     ("user_by_number", Check::On(&Host::ALL, user_by_number)),
     ("user_that_is_not_listed", Check::On(&Host::ALL, user_that_is_not_listed)),
@@ -21,7 +21,7 @@ pub(crate) const CASES: Group = &[
     ("default_environment", Check::On(&Host::ALL, default_environment)),
     ("host_name", Check::On(&Host::ALL, host_name)),
     ("etc_files", Check::On(&Host::ALL, etc_files)),
-    ("kernel_file_systems", Check::On(&Host::ALL, kernel_file_systems)),
+    ("kernel_file_systems", Check::Everywhere(&Host::ALL, kernel_file_systems)),
     ("devices", Check::On(&Host::ALL, devices)),
     ("terminals", Check::On(&Host::ALL, terminals)),
     ("shared_memory", Check::On(&Host::ALL, shared_memory)),
@@ -30,47 +30,47 @@ pub(crate) const CASES: Group = &[
     ("orphans_are_reaped_by_process_1", Check::On(&Host::OURS, orphans_are_reaped_by_process_1)),
     ("namespaces_and_cgroup", Check::On(&Host::ALL, namespaces_and_cgroup)),
     ("limits", Check::On(&Host::ALL, limits)),
-    ("loopback_network", Check::On(&Host::ALL, loopback_network)),
+    ("loopback_network", Check::Everywhere(&Host::ALL, loopback_network)),
     ("kernel_features", Check::On(&Host::OURS, kernel_features)),
 ];
 
-fn service(host: Host, script: &str) -> String {
+fn service(host: Place, script: &str) -> String {
     host.run(Image::Service).entrypoint("sh").args(["--", "-c", script]).ok()
 }
 
 const ID: &str = "echo $(id -u) $(id -g) $(id -G) $HOME";
 
-fn id_of(host: Host, user: &str) -> String {
+fn id_of(host: Place, user: &str) -> String {
     host.run(Image::Service).entrypoint("sh").user(user).args(["--", "-c", ID]).ok()
 }
 
-fn user_of_the_image(host: Host) {
+fn user_of_the_image(host: Place) {
     assert_eq!(service(host, ID), "1000 1001 1001 2000 /home/app\n");
 }
 
-fn user_by_name(host: Host) {
+fn user_by_name(host: Place) {
     assert_eq!(id_of(host, "nobody"), "65534 65534 65534 /\n");
     assert_eq!(id_of(host, "root"), "0 0 0 /root\n");
 }
 
-fn user_by_number(host: Host) {
+fn user_by_number(host: Place) {
     // Listed in /etc/passwd: its group, groups and home come from there.
     assert_eq!(id_of(host, "1000"), "1000 1001 1001 2000 /home/app\n");
     assert_eq!(id_of(host, "0"), "0 0 0 /root\n");
 }
 
-fn user_that_is_not_listed(host: Host) {
+fn user_that_is_not_listed(host: Place) {
     assert_eq!(id_of(host, "4242"), "4242 0 0 /\n");
     assert_eq!(id_of(host, "4242:4343"), "4242 4343 4343 /\n");
 }
 
-fn user_and_group(host: Host) {
+fn user_and_group(host: Place) {
     assert_eq!(id_of(host, "app:extra"), "1000 2000 2000 /home/app\n");
     assert_eq!(id_of(host, "app:7"), "1000 7 7 /home/app\n");
     assert_eq!(id_of(host, "1000:appgroup"), "1000 1001 1001 /home/app\n");
 }
 
-fn unprivileged_user_is_unprivileged(host: Host) {
+fn unprivileged_user_is_unprivileged(host: Place) {
     let script = "exec 2>&1; touch /x; cat /etc/shadow /root/x | head -n 1; touch /srv/app/work/mine && echo mine; \
         chown root /srv/app/work/mine; grep -E 'Cap(Prm|Eff)' /proc/self/status; echo out > /dev/stdout; mount -t tmpfs x /tmp";
     let text = service(host, &format!("{script}; true"));
@@ -86,7 +86,7 @@ fn unprivileged_user_is_unprivileged(host: Host) {
     }
 }
 
-fn root_has_dockers_capabilities(host: Host) {
+fn root_has_dockers_capabilities(host: Place) {
     let text = host
         .sh("grep -E 'Cap(Prm|Eff|Bnd)' /proc/self/status; mount -t tmpfs x /mnt 2>/dev/null || echo refused")
         .ok();
@@ -96,7 +96,7 @@ fn root_has_dockers_capabilities(host: Host) {
     );
 }
 
-fn working_directory(host: Host) {
+fn working_directory(host: Place) {
     let run = |dir| {
         host.run(Image::Service).entrypoint("sh").workdir(dir).args(["--", "-c", "pwd; stat -c %u ."]).ok()
     };
@@ -107,7 +107,7 @@ fn working_directory(host: Host) {
     assert_eq!(host.run(Image::Busybox).args(["pwd"]).ok(), "/\n");
 }
 
-fn volume(host: Host) {
+fn volume(host: Place) {
     let script = "cd /data; cat seed; readlink link; stat -c '%a %u:%g %n' . seed; echo mine > new && cat new; rm seed && ls; \
         grep -c ' /data ' /proc/mounts";
     assert_eq!(
@@ -116,12 +116,12 @@ fn volume(host: Host) {
     );
 }
 
-fn environment_of_the_image(host: Host) {
+fn environment_of_the_image(host: Place) {
     let script = "echo \"$GREETING\"; echo \"[$EMPTY]${EMPTY+set}\"; env | grep -c ^GREETING";
     assert_eq!(service(host, script), "hello from the image\n[]set\n1\n");
 }
 
-fn environment_of_the_host(host: Host) {
+fn environment_of_the_host(host: Place) {
     let run = host
         .run(Image::Service)
         .entrypoint("sh")
@@ -138,7 +138,7 @@ fn environment_of_the_host(host: Host) {
     );
 }
 
-fn default_environment(host: Host) {
+fn default_environment(host: Place) {
     let text = host.run(Image::Busybox).args(["env"]).ok();
     let mut names: Vec<&str> = text.lines().filter_map(|l| l.split('=').next()).collect();
     names.sort_unstable();
@@ -147,7 +147,7 @@ fn default_environment(host: Host) {
     assert!(text.contains("HOME=/root\n"), "{text}");
 }
 
-fn host_name(host: Host) {
+fn host_name(host: Place) {
     let text =
         host.sh("hostname; cat /etc/hostname; echo $HOSTNAME; uname -n; cat /proc/sys/kernel/hostname").ok();
     let names: Vec<&str> = text.lines().collect();
@@ -156,7 +156,7 @@ fn host_name(host: Host) {
     assert!(names[0].len() == 12 && names[0].chars().all(|c| c.is_ascii_hexdigit()), "{text}");
 }
 
-fn etc_files(host: Host) {
+fn etc_files(host: Place) {
     let script = "grep -w localhost /etc/hosts | grep -c 127.0.0.1; grep -cw $HOSTNAME /etc/hosts; cat /etc/resolv.conf > /dev/null && echo readable; \
         echo 10.0.0.1 added >> /etc/hosts && grep -c added /etc/hosts";
     assert_eq!(host.sh(script).ok(), "1\n1\nreadable\n1\n");
@@ -164,7 +164,7 @@ fn etc_files(host: Host) {
     assert_eq!(host.run(Image::Python3).args(["python3", "-c", code]).ok(), "127.0.0.1 127.\n");
 }
 
-fn kernel_file_systems(host: Host) {
+fn kernel_file_systems(host: Place) {
     let script = "for d in /proc /sys /dev /dev/pts /dev/shm /dev/mqueue /sys/fs/cgroup; do \
         grep -m1 \" $d \" /proc/mounts | cut -d' ' -f 2,3; done; grep ' / ' /proc/mounts | cut -d' ' -f 3";
     assert_eq!(
@@ -173,7 +173,7 @@ fn kernel_file_systems(host: Host) {
     );
 }
 
-fn devices(host: Host) {
+fn devices(host: Place) {
     let script = "cd /dev; stat -c '%n %F %t:%T %a' null zero full random urandom tty; for l in fd stdin stdout stderr ptmx; do readlink $l; done; \
         head -c 5 zero | od -An -tx1; (echo x > full) 2>/dev/null || echo full; echo x > null; cat null; head -c 9 random | wc -c";
     assert_eq!(
@@ -184,7 +184,7 @@ fn devices(host: Host) {
     );
 }
 
-fn terminals(host: Host) {
+fn terminals(host: Place) {
     let code = "import pty, os\n\
         pid, fd = pty.fork()\n\
         if pid == 0: os.execvp('sh', ['sh', '-c', 'tty; stty size; exit 5'])\n\
@@ -199,7 +199,7 @@ fn terminals(host: Host) {
     assert!(text.starts_with("b'/dev/pts/") && text.ends_with("\\r\\n0 0\\r\\n' 5\n"), "{text}");
 }
 
-fn shared_memory(host: Host) {
+fn shared_memory(host: Place) {
     let text = host
         .run(Image::Busybox)
         .user("nobody")
@@ -208,14 +208,14 @@ fn shared_memory(host: Host) {
     assert_eq!(text, "x\n1777\n1777\n");
 }
 
-fn kernel_files_are_protected(host: Host) {
+fn kernel_files_are_protected(host: Place) {
     let script = "exec 2>&1; (echo 1 > /proc/sys/vm/drop_caches); touch /sys/x; wc -c < /proc/interrupts; ls /sys/firmware | wc -l; mknod /dev/mem2 c 1 1 && head -c 1 /dev/mem2; echo alive";
     let text = host.sh(script).ok();
     assert_eq!(text.matches("Read-only file system").count(), 2, "{text}");
     assert!(text.contains("\n0\n0\n") && text.ends_with("alive\n"), "{text}");
 }
 
-fn process_1_is_the_command(host: Host) {
+fn process_1_is_the_command(host: Place) {
     let text = host.sh("echo $$; cat /proc/1/comm; ps | grep -vc PID; ls /proc | grep -c '^[0-9]'").ok();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[..2], ["1", "sh"], "{text}");
@@ -223,22 +223,22 @@ fn process_1_is_the_command(host: Host) {
     assert!(lines[2].parse::<u32>().unwrap() <= 3 && lines[3].parse::<u32>().unwrap() <= 3, "{text}");
 }
 
-fn orphans_are_reaped_by_process_1(host: Host) {
+fn orphans_are_reaped_by_process_1(host: Place) {
     let script = "for n in $(seq 50); do (true & ); done; sleep 0.3; ps -o stat | grep -c Z; true";
     assert_eq!(host.sh(script).ok(), "0\n");
 }
 
-fn namespaces_and_cgroup(host: Host) {
+fn namespaces_and_cgroup(host: Place) {
     let script = "cat /proc/self/cgroup; for n in cgroup ipc mnt net pid uts user; do test -e /proc/self/ns/$n || echo no $n; done; \
         ls /sys/fs/cgroup | grep -c -e '^memory.max$' -e '^pids.max$' -e '^cgroup.procs$'";
     assert_eq!(host.sh(script).ok(), "0::/\n3\n");
 }
 
-fn limits(host: Host) {
+fn limits(host: Place) {
     assert_eq!(host.sh("umask; ulimit -n; ulimit -c").ok(), "0022\n1048576\n0\n");
 }
 
-fn loopback_network(host: Host) {
+fn loopback_network(host: Place) {
     let script = "ping -c 1 -W 5 127.0.0.1 | grep -c ' 0% packet loss'; (echo served | nc -l -p 80 > /dev/null) & \
         sleep 0.3; nc -w 5 127.0.0.1 80 < /dev/null";
     assert_eq!(host.sh(script).ok(), "1\nserved\n");
@@ -248,7 +248,7 @@ fn loopback_network(host: Host) {
     assert_eq!(host.run(Image::Python3).args(["python3", "-c", code]).ok(), "v6\nb'unix'\n");
 }
 
-fn kernel_features(host: Host) {
+fn kernel_features(host: Place) {
     let script = "for f in overlay erofs squashfs ext4 tmpfs 9p fuse proc sysfs cgroup2 mqueue; do grep -qw $f /proc/filesystems || echo no $f; done; \
         for f in sysvipc/shm sysvipc/sem sysvipc/msg net/if_inet6 sys/fs/binfmt_misc; do test -e /proc/$f || echo no $f; done; \
         grep -E 'Seccomp:' /proc/self/status; grep -w -e tun -e fuse -e loop /proc/misc | wc -l";

@@ -2,7 +2,7 @@
 
 use forelift_tests::{
     done::Done,
-    hosts::Host,
+    hosts::{Host, Place},
     images::{Entry, Image, convert, tar_of},
     registry::Registry,
     run::{Run, program},
@@ -30,7 +30,7 @@ pub(crate) const CASES: Group = &[
     ("same_input_same_bytes", Check::Once(same_input_same_bytes)),
     ("same_content_same_bytes", Check::Once(same_content_same_bytes)),
     ("a_cache_changes_nothing", Check::Once(a_cache_changes_nothing)),
-    ("without_snapshot", Check::On(&Host::ALL, without_snapshot)),
+    ("without_snapshot", Check::Everywhere(&Host::ALL, without_snapshot)),
     ("plain_module", Check::On(&[Host::Wasm], plain_module)),
     ("memory_option", Check::Once(memory_option)),
     ("append_option", Check::Once(append_option)),
@@ -54,7 +54,7 @@ fn dir() -> TempDir {
 }
 
 fn run_file(file: &Path) -> Run {
-    Host::Wasm.run(Image::Busybox).file(file)
+    Host::Wasm.riscv64().run(Image::Busybox).file(file)
 }
 
 /// Converts, runs `echo` in it, and removes the result.
@@ -277,16 +277,16 @@ fn a_cache_changes_nothing() {
     assert!(other != plain && trained && lifted > 0 && cached > 0);
 }
 
-fn without_snapshot(host: Host) {
-    let done = host.sh("echo cold; exit 7").file(Image::Busybox.wasm_cold()).stdin("x").go();
+fn without_snapshot(host: Place) {
+    let done = host.sh("echo cold; exit 7").file(host.image(Image::Busybox).wasm_cold()).stdin("x").go();
     done.expect_status(7).expect_out("cold\n").expect_err("");
 }
 
 /// The .wasm itself, not precompiled; with an empty cache, and with a filled one.
-fn plain_module(host: Host) {
+fn plain_module(host: Place) {
     let cache = dir();
     for _ in 0..2 {
-        let mut command = host.sh("echo hello").file(Image::Busybox.wasm()).command();
+        let mut command = host.sh("echo hello").file(host.image(Image::Busybox).wasm()).command();
         command.env("XDG_CACHE_HOME", cache.path()).env_remove("FORELIFT_CACHE");
         let output = command.output().expect("running the host");
         assert_eq!(
@@ -298,7 +298,7 @@ fn plain_module(host: Host) {
         fs::read_dir(cache.path().join("forelift")).is_ok_and(|mut d| d.next().is_some()),
         "nothing was cached"
     );
-    let text = host.sh("echo hello").file(Image::Busybox.wasm()).option("--no-cache").ok();
+    let text = host.sh("echo hello").file(host.image(Image::Busybox).wasm()).option("--no-cache").ok();
     assert_eq!(text, "hello\n");
 }
 

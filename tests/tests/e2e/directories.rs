@@ -1,7 +1,7 @@
 //! Host directories in the container, read and write, both ways.
 
 use forelift_tests::{
-    hosts::Host,
+    hosts::{Host, Place},
     images::Image,
     random::Random,
     run::Run,
@@ -16,13 +16,13 @@ use std::{
 use tempfile::TempDir;
 
 pub(crate) const CASES: Group = &[
-    ("read", Check::On(&Host::ALL, read)),
+    ("read", Check::Everywhere(&Host::ALL, read)),
     ("list", Check::On(&Host::ALL, list)),
-    ("write", Check::On(&Host::ALL, write)),
+    ("write", Check::Everywhere(&Host::ALL, write)),
     ("append_truncate_overwrite", Check::On(&Host::ALL, append_truncate_overwrite)),
     ("big_file_in", Check::On(&Host::ALL, big_file_in)),
     ("big_file_out", Check::On(&Host::ALL, big_file_out)),
-    ("rename_and_remove", Check::On(&Host::ALL, rename_and_remove)),
+    ("rename_and_remove", Check::Everywhere(&Host::ALL, rename_and_remove)),
     ("directories", Check::On(&Host::ALL, directories)),
     ("symbolic_links", Check::On(&Host::ALL, symbolic_links)),
     ("links_do_not_lead_out", Check::On(&Host::ALL, links_do_not_lead_out)),
@@ -44,11 +44,11 @@ pub(crate) const CASES: Group = &[
 
 struct Share {
     dir: TempDir,
-    host: Host,
+    host: Place,
 }
 
 impl Share {
-    fn new(host: Host) -> Self {
+    fn new(host: Place) -> Self {
         Share { dir: tempfile::tempdir().expect("a temporary directory"), host }
     }
 
@@ -82,7 +82,7 @@ fn sha256(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 
-fn read(host: Host) {
+fn read(host: Place) {
     let share = Share::new(host);
     share.put("file", b"from the host\n");
     fs::create_dir_all(share.path().join("a/b/c")).expect("directories");
@@ -95,7 +95,7 @@ fn read(host: Host) {
     );
 }
 
-fn list(host: Host) {
+fn list(host: Place) {
     let share = Share::new(host);
     for name in ["one", "two", "three"] {
         share.put(name, name.as_bytes());
@@ -107,7 +107,7 @@ fn list(host: Host) {
     );
 }
 
-fn write(host: Host) {
+fn write(host: Place) {
     let share = Share::new(host);
     assert_eq!(
         share.sh("echo from the guest > new; printf 'a\\0b' > binary; : > empty; cat new"),
@@ -118,7 +118,7 @@ fn write(host: Host) {
     assert_eq!(share.get("empty"), b"");
 }
 
-fn append_truncate_overwrite(host: Host) {
+fn append_truncate_overwrite(host: Place) {
     let share = Share::new(host);
     share.put("log", b"one\n");
     share.put("long", &[b'x'; 10_000]);
@@ -132,7 +132,7 @@ fn append_truncate_overwrite(host: Host) {
     assert_eq!(share.text("cut"), "0123AB");
 }
 
-fn big_file_in(host: Host) {
+fn big_file_in(host: Place) {
     let share = Share::new(host);
     let bytes = Random::new(11).bytes(20_000_003);
     share.put("big", &bytes);
@@ -141,14 +141,14 @@ fn big_file_in(host: Host) {
     assert_eq!(text, format!("{}  big\n{end}", sha256(&bytes)));
 }
 
-fn big_file_out(host: Host) {
+fn big_file_out(host: Place) {
     let share = Share::new(host);
     let text = share.sh("head -c 10000003 /dev/urandom > big; sha256sum big; cp big copy; cmp big copy");
     assert_eq!(text, format!("{}  big\n", sha256(&share.get("big"))));
     assert!(share.get("big") == share.get("copy"));
 }
 
-fn rename_and_remove(host: Host) {
+fn rename_and_remove(host: Place) {
     let share = Share::new(host);
     for name in ["a", "b", "c", "gone"] {
         share.put(name, name.as_bytes());
@@ -164,14 +164,14 @@ fn rename_and_remove(host: Host) {
     }
 }
 
-fn directories(host: Host) {
+fn directories(host: Place) {
     let share = Share::new(host);
     let text = share.sh("mkdir -p x/y/z; echo 1 > x/y/z/f; rmdir x/y 2>/dev/null || echo not empty; cp -r x copy; rm -r x; ls; rmdir copy/y/z 2>/dev/null; mkdir copy 2>/dev/null || echo exists");
     assert_eq!(text, "not empty\ncopy\nexists\n");
     assert_eq!(share.text("copy/y/z/f"), "1\n");
 }
 
-fn symbolic_links(host: Host) {
+fn symbolic_links(host: Place) {
     let share = Share::new(host);
     share.put("target", b"content\n");
     symlink("target", share.path().join("from-host")).expect("a link");
@@ -184,7 +184,7 @@ fn symbolic_links(host: Host) {
 }
 
 /// A link is followed by the guest, in the guest: its target on the host outside of the directory stays out of reach.
-fn links_do_not_lead_out(host: Host) {
+fn links_do_not_lead_out(host: Place) {
     let outside = tempfile::tempdir().expect("a temporary directory");
     fs::write(outside.path().join("secret"), "of the host").expect("writing");
     let share = Share::new(host);
@@ -196,7 +196,7 @@ fn links_do_not_lead_out(host: Host) {
     assert_eq!(fs::read_dir(outside.path()).expect("a directory").count(), 1);
 }
 
-fn many_files(host: Host) {
+fn many_files(host: Place) {
     let share = Share::new(host);
     for n in 0..500 {
         share.put(&format!("h{n}"), n.to_string().as_bytes());
@@ -208,7 +208,7 @@ fn many_files(host: Host) {
     assert_eq!(share.text("g299"), "299\n");
 }
 
-fn names(host: Host) {
+fn names(host: Place) {
     let share = Share::new(host);
     let long = "n".repeat(255);
     let names = [
@@ -233,7 +233,7 @@ fn names(host: Host) {
     }
 }
 
-fn two_directories(host: Host) {
+fn two_directories(host: Place) {
     let (one, two) = (Share::new(host), Share::new(host));
     one.put("f", b"one");
     let script =
@@ -244,7 +244,7 @@ fn two_directories(host: Host) {
     assert_eq!(fs::read_dir(one.path()).expect("a directory").count(), 0);
 }
 
-fn mount_point_is_made(host: Host) {
+fn mount_point_is_made(host: Place) {
     let share = Share::new(host);
     share.put("f", b"x\n");
     // Missing in the image; and a directory of the image that is covered.
@@ -252,7 +252,7 @@ fn mount_point_is_made(host: Host) {
     assert_eq!(host.sh("ls /etc").dir(share.path(), "/etc").go().expect_status(0).out(), "f\n");
 }
 
-fn changes_of_the_host_are_seen(host: Host) {
+fn changes_of_the_host_are_seen(host: Place) {
     let share = Share::new(host);
     share.put("f", b"first\n");
     share.put("gone", b"x");
@@ -271,7 +271,7 @@ fn changes_of_the_host_are_seen(host: Host) {
     assert_eq!(run.finish().ok(), "first\nsecond, longer\ncreated\nf new .\n");
 }
 
-fn mapped_into_memory(host: Host) {
+fn mapped_into_memory(host: Place) {
     let share = Share::new(host);
     let bytes = Random::new(12).bytes(100_000);
     share.put("m", &bytes);
@@ -286,7 +286,7 @@ fn mapped_into_memory(host: Host) {
     assert!(share.get("m") == expected);
 }
 
-fn database(host: Host) {
+fn database(host: Place) {
     let share = Share::new(host);
     let code = "import sqlite3\n\
         c = sqlite3.connect('/mnt/db'); c.execute('create table t(n integer primary key, s text)')\n\
@@ -298,13 +298,13 @@ fn database(host: Host) {
     assert!(share.get("db").starts_with(b"SQLite format 3\0"));
 }
 
-fn removed_while_open(host: Host) {
+fn removed_while_open(host: Place) {
     let share = Share::new(host);
     share.put("f", b"still readable\n");
     assert_eq!(share.sh("exec 3< f; rm f; cat <&3; ls | wc -l"), "still readable\n0\n");
 }
 
-fn times(host: Host) {
+fn times(host: Place) {
     let share = Share::new(host);
     share.put("f", b"x");
     let script =
@@ -318,7 +318,7 @@ fn times(host: Host) {
     assert_eq!(fs::metadata(share.path().join("f")).expect("a file").mtime(), 1_500_000_000);
 }
 
-fn sizes_and_kinds(host: Host) {
+fn sizes_and_kinds(host: Place) {
     let share = Share::new(host);
     share.put("f", &[0; 12_345]);
     fs::create_dir(share.path().join("d")).expect("a directory");
@@ -329,7 +329,7 @@ fn sizes_and_kinds(host: Host) {
     );
 }
 
-fn errors(host: Host) {
+fn errors(host: Place) {
     let share = Share::new(host);
     share.put("f", b"x");
     fs::create_dir(share.path().join("d")).expect("a directory");
@@ -345,7 +345,7 @@ fn errors(host: Host) {
 }
 
 /// The host's files are the host user's; an unprivileged user of the container can use what that user lets others use.
-fn unprivileged_user(host: Host) {
+fn unprivileged_user(host: Place) {
     let share = Share::new(host);
     share.put("f", b"readable\n");
     let mode = |path: &Path, mode| {
@@ -362,7 +362,7 @@ fn unprivileged_user(host: Host) {
     assert_eq!(share.text("new"), "mine\n");
 }
 
-fn missing_directory(host: Host) {
+fn missing_directory(host: Place) {
     let done = host.sh("true").dir(Path::new("/no/such/dir"), "/mnt").go();
     done.expect_status(125).one_error(&["/no/such/dir"]);
     let done = host.sh("true").dir(Path::new("/etc/passwd"), "/mnt").go();
@@ -371,7 +371,7 @@ fn missing_directory(host: Host) {
     done.expect_status(125).one_error(&["relative"]);
 }
 
-fn working_directory_in_it(host: Host) {
+fn working_directory_in_it(host: Place) {
     let share = Share::new(host);
     share.put("here", b"x");
     assert_eq!(share.on(host.run(Image::Busybox)).workdir("/mnt").args(["ls"]).ok(), "here\n");

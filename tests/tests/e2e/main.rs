@@ -1,7 +1,7 @@
 //! The end-to-end tests: images converted by the command under test and run on each host. See `forelift_tests::table`.
 //!
 //!     cargo nextest run -p forelift-tests --test e2e            all
-//!     cargo nextest run -p forelift-tests --test e2e wasm::     on one host
+//!     cargo nextest run -p forelift-tests --test e2e wasm::     on one host (wasm-amd64:: with images for amd64)
 //!     cargo nextest run -p forelift-tests --test e2e streams    one group
 
 mod bad_images;
@@ -11,6 +11,7 @@ mod container;
 mod convert;
 mod directories;
 mod lockstep;
+mod platforms;
 mod signals;
 mod start;
 mod status;
@@ -30,12 +31,24 @@ fn main() -> ExitCode {
             ("convert", convert::CASES),
             ("directories", directories::CASES),
             ("lockstep", lockstep::CASES),
+            ("platforms", platforms::CASES),
             ("signals", signals::CASES),
             ("start", start::CASES),
             ("status", status::CASES),
             ("streams", streams::CASES),
             ("terminal", terminal::CASES),
         ],
-        &[("command", 67), ("wasm", 150), ("native", 147), ("jit", 4), ("pywasmtime", 107), ("node", 112)],
+        &[
+            ("command", 74),
+            ("wasm", 150),
+            ("native", 147),
+            ("jit", 4),
+            ("pywasmtime", 107),
+            ("node", 112),
+            ("wasm-amd64", 153),
+            ("native-amd64", 152),
+            ("pywasmtime-amd64", 21),
+            ("node-amd64", 22),
+        ],
     )
 }

@@ -2,7 +2,7 @@
 
 use forelift_tests::run::Signal;
 use forelift_tests::{
-    hosts::Host,
+    hosts::{Host, Place},
     images::Image,
     run::{Run, Running},
     table::{Check, Group},
@@ -20,7 +20,7 @@ pub(crate) const CASES: Group = &[
     ("kill_of_the_host", Check::On(&Host::ALL, kill_of_the_host)),
 ];
 
-fn trapping(host: Host) -> Run {
+fn trapping(host: Place) -> Run {
     let traps: String = ["HUP", "INT", "QUIT", "USR1", "USR2", "TERM"]
         .iter()
         .enumerate()
@@ -35,7 +35,7 @@ fn ready(run: Run) -> Running {
     run
 }
 
-fn reach_a_trap(host: Host) {
+fn reach_a_trap(host: Place) {
     let signals =
         [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGTERM];
     for ((n, signal), name) in
@@ -48,7 +48,7 @@ fn reach_a_trap(host: Host) {
 }
 
 /// As `docker run` does: what comes is passed on; only `docker stop` sends the stop signal.
-fn stop_signal_of_the_image(host: Host) {
+fn stop_signal_of_the_image(host: Place) {
     for (signal, word, status) in [(Signal::SIGQUIT, "quit", 21), (Signal::SIGTERM, "term", 22)] {
         let mut run = host.run(Image::Service).args(["wait"]).deadline(60).spawn();
         run.expect("waiting\n");
@@ -58,7 +58,7 @@ fn stop_signal_of_the_image(host: Host) {
 }
 
 /// Process 1 of a namespace takes no signal that it does not handle, so its child is the one to be asked.
-fn end_a_command_that_handles_them_not(host: Host) {
+fn end_a_command_that_handles_them_not(host: Place) {
     let mut run = host
         .sh("trap 'kill $child' TERM; sleep 1000 & child=$!; echo ready; wait $child; wait $child; exit $?")
         .deadline(60)
@@ -68,7 +68,7 @@ fn end_a_command_that_handles_them_not(host: Host) {
     run.finish().expect_status(143);
 }
 
-fn many(host: Host) {
+fn many(host: Place) {
     let mut run = host.sh("n=0; trap 'n=$((n+1)); echo n=$n.' USR1; trap 'exit 9' TERM; echo ready; while :; do sleep 0.02; done").deadline(60).spawn();
     run.expect("ready\n");
     for n in 1..=10 {
@@ -80,7 +80,7 @@ fn many(host: Host) {
 }
 
 /// At any moment of the start: the container ends by it, or the host does; nothing hangs.
-fn early(host: Host) {
+fn early(host: Place) {
     for pause in [0, 5, 10, 20, 40, 80] {
         let run = host.sh("trap 'exit 9' TERM; while :; do sleep 0.05; done").deadline(30).spawn();
         std::thread::sleep(Duration::from_millis(pause));
@@ -104,7 +104,7 @@ fn alive(pid: u32) -> bool {
     !stat.is_empty() && !stat.contains(") Z ")
 }
 
-fn python_keyboard_interrupt(host: Host) {
+fn python_keyboard_interrupt(host: Place) {
     let code = "import time\nprint('ready', flush=True)\ntry: time.sleep(100)\nexcept KeyboardInterrupt: print('interrupted'); raise";
     let mut run = host.run(Image::Python3).args(["python3", "-c", code]).deadline(60).spawn();
     run.expect("ready\n");
@@ -113,7 +113,7 @@ fn python_keyboard_interrupt(host: Host) {
     assert!(done.out() == "ready\ninterrupted\n" && done.err().contains("KeyboardInterrupt"), "{done}");
 }
 
-fn ignored_ones_do_not_pile_up(host: Host) {
+fn ignored_ones_do_not_pile_up(host: Place) {
     let mut run = host
         .sh("trap '' INT TERM; echo ready; n=0; while [ $n -lt 20 ]; do sleep 0.1; n=$((n+1)); done; exit 4")
         .deadline(60)
@@ -127,7 +127,7 @@ fn ignored_ones_do_not_pile_up(host: Host) {
     run.finish().expect_status(4);
 }
 
-fn kill_of_the_host(host: Host) {
+fn kill_of_the_host(host: Place) {
     let mut run = host.sh("echo ready; sleep 1000").spawn();
     run.expect("ready\n");
     run.signal(Signal::SIGKILL);

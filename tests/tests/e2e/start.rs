@@ -1,7 +1,7 @@
 //! Each start is a new one: fresh entropy, the right time, and no CPU time for nothing.
 
 use forelift_tests::{
-    hosts::Host,
+    hosts::{Host, Place},
     images::Image,
     table::{Check, Group},
 };
@@ -11,20 +11,20 @@ use std::{
 };
 
 pub(crate) const CASES: Group = &[
-    ("entropy_is_fresh", Check::On(&Host::ALL, entropy_is_fresh)),
+    ("entropy_is_fresh", Check::Everywhere(&Host::ALL, entropy_is_fresh)),
     ("entropy_is_fresh_in_python", Check::On(&Host::ALL, entropy_is_fresh_in_python)),
     ("addresses_are_random", Check::On(&Host::ALL, addresses_are_random)),
     ("wall_clock_is_right", Check::On(&Host::ALL, wall_clock_is_right)),
     ("sleep_takes_its_time", Check::On(&Host::ALL, sleep_takes_its_time)),
     ("clocks_run_at_the_right_speed", Check::On(&Host::ALL, clocks_run_at_the_right_speed)),
-    ("busy_clock_runs_at_the_right_speed", Check::On(&Host::ALL, busy_clock_runs_at_the_right_speed)),
+    ("busy_clock_runs_at_the_right_speed", Check::Everywhere(&Host::ALL, busy_clock_runs_at_the_right_speed)),
     ("timers", Check::On(&Host::ALL, timers)),
     ("idle_shell_uses_no_cpu", Check::On(&Host::ALL, idle_shell_uses_no_cpu)),
     ("idle_sleep_uses_no_cpu", Check::On(&Host::ALL, idle_sleep_uses_no_cpu)),
     ("stopped_host_keeps_time", Check::On(&Host::OURS, stopped_host_keeps_time)),
 ];
 
-fn entropy_is_fresh(host: Host) {
+fn entropy_is_fresh(host: Place) {
     let script = "head -c 16 /dev/urandom | od -An -tx1; head -c 16 /dev/random | od -An -tx1; \
         cat /proc/sys/kernel/random/uuid; cat /proc/sys/kernel/random/boot_id; mktemp -u";
     let (first, second) = (host.sh(script).ok(), host.sh(script).ok());
@@ -34,7 +34,7 @@ fn entropy_is_fresh(host: Host) {
     }
 }
 
-fn entropy_is_fresh_in_python(host: Host) {
+fn entropy_is_fresh_in_python(host: Place) {
     let code = "import uuid, random, secrets, os\n\
         print(uuid.uuid4()); print(random.random()); print(secrets.token_hex()); print(hash('text')); print(os.getrandom(16).hex())";
     let run = || host.run(Image::Python3).args(["python3", "-c", code]).ok();
@@ -45,7 +45,7 @@ fn entropy_is_fresh_in_python(host: Host) {
     }
 }
 
-fn addresses_are_random(host: Host) {
+fn addresses_are_random(host: Place) {
     let script = "grep '\\[stack\\]' /proc/self/maps";
     let starts: Vec<String> = (0..3).map(|_| host.sh(script).ok()).collect();
     assert!(starts[0] != starts[1] || starts[0] != starts[2], "{starts:?}");
@@ -55,7 +55,7 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_secs_f64()
 }
 
-fn wall_clock_is_right(host: Host) {
+fn wall_clock_is_right(host: Place) {
     let before = now();
     let done = host.sh("date +%s").go().expect_status(0);
     let after = now();
@@ -66,7 +66,7 @@ fn wall_clock_is_right(host: Host) {
 /// Seconds since the machine's start, as the guest says.
 const UPTIME: &str = "cut -d' ' -f1 /proc/uptime";
 
-fn sleep_takes_its_time(host: Host) {
+fn sleep_takes_its_time(host: Place) {
     let begin = Instant::now();
     let text = host.sh(&format!("{UPTIME}; sleep 1; {UPTIME}")).ok();
     let outside = begin.elapsed().as_secs_f64();
@@ -77,7 +77,7 @@ fn sleep_takes_its_time(host: Host) {
 }
 
 /// Times of two marks in the output, on the host's clock and, told by the marks, on the guest's.
-fn two_marks(host: Host, between: &str) -> (f64, f64) {
+fn two_marks(host: Place, between: &str) -> (f64, f64) {
     let script = format!("echo mark $({UPTIME}).; {between}; echo mark $({UPTIME}).");
     let mut run = host.sh(&script).held_stdin().spawn();
     run.expect(".\n");
@@ -95,18 +95,18 @@ fn two_marks(host: Host, between: &str) -> (f64, f64) {
     (outside, times[1] - times[0])
 }
 
-fn clocks_run_at_the_right_speed(host: Host) {
+fn clocks_run_at_the_right_speed(host: Place) {
     let (outside, inside) = two_marks(host, "sleep 3");
     assert!((outside - inside).abs() < 0.6, "{outside} s on the host are {inside} s in the guest");
 }
 
-fn busy_clock_runs_at_the_right_speed(host: Host) {
+fn busy_clock_runs_at_the_right_speed(host: Place) {
     let (outside, inside) = two_marks(host, "timeout 3 sh -c 'while :; do :; done' 2>/dev/null; true");
     assert!((outside - inside).abs() < 0.6, "{outside} s on the host are {inside} s in the guest");
     assert!((2.9..6.0).contains(&inside), "timeout 3 took {inside} s");
 }
 
-fn timers(host: Host) {
+fn timers(host: Place) {
     let code = "import time, threading, select\n\
         a, m = time.time(), time.monotonic(); time.sleep(0.3); b, n = time.time(), time.monotonic()\n\
         print(0.3 <= n - m < 1.3, abs((b - a) - (n - m)) < 0.05)\n\
@@ -118,7 +118,7 @@ fn timers(host: Host) {
 }
 
 /// CPU time, as a share of wall time, of a container that has settled.
-fn load(host: Host, script: &str) -> f64 {
+fn load(host: Place, script: &str) -> f64 {
     let mut run = host.sh(script).held_stdin().spawn();
     run.expect("ready\n");
     sleep(Duration::from_secs(2));
@@ -127,18 +127,18 @@ fn load(host: Host, script: &str) -> f64 {
     (run.cpu() - cpu).as_secs_f64() / begin.elapsed().as_secs_f64()
 }
 
-fn idle_shell_uses_no_cpu(host: Host) {
+fn idle_shell_uses_no_cpu(host: Place) {
     let load = load(host, "echo ready; read line");
     assert!(load < 0.4, "an idle shell takes {:.0} % of a CPU", load * 100.0);
 }
 
-fn idle_sleep_uses_no_cpu(host: Host) {
+fn idle_sleep_uses_no_cpu(host: Place) {
     let load = load(host, "echo ready; sleep 1000");
     assert!(load < 0.4, "a sleeping shell takes {:.0} % of a CPU", load * 100.0);
 }
 
 /// A host process that was stopped and continued (a laptop's lid) goes on with the right time.
-fn stopped_host_keeps_time(host: Host) {
+fn stopped_host_keeps_time(host: Place) {
     use forelift_tests::run::Signal;
     let mut run = host.sh("echo ready; read line; date +%s; sleep 0.3; echo alive").held_stdin().spawn();
     run.expect("ready\n");

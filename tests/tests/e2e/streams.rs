@@ -2,7 +2,7 @@
 
 use forelift_tests::{
     done::{Done, contains},
-    hosts::Host,
+    hosts::{Host, Place},
     images::Image,
     random::Random,
     table::{Check, Group},
@@ -18,16 +18,16 @@ use std::{
 
 pub(crate) const CASES: Group = &[
     ("apart", Check::On(&Host::ALL, apart)),
-    ("both_full", Check::On(&Host::ALL, both_full)),
+    ("both_full", Check::Everywhere(&Host::ALL, both_full)),
     ("control_characters", Check::On(&Host::ALL, control_characters)),
     ("random_bytes_out", Check::On(&Host::ALL, random_bytes_out)),
     ("random_bytes_in", Check::On(&Host::ALL, random_bytes_in)),
-    ("random_bytes_through", Check::On(&Host::ALL, random_bytes_through)),
+    ("random_bytes_through", Check::Everywhere(&Host::ALL, random_bytes_through)),
     ("random_bytes_to_stderr", Check::On(&Host::ALL, random_bytes_to_stderr)),
     ("empty_input", Check::On(&Host::ALL, empty_input)),
     ("end_of_input", Check::On(&Host::ALL, end_of_input)),
     ("no_stdin", Check::On(&Host::ALL, no_stdin)),
-    ("conversation", Check::On(&Host::ALL, conversation)),
+    ("conversation", Check::Everywhere(&Host::ALL, conversation)),
     ("input_in_pieces", Check::On(&Host::ALL, input_in_pieces)),
     ("unread_input", Check::On(&Host::ALL, unread_input)),
     ("closed_input", Check::On(&Host::ALL, closed_input)),
@@ -51,57 +51,57 @@ fn hash_in(text: &str) -> &str {
     text.split_whitespace().next().unwrap_or_default()
 }
 
-fn apart(host: Host) {
+fn apart(host: Place) {
     let script = "echo out; echo err >&2; echo more; echo 'more err' >&2; exit 9";
     host.sh(script).go().expect_status(9).expect_out("out\nmore\n").expect_err("err\nmore err\n");
 }
 
-fn both_full(host: Host) {
+fn both_full(host: Place) {
     let done = host.sh("for n in $(seq 3000); do echo out $n; echo err $n >&2; done").go().expect_status(0);
     let lines = |word: &str| (1..=3000).map(|n| format!("{word} {n}\n")).collect::<String>();
     assert!(done.out() == lines("out") && done.err() == lines("err"), "{done}");
 }
 
-fn control_characters(host: Host) {
+fn control_characters(host: Place) {
     // What a terminal, or a runtime that thinks it is one, would change.
     let bytes = b"\r\n\n\r\0\x03\x04\x08\x0c\x11\x13\x15\x16\x1a\x1b[A\x7f\xff\xfe\xc3\x28\t \n".repeat(3);
     let done = host.run(Image::Busybox).args(["cat"]).stdin(bytes.clone()).go().expect_status(0);
     assert!(done.stdout == bytes && done.stderr.is_empty(), "{done}");
 }
 
-fn random_bytes_out(host: Host) {
+fn random_bytes_out(host: Place) {
     let done =
         host.sh("head -c 1000000 /dev/urandom | tee /tmp/r; sha256sum /tmp/r >&2").go().expect_status(0);
     assert_eq!(done.stdout.len(), 1_000_000);
     assert_eq!(sha256(&done.stdout), hash_in(&done.err()));
 }
 
-fn random_bytes_in(host: Host) {
+fn random_bytes_in(host: Place) {
     let bytes = Random::new(1).bytes(5_000_000);
     let text = host.run(Image::Busybox).args(["sha256sum"]).stdin(bytes.clone()).ok();
     assert_eq!(hash_in(&text), sha256(&bytes));
 }
 
-fn random_bytes_through(host: Host) {
+fn random_bytes_through(host: Place) {
     let bytes = Random::new(2).bytes(3_000_001);
     let done = host.run(Image::Busybox).args(["cat"]).stdin(bytes.clone()).go().expect_status(0);
     assert_eq!((done.stdout.len(), sha256(&done.stdout)), (bytes.len(), sha256(&bytes)));
 }
 
-fn random_bytes_to_stderr(host: Host) {
+fn random_bytes_to_stderr(host: Place) {
     let bytes = Random::new(3).bytes(300_000);
     let done = host.sh("cat >&2").stdin(bytes.clone()).go().expect_status(0);
     assert_eq!((done.stderr.len(), sha256(&done.stderr)), (bytes.len(), sha256(&bytes)));
     assert!(done.stdout.is_empty());
 }
 
-fn empty_input(host: Host) {
+fn empty_input(host: Place) {
     assert_eq!(host.run(Image::Busybox).args(["cat"]).stdin("").ok(), "");
     assert_eq!(host.run(Image::Busybox).args(["wc", "-c"]).stdin("").ok().trim(), "0");
     assert_eq!(host.run(Image::Busybox).args(["cat"]).ok(), "");
 }
 
-fn end_of_input(host: Host) {
+fn end_of_input(host: Place) {
     for size in [1, 4095, 4096, 4097, 65_536, 100_003] {
         let text = host.run(Image::Busybox).args(["wc", "-c"]).stdin(vec![b'x'; size]).ok();
         assert_eq!(text.trim(), size.to_string());
@@ -113,12 +113,12 @@ fn end_of_input(host: Host) {
     );
 }
 
-fn no_stdin(host: Host) {
+fn no_stdin(host: Place) {
     // The host's standard input never ends here.
     assert_eq!(host.sh("cat; echo done").no_stdin().deadline(60).ok(), "done\n");
 }
 
-fn conversation(host: Host) {
+fn conversation(host: Place) {
     let mut run = host.sh("while read line; do echo \"<$line>\"; done; echo end").held_stdin().spawn();
     for word in ["one", "two", "three"] {
         run.write(format!("{word}\n").as_bytes());
@@ -128,7 +128,7 @@ fn conversation(host: Host) {
     run.finish().expect_status(0).expect_out("<one>\n<two>\n<three>\nend\n");
 }
 
-fn input_in_pieces(host: Host) {
+fn input_in_pieces(host: Place) {
     let mut run = host.run(Image::Busybox).args(["sha256sum"]).held_stdin().spawn();
     let bytes = Random::new(4).bytes(40_000);
     let mut rest = &bytes[..];
@@ -143,16 +143,16 @@ fn input_in_pieces(host: Host) {
     assert_eq!(hash_in(&run.finish().ok()), sha256(&bytes));
 }
 
-fn unread_input(host: Host) {
+fn unread_input(host: Place) {
     let text = host.sh("head -c 3; echo; cat > /dev/null & exec sleep 0.1").stdin(vec![b'a'; 2_000_000]).ok();
     assert_eq!(text, "aaa\n");
 }
 
-fn closed_input(host: Host) {
+fn closed_input(host: Place) {
     assert_eq!(host.sh("exec <&-; sleep 0.2; echo done").stdin(vec![b'a'; 2_000_000]).ok(), "done\n");
 }
 
-fn pipes_are_pipes(host: Host) {
+fn pipes_are_pipes(host: Place) {
     let script = "for fd in 0 1 2; do test -p /dev/fd/$fd && echo pipe $fd; test -t $fd && echo tty $fd; done; \
         case $(readlink /proc/self/fd/0) in pipe:*) echo a pipe;; esac; echo through > /dev/stdout; tty";
     let done = host.sh(script).stdin("x").go().expect_status(1);
@@ -160,7 +160,7 @@ fn pipes_are_pipes(host: Host) {
 }
 
 /// Starts `script`, reads the first line of its output and closes the pipe; gives that line, and the end.
-fn read_one_line(host: Host, script: &str) -> (String, Done) {
+fn read_one_line(host: Place, script: &str) -> (String, Done) {
     let mut command = host.sh(script).command();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let begin = Instant::now();
@@ -178,7 +178,7 @@ fn read_one_line(host: Host, script: &str) -> (String, Done) {
     (String::from_utf8_lossy(&line).into_owned(), done)
 }
 
-fn reader_leaves(host: Host) {
+fn reader_leaves(host: Place) {
     let (line, done) = read_one_line(host, "yes; echo status $? >&2");
     assert_eq!(line, "y\n");
     assert!(done.err() == "status 141\n" && done.status() == 0, "{done}");
@@ -191,7 +191,7 @@ fn reader_leaves(host: Host) {
     assert!(done.status() == 1 && done.err().contains("Broken pipe"), "{done}");
 }
 
-fn reader_leaves_elsewhere(host: Host) {
+fn reader_leaves_elsewhere(host: Place) {
     let begin = Instant::now();
     let (line, done) = read_one_line(host, "yes; echo ended >&2; exit 3");
     assert_eq!(line, "y\n");
@@ -199,7 +199,7 @@ fn reader_leaves_elsewhere(host: Host) {
     assert!(begin.elapsed() < Duration::from_secs(60));
 }
 
-fn slow_reader(host: Host) {
+fn slow_reader(host: Place) {
     let mut command = host.sh("seq 1 300000; echo wrote >&2").command();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().expect("starting the host");
@@ -221,7 +221,7 @@ fn slow_reader(host: Host) {
     assert_eq!((all.len(), sha256(&all)), (expected.len(), sha256(expected.as_bytes())));
 }
 
-fn files_as_streams(host: Host) {
+fn files_as_streams(host: Place) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = |name: &str| dir.path().join(name);
     let bytes = Random::new(6).bytes(700_000);
@@ -239,14 +239,14 @@ fn files_as_streams(host: Host) {
     assert_eq!(fs::read_to_string(path("err")).expect("reading"), "error\n");
 }
 
-fn dev_null_as_streams(host: Host) {
+fn dev_null_as_streams(host: Place) {
     let mut command = host.sh("cat; seq 100000; seq 100000 >&2; exit 6").command();
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     assert_eq!(command.status().expect("running the host").code(), Some(6));
 }
 
 /// `2>&1` on the host: the order of what the container wrote is kept as well as two pipes allow; nothing is lost or torn.
-fn same_pipe_for_both(host: Host) {
+fn same_pipe_for_both(host: Place) {
     let command = host.sh("for n in $(seq 200); do echo out $n; echo err $n >&2; done").command();
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", "exec \"$0\" \"$@\" 2>&1"]).arg(command.get_program()).args(command.get_args());
@@ -260,19 +260,19 @@ fn same_pipe_for_both(host: Host) {
     assert_eq!(text.lines().count(), 400, "{text}");
 }
 
-fn output_comes_at_once(host: Host) {
+fn output_comes_at_once(host: Place) {
     let mut run = host.sh("printf prompt; sleep 1000").held_stdin().spawn();
     run.expect("prompt");
     assert_eq!(run.output(), b"prompt");
 }
 
 /// As with docker, the container ends with its command, whoever else still holds its output.
-fn background_process_keeps_the_pipe(host: Host) {
+fn background_process_keeps_the_pipe(host: Place) {
     let done = host.sh("sleep 1000 & echo bye").deadline(60).go();
     done.expect_status(0).expect_out("bye\n");
 }
 
-fn long_lines_of_numbers(host: Host) {
+fn long_lines_of_numbers(host: Place) {
     let done = host.run(Image::Busybox).args(["seq", "-s", " ", "1", "200000"]).go().expect_status(0);
     let expected = (1..=200_000).map(|n| n.to_string()).collect::<Vec<_>>().join(" ") + "\n";
     assert_eq!(sha256(&done.stdout), sha256(expected.as_bytes()));
