@@ -62,10 +62,11 @@ fn step(cx: &mut Context<'_>, end: u64, left: &mut i64) -> Option<Exit> {
         return Some(exit);
     }
     if cx.hart.rflags & TF != 0 {
+        cx.hart.trap_behind = false;
         let exit = single_step(cx);
         *left = end.wrapping_sub(cx.hart.instret) as i64;
         // A handler that was entered has cleared the flag: the trap is behind the instruction (SDM vol. 3 17.3.1.4).
-        if exit.is_none() && cx.hart.rflags & TF != 0 {
+        if exit.is_none() && (cx.hart.rflags & TF != 0 || cx.hart.trap_behind) {
             cx.hart.dr[4] |= 1 << 14;
             return cx.raise(Fault::plain(DB));
         }

@@ -240,6 +240,8 @@ pub struct Hart {
     pub long: bool,
     /// Interrupts wait for one instruction (behind `sti` and loads of SS).
     pub inhibit: bool,
+    /// The instruction has cleared the trap flag, under which it began: the trap behind it is still due.
+    pub(crate) trap_behind: bool,
     /// Hand every exception to the caller of `run` (user-mode tests).
     pub user_only: bool,
     /// SSE instructions run: CR0.EM and CR0.TS are clear, CR4.OSFXSR is set.
@@ -342,6 +344,7 @@ impl Hart {
         cpl: 0,
         long: true,
         inhibit: false,
+        trap_behind: false,
         user_only: false,
         sse_enabled: true,
         code_dropped: false,

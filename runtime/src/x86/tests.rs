@@ -1,6 +1,7 @@
 //! Small programs: what the interpreter does as a whole. Single instructions are tested against the host's CPU elsewhere.
 
-use super::fault::{BP, Fault, PF, UD};
+use super::fault::{BP, DB, Fault, PF, UD};
+use super::flags;
 use super::state::{EFER_NXE, Segment};
 use super::{Bus, Cpu, Exit};
 use crate::memory::GuestMemory;
@@ -103,6 +104,19 @@ fn code_may_change_itself_in_the_same_block() {
     let mut m = machine(&code);
     assert_eq!(m.run(), Exit::Trap(Fault::plain(BP)));
     assert_eq!(m.cpu.hart.r[0] & 0xff, 7);
+}
+
+#[test]
+fn the_instruction_that_clears_the_trap_flag_is_trapped_behind() {
+    // pushfq; and qword [rsp],~0x100; popfq; nop; ud2
+    let code = [0x9c, 0x48, 0x81, 0x24, 0x24, 0xff, 0xfe, 0xff, 0xff, 0x9d, 0x90, 0x0f, 0x0b];
+    let mut m = machine(&code);
+    m.cpu.hart.rflags |= flags::TF;
+    for at in [1, 9, 10] {
+        assert_eq!((m.run(), m.cpu.hart.rip), (Exit::Trap(Fault::plain(DB)), CODE + at));
+        assert_eq!(m.cpu.hart.rflags & flags::TF != 0, at < 10);
+    }
+    assert_eq!((m.run(), m.cpu.hart.rip), (Exit::Trap(Fault::plain(UD)), CODE + 11));
 }
 
 #[test]

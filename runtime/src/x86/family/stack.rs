@@ -92,6 +92,7 @@ fn pop_flags(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     }
     cx.hart.set_all_flags(old & !changes | new & changes & !RF);
     cx.set_stack_pointer(cx.hart.r[RSP].wrapping_add(size as u64));
+    cx.hart.trap_behind = old & !new & TF != 0;
     // TF or IF may be new: the instruction behind is looked at with them.
     cx.hart.rip = cx.next_rip(i);
     Ok(Flow::Goto)
