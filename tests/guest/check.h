@@ -63,7 +63,9 @@ static inline void on(int sig, void (*handler)(int, siginfo_t *, void *), int fl
 static inline void flush_code(void *from, unsigned long length)
 {
     __builtin___clear_cache((char *)from, (char *)from + length);
+#ifdef __riscv
     __asm__ volatile("fence.i" ::: "memory");
+#endif
 }
 
 /* Encodings. Registers by number: ra 1, t0 5, a0 10, a1 11, a2 12. */
