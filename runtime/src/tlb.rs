@@ -18,6 +18,7 @@
 //!
 //! The pages that were entered are kept in a list for each set, so that a flush touches only those.
 
+use crate::memory::GuestMemory;
 use forelift_abi::layout::PAGE_SIZE;
 use forelift_abi::lift::{dtlb_bytes, dtlb_entries};
 
@@ -113,15 +114,7 @@ impl DataTlb {
         unsafe { &mut *self.tables.add(at) }
     }
 
-    /// Whether slot `slot` of a table translates the page `va`.
-    fn holds(&mut self, set: usize, write: bool, va: u64) -> Option<u64> {
-        let slot = self.slot(va);
-        let offset = va.wrapping_add(*self.entry(set, write, slot));
-        (offset < self.ram_len).then_some(offset)
-    }
-
     /// Offset in RAM of `va` if its page is in a set, for reads or for writes.
-    #[cfg(feature = "x86_64")]
     #[inline]
     pub(crate) fn lookup(&self, set: usize, write: bool, va: u64) -> Option<u64> {
         if self.tables.is_null() {
@@ -136,7 +129,7 @@ impl DataTlb {
     /// Enters the page `va`, which is at `offset` in RAM.
     pub(crate) fn fill(&mut self, set: usize, va: u64, offset: u64, readable: bool, writable: bool) {
         let slot = self.slot(va);
-        if self.holds(set, false, va).or(self.holds(set, true, va)).is_none() {
+        if self.lookup(set, false, va).or(self.lookup(set, true, va)).is_none() {
             if self.filled[set].len() == MAX_FILLED {
                 self.flush(set);
             }
@@ -165,7 +158,7 @@ impl DataTlb {
     pub(crate) fn flush_page(&mut self, va: u64) {
         for set in 0..SETS {
             if !self.filled[set].is_empty()
-                && self.holds(set, false, va).or(self.holds(set, true, va)).is_some()
+                && self.lookup(set, false, va).or(self.lookup(set, true, va)).is_some()
             {
                 self.clear(set, va);
             }
@@ -190,7 +183,7 @@ impl DataTlb {
         for set in 0..SETS {
             for i in 0..self.filled[set].len() {
                 let va = self.filled[set][i];
-                if self.holds(set, true, va) == Some(offset) {
+                if self.lookup(set, true, va) == Some(offset) {
                     let slot = self.slot(va);
                     *self.entry(set, true, slot) = self.filler(slot);
                 }
@@ -198,21 +191,82 @@ impl DataTlb {
         }
     }
 
-    /// Offsets in RAM of the pages that can be written.
-    pub(crate) fn writable(&mut self) -> Vec<u64> {
-        let mut pages = Vec::new();
+    /// Has `mem` note from now on which pages of RAM may be written: those that can be already, too.
+    pub(crate) fn track_writes(&self, mem: &mut GuestMemory) {
+        mem.track_writes();
         for set in 0..SETS {
-            for i in 0..self.filled[set].len() {
-                pages.extend(self.holds(set, true, self.filled[set][i]));
+            for &va in &self.filled[set] {
+                if let Some(offset) = self.lookup(set, true, va) {
+                    mem.note_writable(offset);
+                }
             }
         }
-        pages
     }
 
     /// Whether no page is entered.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.filled.iter().all(Vec::is_empty)
+    }
+}
+
+/// An entry of an instruction TLB: what is common to those of the two processors.
+pub(crate) trait CodeTranslation: Copy {
+    /// No translation: no page has its tag.
+    const EMPTY: Self;
+    /// Page's virtual address.
+    fn tag(&self) -> u64;
+    /// Index of the page in the block cache.
+    fn page(&self) -> u32;
+}
+
+/// Log2 of the largest page above 4 KiB that a TLB holds a part of, 0 for none: of the lower half of the address space, and of the
+/// upper one. A large page is held in parts of 4 KiB.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct LargePages([u8; 2]);
+
+impl LargePages {
+    pub(crate) const NONE: LargePages = LargePages([0; 2]);
+
+    /// Notes that a TLB is about to hold a part of a page of `1 << shift` bytes at `va`.
+    pub(crate) fn note(&mut self, va: u64, shift: u8) {
+        let largest = &mut self.0[(va >> 63) as usize];
+        if shift > 12 {
+            *largest = shift.max(*largest);
+        }
+    }
+}
+
+/// Forgets the translations of the page of `va`, whatever its size.
+pub(crate) fn flush_page<E: CodeTranslation, const N: usize>(
+    dtlb: &mut DataTlb,
+    itlbs: &mut [[E; N]; 2],
+    large: LargePages,
+    va: u64,
+) {
+    let shift = large.0[(va >> 63) as usize];
+    if shift != 0 {
+        let inside = move |tag: u64| (tag ^ va) >> shift == 0;
+        dtlb.flush_where(inside);
+        for entry in itlbs.iter_mut().flatten().filter(|e| inside(e.tag())) {
+            *entry = E::EMPTY;
+        }
+        return;
+    }
+    let page = va & !(PAGE_SIZE - 1);
+    dtlb.flush_page(page);
+    for itlb in itlbs {
+        let entry = &mut itlb[(va / PAGE_SIZE) as usize % N];
+        if entry.tag() == page {
+            *entry = E::EMPTY;
+        }
+    }
+}
+
+/// Forgets the code translations that lead to page `page` of the block cache.
+pub(crate) fn flush_code_page<E: CodeTranslation, const N: usize>(itlbs: &mut [[E; N]; 2], page: u32) {
+    for entry in itlbs.iter_mut().flatten().filter(|e| e.page() == page) {
+        *entry = E::EMPTY;
     }
 }
 

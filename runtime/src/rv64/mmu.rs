@@ -152,7 +152,7 @@ impl Context<'_> {
         let page_pa = t.pa & !(PAGE_SIZE - 1);
         if let Some(offset) = self.mem.ram_offset(page_pa) {
             let fast_write = t.writable && !self.mem.is_code(page_pa);
-            self.hart.note_page_size(va, t.shift);
+            self.hart.large_pages.note(va, t.shift);
             let set = self.hart.tlb_index();
             if set == TLB_KERNEL && !t.global {
                 self.hart.kernel_tlb_local = true;
@@ -263,7 +263,7 @@ impl Context<'_> {
         if self.hart.privilege == Privilege::Supervisor && !t.global {
             self.hart.kernel_tlb_local = true;
         }
-        self.hart.note_page_size(va, t.shift);
+        self.hart.large_pages.note(va, t.shift);
         let page = match self.cache.find_page(self.mem, page_pa) {
             Some(page) => page,
             None => {

@@ -137,10 +137,7 @@ impl Cpu {
 
     /// Notes from now on which pages of RAM may be written ([`GuestMemory::written`]).
     pub fn track_writes(&mut self, mem: &mut GuestMemory) {
-        mem.track_writes();
-        for offset in self.hart.dtlb.writable() {
-            mem.note_writable(offset);
-        }
+        self.hart.dtlb.track_writes(mem);
     }
 
     /// As [`Cpu::run`], but exceptions cost no budget: it stops behind an instruction that retired, at the first place where

@@ -4,7 +4,7 @@
 //! access (a pointer argument would cost an addition each time, 15-20 % of the interpreter); natively it is boxed, so
 //! that tests and the converter can have several.
 
-use crate::tlb::DataTlb;
+use crate::tlb::{self, CodeTranslation, DataTlb, LargePages};
 use serde::{Deserialize, Serialize};
 
 /// Number of entries of each instruction TLB.
@@ -40,6 +40,18 @@ pub struct ItlbEntry {
 
 // SAFETY: the tables are only followed by the owner of the block cache, which moves together with the hart.
 unsafe impl Send for ItlbEntry {}
+
+impl CodeTranslation for ItlbEntry {
+    const EMPTY: Self = EMPTY_I;
+
+    fn tag(&self) -> u64 {
+        self.tag
+    }
+
+    fn page(&self) -> u32 {
+        self.page
+    }
+}
 
 pub(crate) const EMPTY_I: ItlbEntry = ItlbEntry {
     tag: NO_TAG,
@@ -125,9 +137,8 @@ pub struct Hart {
     pub(crate) calls_lifted: bool,
     /// The kernel TLB holds a translation that is not global.
     pub(crate) kernel_tlb_local: bool,
-    /// Log2 of the largest page above 4 KiB that a TLB holds a part of, 0 for none: of the lower half of the address
-    /// space, and of the upper one.
-    pub(crate) large_pages: [u8; 2],
+    /// Sizes of the pages that the TLBs hold parts of.
+    pub(crate) large_pages: LargePages,
     /// Result of the last slow load.
     pub(crate) slow_value: u64,
     /// Code and value of the exception that the last slow path met.
@@ -276,7 +287,7 @@ impl Hart {
         attend: false,
         calls_lifted: false,
         kernel_tlb_local: false,
-        large_pages: [0; 2],
+        large_pages: LargePages::NONE,
         slow_value: 0,
         slow_exception: (0, 0),
         page_va: 0,
@@ -318,7 +329,7 @@ impl Hart {
         }
         self.itlb = [[EMPTY_I; ITLB_ENTRIES]; 2];
         self.kernel_tlb_local = false;
-        self.large_pages = [0; 2];
+        self.large_pages = LargePages::NONE;
     }
 
     /// Forgets the translations that are not global: another address space comes into force.
@@ -335,31 +346,7 @@ impl Hart {
     /// Forgets the translations of the page of `va`, of any size: a large page is cached in parts of 4 KiB, and the fence
     /// for one address concerns the leaf entry, hence all of them (Privileged 4.2.1).
     pub(crate) fn flush_tlb_page(&mut self, va: u64) {
-        let shift = self.large_pages[(va >> 63) as usize];
-        if shift != 0 {
-            let inside = move |tag: u64| (tag ^ va) >> shift == 0;
-            self.dtlb.flush_where(inside);
-            for entry in self.itlb.iter_mut().flatten().filter(|e| inside(e.tag)) {
-                *entry = EMPTY_I;
-            }
-            return;
-        }
-        let page = va & !0xfff;
-        self.dtlb.flush_page(page);
-        for itlb in &mut self.itlb {
-            let entry = &mut itlb[(va >> 12) as usize % ITLB_ENTRIES];
-            if entry.tag == page {
-                *entry = EMPTY_I;
-            }
-        }
-    }
-
-    /// Notes that a TLB is about to hold a part of a page of `1 << shift` bytes at `va`.
-    pub(crate) fn note_page_size(&mut self, va: u64, shift: u8) {
-        let largest = &mut self.large_pages[(va >> 63) as usize];
-        if shift > 12 {
-            *largest = shift.max(*largest);
-        }
+        tlb::flush_page(&mut self.dtlb, &mut self.itlb, self.large_pages, va);
     }
 
     /// Forgets the right to write to the page of RAM at `offset` without further ado: it holds decoded code from now on.
@@ -369,9 +356,7 @@ impl Hart {
 
     /// Forgets the code translations that lead to page `page` of the block cache.
     pub(crate) fn flush_itlb_of(&mut self, page: u32) {
-        for entry in self.itlb.iter_mut().flatten().filter(|e| e.page == page) {
-            *entry = EMPTY_I;
-        }
+        tlb::flush_code_page(&mut self.itlb, page);
     }
 
     /// Forgets all code translations: the block cache was emptied.

@@ -459,6 +459,13 @@ impl Entry {
     };
 }
 
+impl Entry {
+    /// The end of a block of `count` instructions that goes on at `offset`.
+    pub(crate) fn next(offset: u16, count: u16) -> Self {
+        Entry { op: Kind::Next, imm: offset.into(), count, offset, ..Entry::UNLINKED }
+    }
+}
+
 impl Kind {
     /// Whether the entry charges the budget for the block up to and with itself.
     pub(crate) fn is_branch(self) -> bool {

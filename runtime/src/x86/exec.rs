@@ -5,6 +5,8 @@
 
 use super::entry::{Entry, Kind};
 use super::family::Flow;
+use super::family::sse::moves::sign_bits;
+use super::family::sse::packed_int;
 use super::fault::{DB, Fault};
 use super::flags::{ADD, CF, Int, LOGIC, OF, RAW, RESULT, SUB, TF, of_add, of_sub};
 use super::mmu::is_canonical;
@@ -73,14 +75,9 @@ fn step(cx: &mut Context<'_>, end: u64, left: &mut i64) -> Option<Exit> {
         return exit;
     }
     let rip = cx.hart.rip;
-    let known = &cx.hart.itlb[cx.hart.tlb_index()][(rip >> 12) as usize % ITLB_ENTRIES];
-    let page = if known.tag == rip & !0xfff {
-        known.page
-    } else {
-        match cx.code_page(rip) {
-            Ok(page) => page,
-            Err(fault) => return cx.raise(fault),
-        }
+    let page = match cx.find_page(rip) {
+        Ok(page) => page,
+        Err(fault) => return cx.raise(fault),
     };
     let mut emptied = false;
     let straddling;
@@ -231,7 +228,10 @@ unsafe fn interpret(
         }
         macro_rules! xmm {
             ($at:expr) => {
-                *(&raw mut (*h).xmm).cast::<u8>().add($at as usize).cast::<[u64; 2]>()
+                xmm!($at, [u64; 2])
+            };
+            ($at:expr, $t:ty) => {
+                *(&raw mut (*h).xmm).cast::<u8>().add($at as usize).cast::<$t>()
             };
         }
         macro_rules! flags {
@@ -282,14 +282,17 @@ unsafe fn interpret(
                     .wrapping_add(i64::from($e.disp) as u64)
             };
         }
-        // Pointer to memory that the table answers for; else the family does it.
+        // Pointer to memory that the table answers for; else the family does the whole instruction, whose index is given or in `target`.
         macro_rules! memory {
-            ($e:ident, $table:expr, $va:expr, $t:ty) => {{
+            ($e:ident, $table:expr, $va:expr, $t:ty) => {
+                memory!($e, $table, $va, $t, $e.target as i32)
+            };
+            ($e:ident, $table:expr, $va:expr, $t:ty, $index:expr) => {{
                 let va: u64 = $va;
                 let a = va.wrapping_add(*$table.add((va >> 12 & slots) as usize));
                 const SIZE: u64 = size_of::<$t>() as u64;
                 if a >= (*h).dtlb.ram_len || (va & 0xfff) + SIZE > 0x1000 {
-                    slow!($e, $e.target as i32);
+                    slow!($e, $index);
                 }
                 (*h).dtlb.ram.add(a as usize).cast::<$t>()
             }};
@@ -515,16 +518,12 @@ unsafe fn interpret(
                 p = arena.add(index as usize);
             }};
         }
-        // Pushes a word; the family does the whole instruction if it cannot.
+        // Pushes a word.
         macro_rules! push {
             ($e:ident, $index:expr, $value:expr) => {{
                 let value: u64 = $value;
                 let rsp = (*h).r[4].wrapping_sub(8);
-                let a = rsp.wrapping_add(*writes.add((rsp >> 12 & slots) as usize));
-                if a >= (*h).dtlb.ram_len || rsp & 0xfff > 0xff8 {
-                    slow!($e, $index);
-                }
-                (*h).dtlb.ram.add(a as usize).cast::<u64>().write_unaligned(value);
+                memory!($e, writes, rsp, u64, $index).write_unaligned(value);
                 (*h).r[4] = rsp;
             }};
         }
@@ -640,11 +639,26 @@ unsafe fn interpret(
                 }
             };
         }
+        // The family raises the fault of an operand that is not aligned to 16 bytes.
+        macro_rules! sse_aligned {
+            ($e:ident) => {
+                if !(*h).sse_enabled || address!($e) & 15 != 0 {
+                    slow!($e, $e.target as i32);
+                }
+            };
+        }
         macro_rules! pairwise {
             ($e:ident, |$a:ident, $b:ident| $r:expr) => {{
                 sse!($e);
                 let ($a, $b) = (xmm!($e.d), xmm!($e.s));
                 xmm!($e.d) = $r;
+                next!();
+            }};
+        }
+        macro_rules! bytewise {
+            ($e:ident, $b:expr, $f:ident) => {{
+                let b: [u8; 16] = $b;
+                xmm!($e.d, [u8; 16]) = packed_int::$f(xmm!($e.d, [u8; 16]), b);
                 next!();
             }};
         }
@@ -899,18 +913,12 @@ unsafe fn interpret(
                     store!(e, [u64; 2], xmm!(e.s))
                 }
                 Kind::MovXmAligned => {
-                    sse!(e);
-                    if address!(e) & 15 != 0 {
-                        slow!(e, e.target as i32);
-                    }
+                    sse_aligned!(e);
                     xmm!(e.d) = load!(e, [u64; 2]);
                     next!();
                 }
                 Kind::MovMxAligned => {
-                    sse!(e);
-                    if address!(e) & 15 != 0 {
-                        slow!(e, e.target as i32);
-                    }
+                    sse_aligned!(e);
                     store!(e, [u64; 2], xmm!(e.s))
                 }
                 Kind::MovqXm => {
@@ -954,21 +962,21 @@ unsafe fn interpret(
                 Kind::Pxor => pairwise!(e, |a, b| [a[0] ^ b[0], a[1] ^ b[1]]),
                 Kind::Por => pairwise!(e, |a, b| [a[0] | b[0], a[1] | b[1]]),
                 Kind::Pand => pairwise!(e, |a, b| [a[0] & b[0], a[1] & b[1]]),
-                Kind::PcmpeqbXx => pairwise!(e, |a, b| [equal_bytes(a[0], b[0]), equal_bytes(a[1], b[1])]),
-                Kind::PcmpeqbXm => {
+                Kind::PcmpeqbXx => {
                     sse!(e);
-                    if address!(e) & 15 != 0 {
-                        slow!(e, e.target as i32);
-                    }
-                    let (a, b) = (xmm!(e.d), load!(e, [u64; 2]));
-                    xmm!(e.d) = [equal_bytes(a[0], b[0]), equal_bytes(a[1], b[1])];
-                    next!();
+                    bytewise!(e, xmm!(e.s, [u8; 16]), pcmpeqb)
                 }
-                Kind::PminubXx => pairwise!(e, |a, b| [least_bytes(a[0], b[0]), least_bytes(a[1], b[1])]),
+                Kind::PcmpeqbXm => {
+                    sse_aligned!(e);
+                    bytewise!(e, load!(e, [u8; 16]), pcmpeqb)
+                }
+                Kind::PminubXx => {
+                    sse!(e);
+                    bytewise!(e, xmm!(e.s, [u8; 16]), pminub)
+                }
                 Kind::PmovmskbRx => {
                     sse!(e);
-                    let x = xmm!(e.s);
-                    set!(e, u32, sign_bits(x[0]) | sign_bits(x[1]) << 8)
+                    set!(e, u32, sign_bits::<u8, 16>(xmm!(e.s, [u8; 16])))
                 }
                 Kind::AddRr8 => rr!(e, u8, add),
                 Kind::AddRi8 => ri!(e, u8, add),
@@ -1207,34 +1215,6 @@ unsafe fn interpret(
             }
         }
     }
-}
-
-/// 0xff in each byte where `a` and `b` are equal, 0 in the others.
-#[inline(always)]
-fn equal_bytes(a: u64, b: u64) -> u64 {
-    let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
-    let mut r = [0; 8];
-    for n in 0..8 {
-        r[n] = if a[n] == b[n] { 0xff } else { 0 };
-    }
-    u64::from_le_bytes(r)
-}
-
-/// The lesser of each two bytes.
-#[inline(always)]
-fn least_bytes(a: u64, b: u64) -> u64 {
-    let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
-    let mut r = [0; 8];
-    for n in 0..8 {
-        r[n] = a[n].min(b[n]);
-    }
-    u64::from_le_bytes(r)
-}
-
-/// The top bits of the eight bytes, as the low bits.
-#[inline(always)]
-fn sign_bits(x: u64) -> u32 {
-    ((x >> 7 & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32
 }
 
 impl Context<'_> {

@@ -133,7 +133,7 @@ impl Context<'_> {
         let page_pa = t.pa & !(PAGE_SIZE - 1);
         if let Some(offset) = self.mem.ram_offset(page_pa) {
             let fast_write = t.writable && !self.mem.is_code(page_pa);
-            self.hart.note_page_size(va, t.shift);
+            self.hart.large_pages.note(va, t.shift);
             let set = self.hart.tlb_index();
             if set == TLB_KERNEL && !t.global {
                 self.hart.kernel_tlb_local = true;
@@ -151,18 +151,24 @@ impl Context<'_> {
         (PAGE_SIZE - (va & (PAGE_SIZE - 1))) as usize
     }
 
+    /// Translates `size` bytes at `va`: how many of them are in the first page, and where the two parts are.
+    fn translate_span(&mut self, va: u64, size: usize, access: Access) -> Res<(usize, u64, u64)> {
+        let split = Self::in_page(va).min(size);
+        let low = self.translate_data(va, access)?;
+        let high = match size - split {
+            0 => 0,
+            _ => self.translate_data(va.wrapping_add(split as u64), access)?,
+        };
+        Ok((split, low, high))
+    }
+
     /// Fills `bytes` (64 at most) from linear address `va`, as one access.
     pub(crate) fn load_bytes(&mut self, va: u64, bytes: &mut [u8]) -> Res<()> {
         self.load_as(va, bytes, Access::Load)
     }
 
     fn load_as(&mut self, va: u64, bytes: &mut [u8], access: Access) -> Res<()> {
-        let split = Self::in_page(va).min(bytes.len());
-        let low = self.translate_data(va, access)?;
-        let high = match bytes.len() - split {
-            0 => 0,
-            _ => self.translate_data(va.wrapping_add(split as u64), access)?,
-        };
+        let (split, low, high) = self.translate_span(va, bytes.len(), access)?;
         let (first, second) = bytes.split_at_mut(split);
         self.read_physical(low, first);
         self.read_physical(high, second);
@@ -171,17 +177,12 @@ impl Context<'_> {
 
     /// Faults as a store of `size` (64 at most) bytes to linear address `va` would.
     pub(crate) fn probe_store(&mut self, va: u64, size: usize) -> Res<()> {
-        self.load_as(va, &mut [0; 64][..size], Access::Store)
+        self.translate_span(va, size, Access::Store).map(|_| ())
     }
 
     /// Writes `bytes` (64 at most) to linear address `va`, all or nothing.
     pub(crate) fn store_bytes(&mut self, va: u64, bytes: &[u8]) -> Res<()> {
-        let split = Self::in_page(va).min(bytes.len());
-        let low = self.translate_data(va, Access::Store)?;
-        let high = match bytes.len() - split {
-            0 => 0,
-            _ => self.translate_data(va.wrapping_add(split as u64), Access::Store)?,
-        };
+        let (split, low, high) = self.translate_span(va, bytes.len(), Access::Store)?;
         let (first, second) = bytes.split_at(split);
         self.write_physical(low, first);
         self.write_physical(high, second);
@@ -294,7 +295,7 @@ impl Context<'_> {
         if set == TLB_KERNEL && !t.global {
             self.hart.kernel_tlb_local = true;
         }
-        self.hart.note_page_size(va, t.shift);
+        self.hart.large_pages.note(va, t.shift);
         let page = match self.cache.find_page(self.mem, page_pa) {
             Some(page) => page,
             None => {
@@ -331,10 +332,16 @@ impl Context<'_> {
         }
     }
 
+    /// Index in the block cache of the page that holds the code at `va`.
+    #[inline]
+    pub(crate) fn find_page(&mut self, va: u64) -> Res<u32> {
+        let known = &self.hart.itlb[self.hart.tlb_index()][(va >> 12) as usize % ITLB_ENTRIES];
+        if known.tag == va & !(PAGE_SIZE - 1) { Ok(known.page) } else { self.code_page(va) }
+    }
+
     /// Physical address of the code at `va`.
     fn code_address_of(&mut self, va: u64) -> Res<u64> {
-        let known = &self.hart.itlb[self.hart.tlb_index()][(va >> 12) as usize % ITLB_ENTRIES];
-        let page = if known.tag == va & !(PAGE_SIZE - 1) { known.page } else { self.code_page(va)? };
+        let page = self.find_page(va)?;
         Ok(self.cache.pa(page) | va & (PAGE_SIZE - 1))
     }
 }

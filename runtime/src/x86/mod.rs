@@ -40,7 +40,7 @@ use cache::Cache;
 use fault::Fault;
 use state::{Hart, HartCell};
 
-/// What the processor needs from the rest of the machine.
+/// What the processor needs from the rest of the machine. The provided methods are those of a machine without devices.
 pub trait Bus {
     /// The processor is about to use a device, or the registers of one: `instret` instructions have retired since the machine was made.
     /// Virtual time follows them.
@@ -48,28 +48,61 @@ pub trait Bus {
         let _ = instret;
     }
     /// Reads `size` (1, 2, 4 or 8) bytes of a device register. Nothing there: all ones.
-    fn read(&mut self, mem: &mut GuestMemory, pa: u64, size: u8) -> u64;
+    fn read(&mut self, mem: &mut GuestMemory, pa: u64, size: u8) -> u64 {
+        let _ = (mem, pa, size);
+        u64::MAX
+    }
     /// Writes a device register. Nothing there: no effect.
-    fn write(&mut self, mem: &mut GuestMemory, pa: u64, size: u8, value: u64);
+    fn write(&mut self, mem: &mut GuestMemory, pa: u64, size: u8, value: u64) {
+        let _ = (mem, pa, size, value);
+    }
     /// `in`: `size` is 1, 2 or 4. Nothing there: all ones.
-    fn port_in(&mut self, port: u16, size: u8) -> u32;
+    fn port_in(&mut self, port: u16, size: u8) -> u32 {
+        let _ = (port, size);
+        u32::MAX
+    }
     /// `out`: `size` is 1, 2 or 4. Gives what the machine has to do because of it.
-    fn port_out(&mut self, port: u16, size: u8, value: u32) -> Option<Exit>;
+    fn port_out(&mut self, port: u16, size: u8, value: u32) -> Option<Exit> {
+        let _ = (port, size, value);
+        None
+    }
     /// Whether the interrupt controllers ask for an interrupt.
-    fn interrupt(&mut self) -> bool;
+    fn interrupt(&mut self) -> bool {
+        false
+    }
     /// Acknowledges the interrupt: its vector, `None` for a spurious one that is gone again.
-    fn acknowledge(&mut self) -> Option<u8>;
-    /// The time-stamp counter when `instret` instructions have retired since the machine was made.
-    fn tsc(&mut self, instret: u64) -> u64;
+    fn acknowledge(&mut self) -> Option<u8> {
+        None
+    }
+    /// The time-stamp counter when `instret` instructions have retired since the machine was made; it counts those where there is no clock.
+    fn tsc(&mut self, instret: u64) -> u64 {
+        instret
+    }
     /// Reads a model-specific register that belongs to a device (local APIC base, TSC deadline); `None`: there is no such register.
-    fn msr_read(&mut self, number: u32) -> Option<u64>;
+    fn msr_read(&mut self, number: u32) -> Option<u64> {
+        let _ = number;
+        None
+    }
     /// Writes one; false: there is no such register, or it does not take the value.
-    fn msr_write(&mut self, number: u32, value: u64) -> bool;
+    fn msr_write(&mut self, number: u32, value: u64) -> bool {
+        let _ = (number, value);
+        false
+    }
     /// `cr8`: the local APIC's task priority, 0-15.
-    fn task_priority(&mut self) -> u8;
+    fn task_priority(&mut self) -> u8 {
+        0
+    }
     /// Writes `cr8`.
-    fn set_task_priority(&mut self, priority: u8);
+    fn set_task_priority(&mut self, priority: u8) {
+        let _ = priority;
+    }
 }
+
+/// A machine without devices.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoDevices;
+
+impl Bus for NoDevices {}
 
 /// Why [`Cpu::run`] came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,10 +163,7 @@ impl Cpu {
 
     /// Notes from now on which pages of RAM may be written ([`GuestMemory::written`]).
     pub fn track_writes(&mut self, mem: &mut GuestMemory) {
-        mem.track_writes();
-        for offset in self.hart.dtlb.writable() {
-            mem.note_writable(offset);
-        }
+        self.hart.dtlb.track_writes(mem);
     }
 
     /// Drops everything that is derived from memory or control registers: after a restore.

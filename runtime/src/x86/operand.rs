@@ -41,6 +41,11 @@ pub(crate) fn segment(register: Register) -> usize {
     }
 }
 
+/// Whether an operand is in memory, as the instruction's form has it (strings are not).
+pub(crate) fn touches_memory(i: &Instruction) -> bool {
+    (0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Memory)
+}
+
 /// Whether the instruction writes its memory operand. (Slow: for what is rare.)
 fn writes_memory(i: &Instruction) -> bool {
     let mut factory = InstructionInfoFactory::new();

@@ -8,6 +8,7 @@ use super::cache::Straddling;
 use super::entry::{Entry, Kind, MAX_BLOCK};
 use super::family;
 use super::fault::Res;
+use super::operand::touches_memory;
 use super::quick::{AFTER_LOGIC, AFTER_SUB, FUSED, quick};
 use forelift_abi::layout::PAGE_SIZE;
 use iced_x86::{
@@ -108,8 +109,7 @@ impl Context<'_> {
             // Two entries are kept for the instruction and the end.
             if straddles || usize::from(offset) >= end || entries.len() + 2 > MAX_BLOCK {
                 if !entries.is_empty() {
-                    let end = Entry { op: Kind::Next, imm: offset.into(), count, offset, ..Entry::UNLINKED };
-                    entries.push(end);
+                    entries.push(Entry::next(offset, count));
                 }
                 return;
             }
@@ -133,8 +133,7 @@ impl Context<'_> {
             if ends_block(&i) {
                 // A family may go on all the same.
                 if entry.op == Kind::Family {
-                    let end = Entry { op: Kind::Next, imm: offset.into(), count, offset, ..Entry::UNLINKED };
-                    entries.push(end);
+                    entries.push(Entry::next(offset, count));
                 }
                 return;
             }
@@ -144,9 +143,9 @@ impl Context<'_> {
     /// The entries of the instruction at `va`, which may straddle two pages.
     pub(crate) fn single(&mut self, va: u64) -> Res<[Entry; 2]> {
         let (bytes, length, fault) = self.fetch(va)?;
-        let (place, long) = ((va & (PAGE_SIZE - 1)) as u16, self.hart.long);
+        let (offset, long) = ((va & (PAGE_SIZE - 1)) as u16, self.hart.long);
         if let Some(known) = self.cache.straddling(va)
-            && (known.offset, known.long, known.bytes) == (place, long, bytes)
+            && (known.offset, known.long, known.bytes) == (offset, long, bytes)
             && fault.is_none()
         {
             return Ok(known.entries);
@@ -155,8 +154,7 @@ impl Context<'_> {
             self.cache.clear();
             self.hart.flush_itlb();
         }
-        let bitness = if self.hart.long { 64 } else { 32 };
-        let offset = (va & (PAGE_SIZE - 1)) as u16;
+        let bitness = if long { 64 } else { 32 };
         let mut decoder = Decoder::with_ip(bitness, &bytes[..length], offset.into(), DecoderOptions::NONE);
         let i = decoder.decode();
         if i.is_invalid()
@@ -169,7 +167,7 @@ impl Context<'_> {
         let counted = u16::from(entry.op.is_branch());
         let entry = Entry { count: counted, offset, length: i.len() as u8, ..entry };
         let behind = offset + i.len() as u16;
-        let end = Entry { op: Kind::Next, imm: behind.into(), count: 1, offset: behind, ..Entry::UNLINKED };
+        let end = Entry::next(behind, 1);
         if fault.is_none() {
             *self.cache.straddling(va) = Some(Straddling { offset, long, bytes, entries: [entry, end] });
         }
@@ -195,7 +193,7 @@ impl Context<'_> {
 
 /// Whether the entry may have to leave its work to the family.
 fn needs_family(i: &Instruction, op: Kind) -> bool {
-    let memory = (0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Memory) && i.mnemonic() != Mnemonic::Lea;
+    let memory = touches_memory(i) && i.mnemonic() != Mnemonic::Lea;
     let stack = i.is_stack_instruction() || matches!(op, Kind::JmpR | Kind::Leave);
     memory || stack || (0..i.op_count()).any(|n| i.op_register(n).is_xmm())
 }

@@ -1,7 +1,9 @@
 //! Which instructions have entries of their own, and what these look like.
 
 use super::entry::{Entry, Kind};
-use super::operand::{is_high, number};
+use super::family::condition;
+use super::flags::sign_extend;
+use super::operand::{is_high, number, touches_memory};
 use super::state::{FS_BASE, GS_BASE, PAGE, ZERO};
 use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
 
@@ -59,251 +61,170 @@ const ARITHMETIC: [(Mnemonic, Form, [Kind; 4]); 35] = [
     (Mnemonic::Test, Form::Mi, [Kind::TestMi8, Kind::TestMi16, Kind::TestMi32, Kind::TestMi64]),
 ];
 
-/// Conditional jumps behind a subtraction, by number of the condition from 2 on.
-pub(super) const AFTER_SUB: [Option<Kind>; 14] = [
-    Some(Kind::SubB),
-    Some(Kind::SubAe),
-    Some(Kind::SubE),
-    Some(Kind::SubNe),
-    Some(Kind::SubBe),
-    Some(Kind::SubA),
-    None,
-    None,
-    None,
-    None,
-    Some(Kind::SubL),
-    Some(Kind::SubGe),
-    Some(Kind::SubLe),
-    Some(Kind::SubG),
-];
+/// Conditional jumps by number of the condition, from 2 on; `None` where any kind of flags has to be looked at.
+type Jumps = [Option<Kind>; 14];
+
+/// Jumps behind a subtraction: below, not below, equal, not equal, not above, above, less, not less, not greater, greater.
+const fn behind_sub([b, ae, e, ne, be, a, l, ge, le, g]: [Kind; 10]) -> Jumps {
+    let (b, ae, be, a) = (Some(b), Some(ae), Some(be), Some(a));
+    [b, ae, Some(e), Some(ne), be, a, None, None, None, None, Some(l), Some(ge), Some(le), Some(g)]
+}
+
+/// Jumps behind a logical operation, which leaves no carry and no overflow: zero, not zero, negative, not negative, not positive, positive.
+const fn behind_logic([e, ne, s, ns, le, g]: [Kind; 6]) -> Jumps {
+    let (e, ne, s, ns) = (Some(e), Some(ne), Some(s), Some(ns));
+    [None, None, e, ne, e, ne, s, ns, None, None, s, ns, Some(le), Some(g)]
+}
+
+/// The same, but for zero and not zero only.
+const fn behind_test([e, ne]: [Kind; 2]) -> Jumps {
+    let (e, ne) = (Some(e), Some(ne));
+    [None, None, e, ne, e, ne, None, None, None, None, None, None, None, None]
+}
+
+/// Conditional jumps behind a subtraction.
+pub(super) const AFTER_SUB: Jumps = behind_sub([
+    Kind::SubB,
+    Kind::SubAe,
+    Kind::SubE,
+    Kind::SubNe,
+    Kind::SubBe,
+    Kind::SubA,
+    Kind::SubL,
+    Kind::SubGe,
+    Kind::SubLe,
+    Kind::SubG,
+]);
 /// Conditional jumps behind a logical operation.
-pub(super) const AFTER_LOGIC: [Option<Kind>; 14] = [
-    None,
-    None,
-    Some(Kind::LogicE),
-    Some(Kind::LogicNe),
-    Some(Kind::LogicE),
-    Some(Kind::LogicNe),
-    Some(Kind::LogicS),
-    Some(Kind::LogicNs),
-    None,
-    None,
-    Some(Kind::LogicS),
-    Some(Kind::LogicNs),
-    Some(Kind::LogicLe),
-    Some(Kind::LogicG),
-];
+pub(super) const AFTER_LOGIC: Jumps =
+    behind_logic([Kind::LogicE, Kind::LogicNe, Kind::LogicS, Kind::LogicNs, Kind::LogicLe, Kind::LogicG]);
 /// Comparisons, and what they are together with the conditional jump behind them.
-pub(super) const FUSED: [(Kind, [Option<Kind>; 14]); 11] = [
+pub(super) const FUSED: [(Kind, Jumps); 11] = [
     (
         Kind::CmpRr8,
-        [
-            Some(Kind::CmpRr8B),
-            Some(Kind::CmpRr8Ae),
-            Some(Kind::CmpRr8E),
-            Some(Kind::CmpRr8Ne),
-            Some(Kind::CmpRr8Be),
-            Some(Kind::CmpRr8A),
-            None,
-            None,
-            None,
-            None,
-            Some(Kind::CmpRr8L),
-            Some(Kind::CmpRr8Ge),
-            Some(Kind::CmpRr8Le),
-            Some(Kind::CmpRr8G),
-        ],
+        behind_sub([
+            Kind::CmpRr8B,
+            Kind::CmpRr8Ae,
+            Kind::CmpRr8E,
+            Kind::CmpRr8Ne,
+            Kind::CmpRr8Be,
+            Kind::CmpRr8A,
+            Kind::CmpRr8L,
+            Kind::CmpRr8Ge,
+            Kind::CmpRr8Le,
+            Kind::CmpRr8G,
+        ]),
     ),
     (
         Kind::CmpRi8,
-        [
-            Some(Kind::CmpRi8B),
-            Some(Kind::CmpRi8Ae),
-            Some(Kind::CmpRi8E),
-            Some(Kind::CmpRi8Ne),
-            Some(Kind::CmpRi8Be),
-            Some(Kind::CmpRi8A),
-            None,
-            None,
-            None,
-            None,
-            Some(Kind::CmpRi8L),
-            Some(Kind::CmpRi8Ge),
-            Some(Kind::CmpRi8Le),
-            Some(Kind::CmpRi8G),
-        ],
+        behind_sub([
+            Kind::CmpRi8B,
+            Kind::CmpRi8Ae,
+            Kind::CmpRi8E,
+            Kind::CmpRi8Ne,
+            Kind::CmpRi8Be,
+            Kind::CmpRi8A,
+            Kind::CmpRi8L,
+            Kind::CmpRi8Ge,
+            Kind::CmpRi8Le,
+            Kind::CmpRi8G,
+        ]),
     ),
     (
         Kind::TestRr8,
-        [
-            None,
-            None,
-            Some(Kind::TestRr8E),
-            Some(Kind::TestRr8Ne),
-            Some(Kind::TestRr8E),
-            Some(Kind::TestRr8Ne),
-            Some(Kind::TestRr8S),
-            Some(Kind::TestRr8Ns),
-            None,
-            None,
-            Some(Kind::TestRr8S),
-            Some(Kind::TestRr8Ns),
-            Some(Kind::TestRr8Le),
-            Some(Kind::TestRr8G),
-        ],
+        behind_logic([
+            Kind::TestRr8E,
+            Kind::TestRr8Ne,
+            Kind::TestRr8S,
+            Kind::TestRr8Ns,
+            Kind::TestRr8Le,
+            Kind::TestRr8G,
+        ]),
     ),
     (
         Kind::CmpRr32,
-        [
-            Some(Kind::CmpRr32B),
-            Some(Kind::CmpRr32Ae),
-            Some(Kind::CmpRr32E),
-            Some(Kind::CmpRr32Ne),
-            Some(Kind::CmpRr32Be),
-            Some(Kind::CmpRr32A),
-            None,
-            None,
-            None,
-            None,
-            Some(Kind::CmpRr32L),
-            Some(Kind::CmpRr32Ge),
-            Some(Kind::CmpRr32Le),
-            Some(Kind::CmpRr32G),
-        ],
+        behind_sub([
+            Kind::CmpRr32B,
+            Kind::CmpRr32Ae,
+            Kind::CmpRr32E,
+            Kind::CmpRr32Ne,
+            Kind::CmpRr32Be,
+            Kind::CmpRr32A,
+            Kind::CmpRr32L,
+            Kind::CmpRr32Ge,
+            Kind::CmpRr32Le,
+            Kind::CmpRr32G,
+        ]),
     ),
     (
         Kind::CmpRi32,
-        [
-            Some(Kind::CmpRi32B),
-            Some(Kind::CmpRi32Ae),
-            Some(Kind::CmpRi32E),
-            Some(Kind::CmpRi32Ne),
-            Some(Kind::CmpRi32Be),
-            Some(Kind::CmpRi32A),
-            None,
-            None,
-            None,
-            None,
-            Some(Kind::CmpRi32L),
-            Some(Kind::CmpRi32Ge),
-            Some(Kind::CmpRi32Le),
-            Some(Kind::CmpRi32G),
-        ],
+        behind_sub([
+            Kind::CmpRi32B,
+            Kind::CmpRi32Ae,
+            Kind::CmpRi32E,
+            Kind::CmpRi32Ne,
+            Kind::CmpRi32Be,
+            Kind::CmpRi32A,
+            Kind::CmpRi32L,
+            Kind::CmpRi32Ge,
+            Kind::CmpRi32Le,
+            Kind::CmpRi32G,
+        ]),
     ),
     (
         Kind::TestRr32,
-        [
-            None,
-            None,
-            Some(Kind::TestRr32E),
-            Some(Kind::TestRr32Ne),
-            Some(Kind::TestRr32E),
-            Some(Kind::TestRr32Ne),
-            Some(Kind::TestRr32S),
-            Some(Kind::TestRr32Ns),
-            None,
-            None,
-            Some(Kind::TestRr32S),
-            Some(Kind::TestRr32Ns),
-            Some(Kind::TestRr32Le),
-            Some(Kind::TestRr32G),
-        ],
+        behind_logic([
+            Kind::TestRr32E,
+            Kind::TestRr32Ne,
+            Kind::TestRr32S,
+            Kind::TestRr32Ns,
+            Kind::TestRr32Le,
+            Kind::TestRr32G,
+        ]),
     ),
     (
         Kind::CmpRr64,
-        [
-            Some(Kind::CmpRr64B),
-            Some(Kind::CmpRr64Ae),
-            Some(Kind::CmpRr64E),
-            Some(Kind::CmpRr64Ne),
-            Some(Kind::CmpRr64Be),
-            Some(Kind::CmpRr64A),
-            None,
-            None,
-            None,
-            None,
-            Some(Kind::CmpRr64L),
-            Some(Kind::CmpRr64Ge),
-            Some(Kind::CmpRr64Le),
-            Some(Kind::CmpRr64G),
-        ],
+        behind_sub([
+            Kind::CmpRr64B,
+            Kind::CmpRr64Ae,
+            Kind::CmpRr64E,
+            Kind::CmpRr64Ne,
+            Kind::CmpRr64Be,
+            Kind::CmpRr64A,
+            Kind::CmpRr64L,
+            Kind::CmpRr64Ge,
+            Kind::CmpRr64Le,
+            Kind::CmpRr64G,
+        ]),
     ),
     (
         Kind::CmpRi64,
-        [
-            Some(Kind::CmpRi64B),
-            Some(Kind::CmpRi64Ae),
-            Some(Kind::CmpRi64E),
-            Some(Kind::CmpRi64Ne),
-            Some(Kind::CmpRi64Be),
-            Some(Kind::CmpRi64A),
-            None,
-            None,
-            None,
-            None,
-            Some(Kind::CmpRi64L),
-            Some(Kind::CmpRi64Ge),
-            Some(Kind::CmpRi64Le),
-            Some(Kind::CmpRi64G),
-        ],
+        behind_sub([
+            Kind::CmpRi64B,
+            Kind::CmpRi64Ae,
+            Kind::CmpRi64E,
+            Kind::CmpRi64Ne,
+            Kind::CmpRi64Be,
+            Kind::CmpRi64A,
+            Kind::CmpRi64L,
+            Kind::CmpRi64Ge,
+            Kind::CmpRi64Le,
+            Kind::CmpRi64G,
+        ]),
     ),
     (
         Kind::TestRr64,
-        [
-            None,
-            None,
-            Some(Kind::TestRr64E),
-            Some(Kind::TestRr64Ne),
-            Some(Kind::TestRr64E),
-            Some(Kind::TestRr64Ne),
-            Some(Kind::TestRr64S),
-            Some(Kind::TestRr64Ns),
-            None,
-            None,
-            Some(Kind::TestRr64S),
-            Some(Kind::TestRr64Ns),
-            Some(Kind::TestRr64Le),
-            Some(Kind::TestRr64G),
-        ],
+        behind_logic([
+            Kind::TestRr64E,
+            Kind::TestRr64Ne,
+            Kind::TestRr64S,
+            Kind::TestRr64Ns,
+            Kind::TestRr64Le,
+            Kind::TestRr64G,
+        ]),
     ),
-    (
-        Kind::TestRi8,
-        [
-            None,
-            None,
-            Some(Kind::TestRi8E),
-            Some(Kind::TestRi8Ne),
-            Some(Kind::TestRi8E),
-            Some(Kind::TestRi8Ne),
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-        ],
-    ),
-    (
-        Kind::TestRi32,
-        [
-            None,
-            None,
-            Some(Kind::TestRi32E),
-            Some(Kind::TestRi32Ne),
-            Some(Kind::TestRi32E),
-            Some(Kind::TestRi32Ne),
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-        ],
-    ),
+    (Kind::TestRi8, behind_test([Kind::TestRi8E, Kind::TestRi8Ne])),
+    (Kind::TestRi32, behind_test([Kind::TestRi32E, Kind::TestRi32Ne])),
 ];
 
 /// Byte offset of a general-purpose register.
@@ -362,11 +283,15 @@ fn log2(size: usize) -> usize {
     size.trailing_zeros() as usize
 }
 
+/// Operand `n`, an immediate of an operation of `size` bytes, sign-extended; `None` when 32 bits do not hold it.
+fn immediate(i: &Instruction, n: u32, size: usize) -> Option<i32> {
+    i32::try_from(sign_extend(i.immediate(n), log2(size) as u32) as i64).ok()
+}
+
 /// The form of a two-operand instruction and an entry with its operands.
 fn operands(i: &Instruction, long: bool) -> Option<(Form, usize, Entry)> {
     let kinds = (i.op_kind(0), i.op_kind(1));
     let gpr = |n: u32| i.op_register(n).is_gpr().then(|| register(i.op_register(n)));
-    let immediate = |size: usize| super::flags::sign_extend(i.immediate(1), log2(size) as u32) as i64;
     Some(match kinds {
         (OpKind::Register, OpKind::Register) => {
             let size = i.op0_register().size();
@@ -380,11 +305,11 @@ fn operands(i: &Instruction, long: bool) -> Option<(Form, usize, Entry)> {
         }
         (OpKind::Memory, _) if long => {
             let size = i.memory_size().size();
-            (Form::Mi, size, Entry { imm: i32::try_from(immediate(size)).ok()?, ..memory(i)? })
+            (Form::Mi, size, Entry { imm: immediate(i, 1, size)?, ..memory(i)? })
         }
         (OpKind::Register, kind) if is_immediate(kind) => {
             let size = i.op0_register().size();
-            let imm = i32::try_from(immediate(size)).ok()?;
+            let imm = immediate(i, 1, size)?;
             (Form::Ri, size, Entry { d: gpr(0)?, imm, ..Entry::UNLINKED })
         }
         _ => return None,
@@ -405,29 +330,6 @@ fn is_immediate(kind: OpKind) -> bool {
     )
 }
 
-/// Number of a condition from the opcode's low bits.
-fn condition(i: &Instruction) -> u8 {
-    use iced_x86::ConditionCode as C;
-    match i.condition_code() {
-        C::o => 0,
-        C::no => 1,
-        C::b => 2,
-        C::ae => 3,
-        C::e => 4,
-        C::ne => 5,
-        C::be => 6,
-        C::a => 7,
-        C::s => 8,
-        C::ns => 9,
-        C::p => 10,
-        C::np => 11,
-        C::l => 12,
-        C::ge => 13,
-        C::le => 14,
-        _ => 15,
-    }
-}
-
 /// The entry of an instruction that has one of its own: operands and operation. `long`: in 64-bit mode; elsewhere what touches memory is left
 /// to the families, since its addresses have other rules.
 pub(super) fn quick(i: &Instruction, long: bool) -> Option<Entry> {
@@ -437,7 +339,7 @@ pub(super) fn quick(i: &Instruction, long: bool) -> Option<Entry> {
     if i.is_jmp_short_or_near() {
         return Some(Entry { op: Kind::Jmp, imm: target(i, long)?, ..Entry::UNLINKED });
     }
-    if !long && (0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Memory) && i.mnemonic() != Mnemonic::Nop {
+    if !long && touches_memory(i) && i.mnemonic() != Mnemonic::Nop {
         return None;
     }
     arithmetic(i, long)
@@ -452,6 +354,15 @@ pub(super) fn quick(i: &Instruction, long: bool) -> Option<Entry> {
 /// The one of 8, 16, 32 and 64 bits that has this many bytes.
 fn sized(kinds: [Kind; 4], size: usize) -> Option<Kind> {
     kinds.get(log2(size)).copied()
+}
+
+/// The one of 32 and 64 bits that has this many bytes.
+fn wide([small, large]: [Kind; 2], size: usize) -> Option<Kind> {
+    match size {
+        4 => Some(small),
+        8 => Some(large),
+        _ => None,
+    }
 }
 
 /// Arithmetic with two operands.
@@ -471,83 +382,37 @@ fn arithmetic(i: &Instruction, long: bool) -> Option<Entry> {
         }
         Mnemonic::Adc | Mnemonic::Sbb => {
             let (form, size, entry) = operands(i, long)?;
-            let adc = mnemonic == Mnemonic::Adc;
-            let op = match (form, size) {
-                (Form::Rr, 4) => {
-                    if adc {
-                        Kind::AdcRr32
-                    } else {
-                        Kind::SbbRr32
-                    }
-                }
-                (Form::Rr, 8) => {
-                    if adc {
-                        Kind::AdcRr64
-                    } else {
-                        Kind::SbbRr64
-                    }
-                }
-                (Form::Ri, 4) => {
-                    if adc {
-                        Kind::AdcRi32
-                    } else {
-                        Kind::SbbRi32
-                    }
-                }
-                (Form::Ri, 8) => {
-                    if adc {
-                        Kind::AdcRi64
-                    } else {
-                        Kind::SbbRi64
-                    }
-                }
-                (Form::Rm, 8) => {
-                    if adc {
-                        Kind::AdcRm64
-                    } else {
-                        Kind::SbbRm64
-                    }
-                }
+            let op = match (mnemonic, form) {
+                (Mnemonic::Adc, Form::Rr) => wide([Kind::AdcRr32, Kind::AdcRr64], size)?,
+                (Mnemonic::Adc, Form::Ri) => wide([Kind::AdcRi32, Kind::AdcRi64], size)?,
+                (Mnemonic::Adc, Form::Rm) if size == 8 => Kind::AdcRm64,
+                (Mnemonic::Sbb, Form::Rr) => wide([Kind::SbbRr32, Kind::SbbRr64], size)?,
+                (Mnemonic::Sbb, Form::Ri) => wide([Kind::SbbRi32, Kind::SbbRi64], size)?,
+                (Mnemonic::Sbb, Form::Rm) if size == 8 => Kind::SbbRm64,
                 _ => return None,
             };
             Some(Entry { op, ..entry })
         }
         Mnemonic::Imul if i.op_count() == 2 => {
             let (form, size, entry) = operands(i, long)?;
-            let op = match (form, size) {
-                (Form::Rr, 4) => Kind::ImulRr32,
-                (Form::Rr, 8) => Kind::ImulRr64,
-                (Form::Rm, 4) => Kind::ImulRm32,
-                (Form::Rm, 8) => Kind::ImulRm64,
+            let op = match form {
+                Form::Rr => wide([Kind::ImulRr32, Kind::ImulRr64], size)?,
+                Form::Rm => wide([Kind::ImulRm32, Kind::ImulRm64], size)?,
                 _ => return None,
             };
             Some(Entry { op, ..entry })
         }
         Mnemonic::Imul if i.op_count() == 3 && i.op_kind(1) == OpKind::Register => {
-            let op = match i.op0_register().size() {
-                4 => Kind::ImulRri32,
-                8 => Kind::ImulRri64,
-                _ => return None,
-            };
-            let imm = i32::try_from(super::flags::sign_extend(
-                i.immediate(2),
-                log2(i.op0_register().size()) as u32,
-            ) as i64);
-            Some(Entry {
-                op,
-                d: register(i.op0_register()),
-                s: register(i.op1_register()),
-                imm: imm.ok()?,
-                ..Entry::UNLINKED
-            })
+            let size = i.op0_register().size();
+            let op = wide([Kind::ImulRri32, Kind::ImulRri64], size)?;
+            let (d, s) = (register(i.op0_register()), register(i.op1_register()));
+            Some(Entry { op, d, s, imm: immediate(i, 2, size)?, ..Entry::UNLINKED })
         }
         Mnemonic::Bt => {
             let (form, size, entry) = operands(i, long)?;
-            let op = match (form, size) {
-                (Form::Ri, 4) => Kind::BtRi32,
-                (Form::Ri, 8) => Kind::BtRi64,
-                (Form::Rr, 4) => Kind::BtRr32,
-                (Form::Rr, 8) => Kind::BtRr64,
+            let op = match form {
+                Form::Ri => wide([Kind::BtRi32, Kind::BtRi64], size)?,
+                Form::Rr => wide([Kind::BtRr32, Kind::BtRr64], size)?,
                 _ => return None,
             };
             Some(Entry { op, ..entry })
@@ -609,16 +474,11 @@ fn moves(i: &Instruction, long: bool) -> Option<Entry> {
         }
         Mnemonic::Lea => {
             // The segment does not matter.
-            let entry = if matches!(i.memory_segment(), Register::FS | Register::GS) {
+            if matches!(i.memory_segment(), Register::FS | Register::GS) {
                 return None;
-            } else {
-                memory(i)?
-            };
-            let op = match i.op0_register().size() {
-                4 => Kind::Lea32,
-                8 => Kind::Lea64,
-                _ => return None,
-            };
+            }
+            let entry = memory(i)?;
+            let op = wide([Kind::Lea32, Kind::Lea64], i.op0_register().size())?;
             Some(Entry { op, d: register(i.op0_register()), ..entry })
         }
         Mnemonic::Nop | Mnemonic::Endbr64 | Mnemonic::Pause => {
@@ -645,20 +505,15 @@ fn unary(i: &Instruction, long: bool) -> Option<Entry> {
         OpKind::Memory if long => (memory(i)?, i.memory_size().size(), true),
         _ => return None,
     };
-    let pick = |small: Kind, large: Kind| match size {
-        4 => Some(small),
-        8 => Some(large),
-        _ => None,
-    };
     let op = match (i.mnemonic(), in_memory) {
-        (Mnemonic::Inc, false) => pick(Kind::Inc32, Kind::Inc64)?,
-        (Mnemonic::Dec, false) => pick(Kind::Dec32, Kind::Dec64)?,
-        (Mnemonic::Inc, true) => pick(Kind::IncM32, Kind::IncM64)?,
-        (Mnemonic::Dec, true) => pick(Kind::DecM32, Kind::DecM64)?,
-        (Mnemonic::Neg, false) => pick(Kind::Neg32, Kind::Neg64)?,
-        (Mnemonic::Not, false) => pick(Kind::Not32, Kind::Not64)?,
-        (Mnemonic::Bswap, false) => pick(Kind::Bswap32, Kind::Bswap64)?,
-        (Mnemonic::Mul, false) => pick(Kind::Mul32, Kind::Mul64)?,
+        (Mnemonic::Inc, false) => wide([Kind::Inc32, Kind::Inc64], size)?,
+        (Mnemonic::Dec, false) => wide([Kind::Dec32, Kind::Dec64], size)?,
+        (Mnemonic::Inc, true) => wide([Kind::IncM32, Kind::IncM64], size)?,
+        (Mnemonic::Dec, true) => wide([Kind::DecM32, Kind::DecM64], size)?,
+        (Mnemonic::Neg, false) => wide([Kind::Neg32, Kind::Neg64], size)?,
+        (Mnemonic::Not, false) => wide([Kind::Not32, Kind::Not64], size)?,
+        (Mnemonic::Bswap, false) => wide([Kind::Bswap32, Kind::Bswap64], size)?,
+        (Mnemonic::Mul, false) => wide([Kind::Mul32, Kind::Mul64], size)?,
         _ => return None,
     };
     Some(Entry { op, ..entry })
@@ -669,17 +524,12 @@ fn shifts(i: &Instruction) -> Option<Entry> {
         return None;
     }
     let size = i.op0_register().size();
-    let pick = |small: Kind, large: Kind| match size {
-        4 => Some(small),
-        8 => Some(large),
-        _ => None,
-    };
     let entry = Entry { d: register(i.op0_register()), ..Entry::UNLINKED };
     if i.op_kind(1) == OpKind::Register && i.op1_register() == Register::CL {
         let op = match i.mnemonic() {
-            Mnemonic::Shl | Mnemonic::Sal => pick(Kind::ShlCl32, Kind::ShlCl64)?,
-            Mnemonic::Shr => pick(Kind::ShrCl32, Kind::ShrCl64)?,
-            Mnemonic::Sar => pick(Kind::SarCl32, Kind::SarCl64)?,
+            Mnemonic::Shl | Mnemonic::Sal => wide([Kind::ShlCl32, Kind::ShlCl64], size)?,
+            Mnemonic::Shr => wide([Kind::ShrCl32, Kind::ShrCl64], size)?,
+            Mnemonic::Sar => wide([Kind::SarCl32, Kind::SarCl64], size)?,
             _ => return None,
         };
         return Some(Entry { op, ..entry });
@@ -695,11 +545,11 @@ fn shifts(i: &Instruction) -> Option<Entry> {
         Mnemonic::Shl | Mnemonic::Sal if size == 2 => Kind::ShlRi16,
         Mnemonic::Shr if size == 2 => Kind::ShrRi16,
         Mnemonic::Sar if size == 2 => Kind::SarRi16,
-        Mnemonic::Shl | Mnemonic::Sal => pick(Kind::ShlRi32, Kind::ShlRi64)?,
-        Mnemonic::Shr => pick(Kind::ShrRi32, Kind::ShrRi64)?,
-        Mnemonic::Sar => pick(Kind::SarRi32, Kind::SarRi64)?,
-        Mnemonic::Rol => pick(Kind::RolRi32, Kind::RolRi64)?,
-        Mnemonic::Ror => pick(Kind::RorRi32, Kind::RorRi64)?,
+        Mnemonic::Shl | Mnemonic::Sal => wide([Kind::ShlRi32, Kind::ShlRi64], size)?,
+        Mnemonic::Shr => wide([Kind::ShrRi32, Kind::ShrRi64], size)?,
+        Mnemonic::Sar => wide([Kind::SarRi32, Kind::SarRi64], size)?,
+        Mnemonic::Rol => wide([Kind::RolRi32, Kind::RolRi64], size)?,
+        Mnemonic::Ror => wide([Kind::RorRi32, Kind::RorRi64], size)?,
         _ => return None,
     };
     Some(Entry { op, imm: count, ..entry })
@@ -718,18 +568,14 @@ fn conditional(i: &Instruction) -> Option<Entry> {
     if i.op_count() != 2 || !i.op0_register().is_gpr() {
         return None;
     }
-    let wide = match i.op0_register().size() {
-        4 => false,
-        8 => true,
-        _ => return None,
-    };
+    let size = i.op0_register().size();
     match i.op_kind(1) {
         OpKind::Register => {
-            let op = if wide { Kind::Cmov64 } else { Kind::Cmov32 };
+            let op = wide([Kind::Cmov32, Kind::Cmov64], size)?;
             Some(Entry { op, d, s: register(i.op1_register()), imm: number.into(), ..Entry::UNLINKED })
         }
         OpKind::Memory => {
-            let op = if wide { Kind::CmovM64 } else { Kind::CmovM32 };
+            let op = wide([Kind::CmovM32, Kind::CmovM64], size)?;
             Some(Entry { op, d, imm: number.into(), ..memory(i)? })
         }
         _ => None,

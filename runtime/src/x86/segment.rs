@@ -314,7 +314,7 @@ impl Context<'_> {
         let (rsp, stack) = if switches { (self.peek(3, size)?, self.peek(4, size)? as u16) } else { (0, 0) };
         let segment = self.code_segment(selector, level)?;
         Self::check_target(&segment, target)?;
-        let allowed = self.hart.rflags & flags::IOPL;
+        let changes_interrupts = self.hart.has_io_privilege();
         if switches {
             self.outer_return(segment, target, stack, rsp)?;
         } else {
@@ -331,7 +331,7 @@ impl Context<'_> {
         if old == 0 {
             mask |= flags::IOPL;
         }
-        if u64::from(old) <= allowed >> 12 {
+        if changes_interrupts {
             mask |= flags::IF;
         }
         let flags = self.hart.all_flags() & !mask | popped & mask;

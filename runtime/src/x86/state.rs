@@ -4,7 +4,7 @@
 //! natively it is boxed, so that tests and the converter can have several.
 
 use super::flags;
-use crate::tlb::DataTlb;
+use crate::tlb::{self, CodeTranslation, DataTlb, LargePages};
 use serde::{Deserialize, Serialize};
 
 /// Number of entries of each instruction TLB.
@@ -139,6 +139,18 @@ pub struct ItlbEntry {
 
 // SAFETY: the tables are only followed by the owner of the block cache, which moves together with the hart.
 unsafe impl Send for ItlbEntry {}
+
+impl CodeTranslation for ItlbEntry {
+    const EMPTY: Self = EMPTY_I;
+
+    fn tag(&self) -> u64 {
+        self.tag
+    }
+
+    fn page(&self) -> u32 {
+        self.page
+    }
+}
 
 pub(crate) const EMPTY_I: ItlbEntry = ItlbEntry { tag: NO_TAG, page: u32::MAX, blocks: core::ptr::null() };
 
@@ -276,15 +288,12 @@ pub struct Hart {
     pub dr: [u64; 6],
     /// Model-specific registers.
     pub msr: Msr,
-    /// Result of the last slow load.
-    pub(crate) slow_value: u64,
     /// What the last slow path met.
     pub(crate) slow_fault: super::fault::Fault,
     /// Index in the block cache of the page that the interpreter runs in.
     pub(crate) page: u32,
-    /// Log2 of the largest page above 4 KiB that a TLB holds a part of, 0 for none: of the lower half of the address
-    /// space, and of the upper one.
-    pub(crate) large_pages: [u8; 2],
+    /// Sizes of the pages that the TLBs hold parts of.
+    pub(crate) large_pages: LargePages,
     pub(crate) dtlb: DataTlb,
     pub(crate) itlb: [[ItlbEntry; ITLB_ENTRIES]; 2],
 }
@@ -377,10 +386,9 @@ impl Hart {
             tsc_offset: 0,
             misc_enable: 1,
         },
-        slow_value: 0,
         slow_fault: super::fault::Fault::plain(0),
         page: 0,
-        large_pages: [0; 2],
+        large_pages: LargePages::NONE,
         dtlb: DataTlb::NONE,
         itlb: [[EMPTY_I; ITLB_ENTRIES]; 2],
     };
@@ -389,6 +397,11 @@ impl Hart {
     #[inline]
     pub(crate) fn tlb_index(&self) -> usize {
         if self.cpl == 3 { TLB_USER } else { TLB_KERNEL }
+    }
+
+    /// Whether the I/O privilege level lets the program use ports and change the interrupt flag (SDM vol. 1 19.5.1).
+    pub(crate) fn has_io_privilege(&self) -> bool {
+        u64::from(self.cpl) <= (self.rflags & flags::IOPL) >> 12
     }
 
     /// Linear base of a segment for addresses: 0 in 64-bit mode but for FS and GS (SDM vol. 3 3.2.4).
@@ -423,7 +436,7 @@ impl Hart {
         }
         self.itlb = [[EMPTY_I; ITLB_ENTRIES]; 2];
         self.kernel_tlb_local = false;
-        self.large_pages = [0; 2];
+        self.large_pages = LargePages::NONE;
     }
 
     /// Forgets the translations that are not global: CR3 was written.
@@ -438,38 +451,12 @@ impl Hart {
 
     /// Forgets the translations of the page of `va`, of any size: a large page is cached in parts of 4 KiB (SDM vol. 3 4.10.4.1).
     pub(crate) fn flush_tlb_page(&mut self, va: u64) {
-        let shift = self.large_pages[(va >> 63) as usize];
-        if shift != 0 {
-            let inside = move |tag: u64| (tag ^ va) >> shift == 0;
-            self.dtlb.flush_where(inside);
-            for entry in self.itlb.iter_mut().flatten().filter(|e| inside(e.tag)) {
-                *entry = EMPTY_I;
-            }
-            return;
-        }
-        let page = va & !0xfff;
-        self.dtlb.flush_page(page);
-        for itlb in &mut self.itlb {
-            let entry = &mut itlb[(va >> 12) as usize % ITLB_ENTRIES];
-            if entry.tag == page {
-                *entry = EMPTY_I;
-            }
-        }
-    }
-
-    /// Notes that a TLB is about to hold a part of a page of `1 << shift` bytes at `va`.
-    pub(crate) fn note_page_size(&mut self, va: u64, shift: u8) {
-        let largest = &mut self.large_pages[(va >> 63) as usize];
-        if shift > 12 {
-            *largest = shift.max(*largest);
-        }
+        tlb::flush_page(&mut self.dtlb, &mut self.itlb, self.large_pages, va);
     }
 
     /// Forgets the code translations that lead to page `page` of the block cache.
     pub(crate) fn flush_itlb_of(&mut self, page: u32) {
-        for entry in self.itlb.iter_mut().flatten().filter(|e| e.page == page) {
-            *entry = EMPTY_I;
-        }
+        tlb::flush_code_page(&mut self.itlb, page);
     }
 
     /// Forgets all code translations: the block cache was emptied.

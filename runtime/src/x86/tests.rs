@@ -17,13 +17,6 @@ struct Nothing {
 }
 
 impl Bus for Nothing {
-    fn read(&mut self, _: &mut GuestMemory, _: u64, _: u8) -> u64 {
-        u64::MAX
-    }
-    fn write(&mut self, _: &mut GuestMemory, _: u64, _: u8, _: u64) {}
-    fn port_in(&mut self, _: u16, _: u8) -> u32 {
-        u32::MAX
-    }
     fn port_out(&mut self, port: u16, _: u8, _: u32) -> Option<Exit> {
         (port == 0xf4).then_some(Exit::Shutdown { reset: false, failed: false })
     }
@@ -33,19 +26,6 @@ impl Bus for Nothing {
     fn acknowledge(&mut self) -> Option<u8> {
         self.interrupt.take()
     }
-    fn tsc(&mut self, instret: u64) -> u64 {
-        instret
-    }
-    fn msr_read(&mut self, _: u32) -> Option<u64> {
-        None
-    }
-    fn msr_write(&mut self, _: u32, _: u64) -> bool {
-        false
-    }
-    fn task_priority(&mut self) -> u8 {
-        0
-    }
-    fn set_task_priority(&mut self, _: u8) {}
 }
 
 struct Machine {

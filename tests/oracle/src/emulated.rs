@@ -8,7 +8,7 @@ use crate::layout::{
 use forelift_abi::layout::RAM_BASE;
 use forelift_runtime::memory::GuestMemory;
 use forelift_runtime::x86::state::{CR0_AM, CR0_PG, FS_BASE, GS_BASE, Segment, Table};
-use forelift_runtime::x86::{Bus, Cpu, Exit};
+use forelift_runtime::x86::{Cpu, Exit, NoDevices};
 
 /// Physical addresses: page tables from [`TABLES`] on, and what they lead to.
 const TABLES: u64 = RAM_BASE;
@@ -38,41 +38,6 @@ const NX: u64 = 1 << 63;
 
 /// Instructions after which a case counts as endless. Nothing that ends on the host needs as many.
 const BUDGET: u64 = 200_000_000;
-
-/// No devices.
-struct NoBus;
-
-impl Bus for NoBus {
-    fn read(&mut self, _: &mut GuestMemory, _: u64, _: u8) -> u64 {
-        u64::MAX
-    }
-    fn write(&mut self, _: &mut GuestMemory, _: u64, _: u8, _: u64) {}
-    fn port_in(&mut self, _: u16, _: u8) -> u32 {
-        u32::MAX
-    }
-    fn port_out(&mut self, _: u16, _: u8, _: u32) -> Option<Exit> {
-        None
-    }
-    fn interrupt(&mut self) -> bool {
-        false
-    }
-    fn acknowledge(&mut self) -> Option<u8> {
-        None
-    }
-    fn tsc(&mut self, instret: u64) -> u64 {
-        instret
-    }
-    fn msr_read(&mut self, _: u32) -> Option<u64> {
-        None
-    }
-    fn msr_write(&mut self, _: u32, _: u64) -> bool {
-        false
-    }
-    fn task_priority(&mut self) -> u8 {
-        0
-    }
-    fn set_task_priority(&mut self, _: u8) {}
-}
 
 /// The interpreter with page tables that put a case where it is on the host.
 pub struct Emulated {
@@ -230,7 +195,7 @@ impl Emulated {
         let end = self.cpu.hart.instret + BUDGET;
         // Each round may end early, where an instruction can be interrupted.
         for _ in 0..BUDGET {
-            match self.cpu.run(&mut self.mem, &mut NoBus, 100_000) {
+            match self.cpu.run(&mut self.mem, &mut NoDevices, 100_000) {
                 Exit::Budget if self.cpu.hart.instret < end => {}
                 exit => {
                     let stop = stop(exit);
@@ -244,7 +209,7 @@ impl Emulated {
     /// Single steps, as the host's trap flag makes them.
     fn steps(&mut self, steps: u32) -> Stop {
         for _ in 0..steps {
-            match self.cpu.step(&mut self.mem, &mut NoBus).map(stop) {
+            match self.cpu.step(&mut self.mem, &mut NoDevices).map(stop) {
                 None | Some(Stop::Trap { vector: vector::DB, .. }) => {}
                 Some(other) => return other,
             }

@@ -57,7 +57,7 @@ fn moves_system_register(i: &Instruction) -> bool {
 }
 
 /// Number of the condition, as in `jcc`'s opcode.
-pub(super) fn condition(i: &Instruction) -> u8 {
+pub(crate) fn condition(i: &Instruction) -> u8 {
     (i.condition_code() as u8).wrapping_sub(ConditionCode::o as u8) & 15
 }
 

@@ -8,6 +8,8 @@ mod alu;
 mod bits;
 mod control;
 mod data;
+#[cfg(test)]
+mod direct;
 mod flag_ops;
 mod muldiv;
 mod shift;
@@ -18,6 +20,8 @@ mod system;
 #[cfg(test)]
 mod testing;
 mod x87;
+
+pub(super) use data::condition;
 
 use super::fault::{Fault, Res};
 use super::{Context, Exit};

@@ -26,7 +26,7 @@ pub(crate) fn handler(i: &Instruction) -> Option<Handler> {
 const RSP: usize = 4;
 
 /// Size of the word that the instruction moves.
-fn word(i: &Instruction) -> usize {
+pub(super) fn word(i: &Instruction) -> usize {
     (i.stack_pointer_increment().unsigned_abs() as usize).clamp(2, 8)
 }
 
@@ -81,7 +81,7 @@ fn pop_flags(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     if cx.hart.cpl == 0 {
         changes |= IOPL;
     }
-    if u64::from(cx.hart.cpl) <= (old & IOPL) >> 12 {
+    if cx.hart.has_io_privilege() {
         changes |= IF;
     }
     if size == 2 {

@@ -1,6 +1,6 @@
 //! System instructions: control registers, model-specific registers, descriptor tables, segments, ports, `syscall` and its like.
 
-use super::{Flow, Handler};
+use super::{Flow, Handler, stack};
 use crate::x86::fault::{Fault, GP, NP, Res};
 use crate::x86::mmu::{Access, PHYSICAL_BITS, is_canonical};
 use crate::x86::operand::{number, segment};
@@ -80,7 +80,7 @@ impl Context<'_> {
     /// #GP unless ports from `port` to `port + size - 1` may be used: by I/O privilege level, or by the task's bitmap
     /// (SDM vol. 1 19.5).
     pub(crate) fn io_permitted(&mut self, port: u16, size: u8) -> Res<()> {
-        if u64::from(self.hart.cpl) <= (self.hart.rflags & flags::IOPL) >> 12 {
+        if self.hart.has_io_privilege() {
             return Ok(());
         }
         let (base, limit) = (self.hart.tr.base, u64::from(self.hart.tr.limit));
@@ -227,30 +227,16 @@ fn load_segment(cx: &mut Context<'_>, i: &Instruction, number: usize, selector: 
     Ok(Flow::Next)
 }
 
-/// Size of a word that `push` and `pop` of a segment register move.
-fn stack_word(i: &Instruction) -> usize {
-    match i.code() {
-        Code::Pushq_FS | Code::Pushq_GS | Code::Popq_FS | Code::Popq_GS => 8,
-        _ if i.stack_pointer_increment().unsigned_abs() == 2 => 2,
-        _ => 4,
-    }
-}
-
 fn push_segment(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
-    let size = stack_word(i);
     let selector = cx.hart.segments[segment(i.op0_register())].selector;
-    let rsp = cx.hart.r[4].wrapping_sub(size as u64);
-    let at = cx.stack_address(rsp)?;
-    cx.store(at, size, selector.into())?;
-    cx.set_stack_pointer(rsp);
+    cx.push_word(stack::word(i), selector.into())?;
     Ok(Flow::Next)
 }
 
 fn pop_segment(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
-    let size = stack_word(i);
+    let size = stack::word(i);
     let rsp = cx.hart.r[4];
-    let at = cx.stack_address(rsp)?;
-    let selector = cx.load(at, size)? as u16;
+    let selector = cx.peek(0, size)? as u16;
     let flow = load_segment(cx, i, segment(i.op0_register()), selector)?;
     cx.set_stack_pointer(rsp.wrapping_add(size as u64));
     Ok(flow)
@@ -439,10 +425,7 @@ fn rdmsr(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
     let msr = cx.hart.r[1] as u32;
     let m = &cx.hart.msr;
     let value = match msr {
-        0x10 => {
-            let (offset, instret) = (m.tsc_offset, cx.hart.instret);
-            cx.bus.tsc(instret).wrapping_add(offset)
-        }
+        0x10 => time_stamp(cx),
         // Platform, microcode revision: there is none.
         0x17 | 0x8b => 0,
         0x174 => m.sysenter_cs,
@@ -520,12 +503,16 @@ fn wrmsr(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     go_on(cx, i)
 }
 
+/// The time-stamp counter as programs see it.
+fn time_stamp(cx: &mut Context<'_>) -> u64 {
+    cx.bus.tsc(cx.hart.instret).wrapping_add(cx.hart.msr.tsc_offset)
+}
+
 fn rdtsc(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     if cx.hart.cr4 & CR4_TSD != 0 && cx.hart.cpl != 0 {
         return Err(Fault::gp());
     }
-    let instret = cx.hart.instret;
-    let value = cx.bus.tsc(instret).wrapping_add(cx.hart.msr.tsc_offset);
+    let value = time_stamp(cx);
     cx.hart.r[0] = value & 0xffff_ffff;
     cx.hart.r[2] = value >> 32;
     if i.mnemonic() == Mnemonic::Rdtscp {
@@ -551,8 +538,7 @@ fn hlt(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 
 /// #GP unless the program may change the interrupt flag.
 fn interrupt_flag(cx: &Context<'_>) -> Res<()> {
-    let allowed = u64::from(cx.hart.cpl) <= (cx.hart.rflags & flags::IOPL) >> 12;
-    if allowed { Ok(()) } else { Err(Fault::gp()) }
+    if cx.hart.has_io_privilege() { Ok(()) } else { Err(Fault::gp()) }
 }
 
 fn cli(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {

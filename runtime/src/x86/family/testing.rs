@@ -22,10 +22,6 @@ pub(super) struct Ports {
 }
 
 impl Bus for Ports {
-    fn read(&mut self, _: &mut GuestMemory, _: u64, _: u8) -> u64 {
-        u64::MAX
-    }
-    fn write(&mut self, _: &mut GuestMemory, _: u64, _: u8, _: u64) {}
     fn port_in(&mut self, _: u16, _: u8) -> u32 {
         self.input += 1;
         self.input
@@ -34,25 +30,6 @@ impl Bus for Ports {
         self.written.push((port, size, value));
         None
     }
-    fn interrupt(&mut self) -> bool {
-        false
-    }
-    fn acknowledge(&mut self) -> Option<u8> {
-        None
-    }
-    fn tsc(&mut self, instret: u64) -> u64 {
-        instret
-    }
-    fn msr_read(&mut self, _: u32) -> Option<u64> {
-        None
-    }
-    fn msr_write(&mut self, _: u32, _: u64) -> bool {
-        false
-    }
-    fn task_priority(&mut self) -> u8 {
-        0
-    }
-    fn set_task_priority(&mut self, _: u8) {}
 }
 
 pub(super) struct Machine {

@@ -184,7 +184,14 @@ fn maskmov<const N: usize>(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 /// The elements' signs as bits.
 #[inline]
 pub(crate) fn sign_bits<T: Lane, const N: usize>(a: [u8; N]) -> u32 {
-    (0..N / T::SIZE).fold(0, |bits, n| bits | u32::from(a[n * T::SIZE + T::SIZE - 1] >> 7) << n)
+    if T::SIZE > 1 {
+        return (0..N / T::SIZE).fold(0, |bits, n| bits | u32::from(a[n * T::SIZE + T::SIZE - 1] >> 7) << n);
+    }
+    // Eight at once: the product moves each byte's sign to a place of its own in the top byte.
+    a.as_chunks().0.iter().rev().fold(0, |bits, &eight| {
+        let signs = u64::from_le_bytes(eight) >> 7 & 0x0101_0101_0101_0101;
+        bits << 8 | (signs.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32
+    })
 }
 
 #[inline(always)]

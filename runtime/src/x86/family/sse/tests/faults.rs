@@ -1,12 +1,13 @@
 //! When instructions may not be executed, and what they leave then.
 
-use super::{DATA, Machine, parse};
+use super::new_machine;
+use crate::x86::family::direct::{DATA, Machine, parse};
 use crate::x86::fault::{Fault, MF, NM};
 use crate::x86::state::{CR0_EM, CR0_TS, CR4_OSFXSR};
 use iced_x86::Register;
 
 fn fault(prepare: impl Fn(&mut Machine), code: &str) -> Option<Fault> {
-    let mut machine = Machine::new();
+    let mut machine = new_machine();
     machine.hart().r[3] = DATA;
     machine.hart().r[7] = DATA;
     prepare(&mut machine);
@@ -38,7 +39,7 @@ fn operands_of_16_bytes_are_aligned() {
 
 #[test]
 fn unaligned_accesses_reach_over_pages() {
-    let mut machine = Machine::new();
+    let mut machine = new_machine();
     let value = 0x1032_5476_98ba_dcfe_efcd_ab89_6745_2301;
     for (at, code) in [(0xff1, "0f 11 0b"), (0xff8, "f3 0f 7f 0b"), (0xfff, "66 0f 11 0b")] {
         machine.hart().r[3] = DATA + at;
@@ -94,7 +95,7 @@ fn a_pending_exception_of_the_fpu_comes_before_mmx() {
 
 #[test]
 fn mmx_takes_the_registers_of_the_fpu() {
-    let mut machine = Machine::new();
+    let mut machine = new_machine();
     for code in ["0f fc ca", "0f 6f 0b", "0f 7f 0b", "0f d7 ca", "0f c5 ca 00", "f3 0f d6 ca", "f2 0f d6 ca"]
     {
         machine.hart().r[3] = DATA;

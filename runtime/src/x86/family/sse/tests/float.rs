@@ -1,7 +1,8 @@
 //! Floating point: arithmetic, comparisons, conversions.
 
 use super::host::{ALL, MEMORY, REGISTER, State, emulate, opcodes_with};
-use super::{DATA, Machine, Random, parse};
+use super::new_machine;
+use crate::x86::family::direct::{DATA, Random, parse};
 use crate::x86::fault::{Fault, XM};
 use crate::x86::state::CR4_OSXMMEXCPT;
 use iced_x86::Register;
@@ -52,7 +53,7 @@ fn conversions_agree_with_the_host() {
 /// The approximations are within 1.5 * 2^-12, and special values as on the host.
 #[test]
 fn approximations_are_near_enough() {
-    let mut machine = Machine::new();
+    let mut machine = new_machine();
     let mut random = Random(3);
     for (prefix, opcode, exact) in [
         ("", "0f 53 ca", (|x| 1.0 / x) as fn(f64) -> f64),
@@ -97,7 +98,7 @@ fn approximations_are_near_enough() {
 
 /// (1, 0, 0, 0) / (0, 0, 0, 0): division by zero and, in the other elements, invalid.
 fn divide(mxcsr: u32, cr4: u64) -> (Option<Fault>, u128, u32) {
-    let mut machine = Machine::new();
+    let mut machine = new_machine();
     let one = u128::from(1f32.to_bits());
     machine.hart().set_xmm(Register::XMM1, one);
     machine.hart().mxcsr = mxcsr;
@@ -122,7 +123,7 @@ fn unmasked_exceptions_leave_the_destination() {
 /// A comparison and a conversion that fault leave flags and general-purpose registers.
 #[test]
 fn faults_leave_other_destinations() {
-    let mut machine = Machine::new();
+    let mut machine = new_machine();
     let nan = u128::from(0x7f80_0001u32);
     for code in ["0f 2f ca", "f3 0f 2d ca", "f3 48 0f 2c ca", "0f 2d ca"] {
         machine.hart().set_xmm(Register::XMM2, nan);
@@ -140,7 +141,7 @@ fn faults_leave_other_destinations() {
 /// A product that overflows, unmasked, keeps the sums from being done: infinity minus infinity is not found invalid.
 #[test]
 fn a_dot_product_stops_at_the_first_step_that_faults() {
-    let mut machine = Machine::new();
+    let mut machine = new_machine();
     let big = f32::MAX.to_bits();
     let a = u128::from(big) | u128::from(big | 1 << 31) << 32;
     machine.hart().set_xmm(Register::XMM1, a);
@@ -156,7 +157,7 @@ fn a_dot_product_stops_at_the_first_step_that_faults() {
 
 #[test]
 fn conversions_from_memory_are_not_mmx() {
-    let mut machine = Machine::new();
+    let mut machine = new_machine();
     for (code, transition) in
         [("66 0f 2a 0b", false), ("66 0f 2a ca", true), ("0f 2a 0b", true), ("0f 2d 0b", true)]
     {

@@ -1,6 +1,7 @@
 //! Executes one instruction on the host and by its family's function, and compares everything.
 
-use super::{DATA, Machine, Random, decode, parse};
+use super::new_machine;
+use crate::x86::family::direct::{DATA, HostCode, Machine, Random, decode, parse};
 use crate::x86::fault::{Fault, XM};
 use crate::x86::flags::ARITHMETIC;
 use core::arch::asm;
@@ -78,7 +79,7 @@ extern "C" fn leave(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc:
     }
 }
 
-/// Lets [`Page::run`] survive unmasked exceptions, in this whole process.
+/// Lets [`run`] survive unmasked exceptions, in this whole process.
 fn catch_exceptions() {
     // SAFETY: a zeroed sigaction is valid; the handler has the signature that SA_SIGINFO asks for.
     unsafe {
@@ -89,94 +90,65 @@ fn catch_exceptions() {
     }
 }
 
-/// A page of host code.
-struct Page(*mut u8);
-
-impl Page {
-    const SIZE: usize = 4096;
-
-    fn new(code: &[u8]) -> Self {
-        const RET: u8 = 0xc3;
-        assert!(code.len() < Self::SIZE);
-        // SAFETY: a fresh mapping, large enough for what is written.
-        unsafe {
-            let rights = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
-            let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-            let page = libc::mmap(core::ptr::null_mut(), Self::SIZE, rights, kind, -1, 0).cast::<u8>();
-            assert_ne!(page.cast(), libc::MAP_FAILED);
-            core::ptr::copy_nonoverlapping(code.as_ptr(), page, code.len());
-            page.add(code.len()).write(RET);
-            Page(page)
-        }
+/// Executes the code; tells whether it met an unmasked exception.
+fn run(page: &HostCode, state: &mut State) -> bool {
+    let mut saved = 0u32;
+    let masks = state.mxcsr & MASKS;
+    // SAFETY: the code is one instruction, which changes what is saved or told here, and accesses the state's memory.
+    unsafe {
+        asm!(
+            "push rbx",
+            "mov r12, rsp",
+            "lea r14, [rip + 2f]",
+            "stmxcsr [r10]",
+            "ldmxcsr [r8 + 128]",
+            "movups xmm0, [r8]",
+            "movups xmm1, [r8 + 16]",
+            "movups xmm2, [r8 + 32]",
+            "movq mm1, [r8 + 80]",
+            "movq mm2, [r8 + 88]",
+            "mov rax, [r8 + 96]",
+            "mov rcx, [r8 + 104]",
+            "mov rdx, [r8 + 112]",
+            "lea rbx, [r8 + 48]",
+            "mov rdi, rbx",
+            "push qword ptr [r8 + 120]",
+            "popfq",
+            "call r9",
+            "2:",
+            "mov rsp, r12",
+            "pushfq",
+            "pop qword ptr [r8 + 120]",
+            "mov [r8 + 96], rax",
+            "mov [r8 + 104], rcx",
+            "mov [r8 + 112], rdx",
+            "movups [r8], xmm0",
+            "movups [r8 + 16], xmm1",
+            "movups [r8 + 32], xmm2",
+            "movq [r8 + 80], mm1",
+            "movq [r8 + 88], mm2",
+            "stmxcsr [r8 + 128]",
+            "ldmxcsr [r10]",
+            "emms",
+            "pop rbx",
+            in("r8") core::ptr::from_mut(state),
+            in("r9") page.0,
+            in("r10") core::ptr::from_mut(&mut saved),
+            out("rax") _, out("rcx") _, out("rdx") _, out("rdi") _, out("r12") _, out("r14") _,
+            out("xmm0") _, out("xmm1") _, out("xmm2") _,
+            out("mm0") _, out("mm1") _, out("mm2") _, out("mm3") _,
+            out("mm4") _, out("mm5") _, out("mm6") _, out("mm7") _,
+            out("st(0)") _, out("st(1)") _, out("st(2)") _, out("st(3)") _,
+            out("st(4)") _, out("st(5)") _, out("st(6)") _, out("st(7)") _,
+        );
     }
-
-    /// Executes the code; tells whether it met an unmasked exception.
-    fn run(&self, state: &mut State) -> bool {
-        let mut saved = 0u32;
-        let masks = state.mxcsr & MASKS;
-        // SAFETY: the code is one instruction, which changes what is saved or told here, and accesses the state's memory.
-        unsafe {
-            asm!(
-                "push rbx",
-                "mov r12, rsp",
-                "lea r14, [rip + 2f]",
-                "stmxcsr [r10]",
-                "ldmxcsr [r8 + 128]",
-                "movups xmm0, [r8]",
-                "movups xmm1, [r8 + 16]",
-                "movups xmm2, [r8 + 32]",
-                "movq mm1, [r8 + 80]",
-                "movq mm2, [r8 + 88]",
-                "mov rax, [r8 + 96]",
-                "mov rcx, [r8 + 104]",
-                "mov rdx, [r8 + 112]",
-                "lea rbx, [r8 + 48]",
-                "mov rdi, rbx",
-                "push qword ptr [r8 + 120]",
-                "popfq",
-                "call r9",
-                "2:",
-                "mov rsp, r12",
-                "pushfq",
-                "pop qword ptr [r8 + 120]",
-                "mov [r8 + 96], rax",
-                "mov [r8 + 104], rcx",
-                "mov [r8 + 112], rdx",
-                "movups [r8], xmm0",
-                "movups [r8 + 16], xmm1",
-                "movups [r8 + 32], xmm2",
-                "movq [r8 + 80], mm1",
-                "movq [r8 + 88], mm2",
-                "stmxcsr [r8 + 128]",
-                "ldmxcsr [r10]",
-                "emms",
-                "pop rbx",
-                in("r8") core::ptr::from_mut(state),
-                in("r9") self.0,
-                in("r10") core::ptr::from_mut(&mut saved),
-                out("rax") _, out("rcx") _, out("rdx") _, out("rdi") _, out("r12") _, out("r14") _,
-                out("xmm0") _, out("xmm1") _, out("xmm2") _,
-                out("mm0") _, out("mm1") _, out("mm2") _, out("mm3") _,
-                out("mm4") _, out("mm5") _, out("mm6") _, out("mm7") _,
-                out("st(0)") _, out("st(1)") _, out("st(2)") _, out("st(3)") _,
-                out("st(4)") _, out("st(5)") _, out("st(6)") _, out("st(7)") _,
-            );
-        }
-        state.flags &= ARITHMETIC;
-        // `ldmxcsr` has masks too, and they are all set by the handler only.
-        let faulted = masks != MASKS && state.mxcsr & MASKS == MASKS;
-        if faulted {
-            state.mxcsr = state.mxcsr & !MASKS | masks;
-        }
-        faulted
+    state.flags &= ARITHMETIC;
+    // `ldmxcsr` has masks too, and they are all set by the handler only.
+    let faulted = masks != MASKS && state.mxcsr & MASKS == MASKS;
+    if faulted {
+        state.mxcsr = state.mxcsr & !MASKS | masks;
     }
-}
-
-impl Drop for Page {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is this value's.
-        unsafe { libc::munmap(self.0.cast(), Self::SIZE) };
-    }
+    faulted
 }
 
 /// Executes an instruction in the emulator.
@@ -211,14 +183,14 @@ pub(super) fn emulate(machine: &mut Machine, code: &[u8], before: &State) -> (St
 
 /// Compares one instruction on `rounds` states that `make` makes; tells how many times it met an unmasked exception.
 pub(super) fn compare(code: &[u8], rounds: usize, mut make: impl FnMut() -> State) -> usize {
-    let mut machine = Machine::new();
-    let page = Page::new(code);
+    let mut machine = new_machine();
+    let page = HostCode::new(code);
     catch_exceptions();
     let mut faults = 0;
     for _ in 0..rounds {
         let before = make();
         let mut expected = before;
-        let fault = page.run(&mut expected).then_some(Fault::plain(XM));
+        let fault = run(&page, &mut expected).then_some(Fault::plain(XM));
         let (found, found_fault) = emulate(&mut machine, code, &before);
         assert!(
             found == expected && found_fault == fault,

@@ -1,7 +1,8 @@
 //! Strings, AES, polynomials.
 
 use super::host::{ALL, MEMORY, REGISTER, State, compare, opcodes, opcodes_with};
-use super::{DATA, Machine, Random, parse};
+use super::new_machine;
+use crate::x86::family::direct::{DATA, Random, parse};
 use iced_x86::Register;
 
 /// Strings over a small alphabet of bytes or words, often ended, with lengths around the vector's.
@@ -56,7 +57,7 @@ fn strings_agree_with_the_host() {
 
 #[test]
 fn strings_need_no_alignment() {
-    let mut machine = Machine::new();
+    let mut machine = new_machine();
     machine.hart().r[3] = DATA + 0xff9;
     assert!(machine.mem.write(DATA + 0xff9, b"0123456789abcde\0"));
     machine.hart().set_xmm(Register::XMM1, u128::from(b'9'));

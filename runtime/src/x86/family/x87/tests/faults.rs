@@ -1,12 +1,13 @@
 //! When instructions may not be executed, what is remembered of them, and what a fault leaves.
 
-use super::{DATA, Machine, RAM_BASE};
+use super::new_machine;
+use crate::x86::family::direct::{CODE, DATA, Machine};
 use crate::x86::fault::{Fault, MF, NM};
 use crate::x86::state::{CR0_EM, CR0_MP, CR0_NE, CR0_TS, CR4_OSFXSR};
 
 /// `fld1`, `fldz`, `fdivp`: divides by zero, which is unmasked before.
 fn pending() -> Machine {
-    let mut machine = Machine::new();
+    let mut machine = new_machine();
     machine.hart().fpu.control &= !4;
     for code in ["d9 e8", "d9 ee", "de f9"] {
         machine.run(code).unwrap();
@@ -21,7 +22,7 @@ fn a_disabled_unit_is_not_available() {
     let codes = ["d8 c1", "d9 03", "df e0", "db e3", "0f ae 03"];
     for cr0 in [CR0_EM, CR0_TS] {
         for code in codes {
-            let mut machine = Machine::new();
+            let mut machine = new_machine();
             machine.hart().cr0 |= cr0;
             let before = machine.hart().fpu;
             assert_eq!(machine.run(code), nm, "{code}");
@@ -30,7 +31,7 @@ fn a_disabled_unit_is_not_available() {
     }
     // wait heeds TS with MP only, and EM never.
     for (cr0, faults) in [(CR0_EM | CR0_MP, false), (CR0_TS, false), (CR0_TS | CR0_MP, true)] {
-        let mut machine = Machine::new();
+        let mut machine = new_machine();
         let others = machine.hart().cr0 & !CR0_MP;
         machine.hart().cr0 = others | cr0;
         assert_eq!(machine.run("9b").err(), faults.then_some(Fault::plain(NM)));
@@ -63,8 +64,8 @@ fn an_exception_comes_with_the_next_instruction_that_waits() {
 fn the_last_instruction_is_remembered() {
     let mut machine = pending();
     let fpu = machine.hart().fpu;
-    assert_eq!((fpu.instruction, fpu.opcode), (RAM_BASE + 0x1000, 0x6f9));
-    let mut machine = Machine::new();
+    assert_eq!((fpu.instruction, fpu.opcode), (CODE, 0x6f9));
+    let mut machine = new_machine();
     machine.run("dd 43 08").unwrap();
     let fpu = machine.hart().fpu;
     assert_eq!((fpu.data, fpu.opcode), (DATA + 8, 0));
@@ -77,7 +78,7 @@ fn the_last_instruction_is_remembered() {
 
 #[test]
 fn a_store_that_faults_changes_nothing() {
-    let mut machine = Machine::new();
+    let mut machine = new_machine();
     machine.run("d9 eb").unwrap(); // fldpi
     // No address at all: fstp, fistp, fbstp, fnstenv, fnsave, fxsave.
     machine.hart().r[3] = 1 << 60;
@@ -90,7 +91,7 @@ fn a_store_that_faults_changes_nothing() {
 
 #[test]
 fn the_area_of_fxsave_is_aligned_and_checked() {
-    let mut machine = Machine::new();
+    let mut machine = new_machine();
     machine.hart().cr4 |= CR4_OSFXSR;
     machine.hart().r[3] = DATA + 8;
     assert_eq!(machine.run("0f ae 03"), Err(Fault::gp()));

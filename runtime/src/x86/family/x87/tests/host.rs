@@ -1,6 +1,7 @@
 //! Executes one instruction on the host and by its family's function, and compares the FPU, memory, AX and flags.
 
-use super::{DATA, Machine, decode};
+use super::new_machine;
+use crate::x86::family::direct::{DATA, HostCode, Machine, Random, decode};
 use crate::x86::flags::ARITHMETIC;
 use core::arch::asm;
 use iced_x86::{Instruction, Mnemonic};
@@ -33,69 +34,41 @@ impl State {
     }
 }
 
-/// A page of host code.
-struct Page(*mut u8);
-
-impl Page {
-    const SIZE: usize = 4096;
-
-    fn new(code: &[u8]) -> Self {
-        const RET: u8 = 0xc3;
-        assert!(code.len() < Self::SIZE);
-        // SAFETY: a fresh mapping, large enough for what is written.
-        unsafe {
-            let rights = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
-            let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-            let page = libc::mmap(core::ptr::null_mut(), Self::SIZE, rights, kind, -1, 0).cast::<u8>();
-            assert_ne!(page.cast(), libc::MAP_FAILED);
-            core::ptr::copy_nonoverlapping(code.as_ptr(), page, code.len());
-            page.add(code.len()).write(RET);
-            Page(page)
-        }
+/// Executes the code.
+fn run(page: &HostCode, state: &mut State) {
+    let mut saved = 0u32;
+    // SAFETY: the code is one instruction, which changes what is saved or told here, and accesses the state's
+    // memory. No exception is pending before; FNSAVE does not wait for one, and leaves the FPU as the ABI wants
+    // it.
+    unsafe {
+        asm!(
+            "push rbx",
+            "stmxcsr [r10]",
+            "frstor [r8]",
+            "lea rbx, [r8 + 112]",
+            "mov rax, [r8 + 624]",
+            "push qword ptr [r8 + 632]",
+            "popfq",
+            "call r9",
+            "pushfq",
+            "pop qword ptr [r8 + 632]",
+            "mov [r8 + 624], rax",
+            "fnsave [r8]",
+            "ldmxcsr [r10]",
+            "pop rbx",
+            in("r8") core::ptr::from_mut(state),
+            in("r9") page.0,
+            in("r10") core::ptr::from_mut(&mut saved),
+            out("rax") _,
+            out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
+            out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
+            out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
+            out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
+            out("st(0)") _, out("st(1)") _, out("st(2)") _, out("st(3)") _,
+            out("st(4)") _, out("st(5)") _, out("st(6)") _, out("st(7)") _,
+        );
     }
-
-    fn run(&self, state: &mut State) {
-        let mut saved = 0u32;
-        // SAFETY: the code is one instruction, which changes what is saved or told here, and accesses the state's
-        // memory. No exception is pending before; FNSAVE does not wait for one, and leaves the FPU as the ABI wants
-        // it.
-        unsafe {
-            asm!(
-                "push rbx",
-                "stmxcsr [r10]",
-                "frstor [r8]",
-                "lea rbx, [r8 + 112]",
-                "mov rax, [r8 + 624]",
-                "push qword ptr [r8 + 632]",
-                "popfq",
-                "call r9",
-                "pushfq",
-                "pop qword ptr [r8 + 632]",
-                "mov [r8 + 624], rax",
-                "fnsave [r8]",
-                "ldmxcsr [r10]",
-                "pop rbx",
-                in("r8") core::ptr::from_mut(state),
-                in("r9") self.0,
-                in("r10") core::ptr::from_mut(&mut saved),
-                out("rax") _,
-                out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
-                out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
-                out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
-                out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
-                out("st(0)") _, out("st(1)") _, out("st(2)") _, out("st(3)") _,
-                out("st(4)") _, out("st(5)") _, out("st(6)") _, out("st(7)") _,
-            );
-        }
-        state.flags &= ARITHMETIC;
-    }
-}
-
-impl Drop for Page {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is this value's.
-        unsafe { libc::munmap(self.0.cast(), Self::SIZE) };
-    }
+    state.flags &= ARITHMETIC;
 }
 
 /// The same by the emulator.
@@ -113,21 +86,7 @@ fn emulate(machine: &mut Machine, code: &[u8], state: &mut State) {
     state.fpu = machine.mem.read_array(DATA).unwrap();
 }
 
-/// Marsaglia's xorshift64*.
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        (self.next() >> 33) % n
-    }
-
     /// A register: mostly an ordinary number or a small integer, else anything.
     fn register(&mut self) -> [u8; 10] {
         let sign = (self.next() & 0x8000) as u16;
@@ -276,13 +235,13 @@ fn approximate(i: &Instruction, found: &mut State, expected: &State, before: &St
 
 fn compare(code: &[u8], rounds: usize, random: &mut Random, failures: &mut Vec<String>) {
     let i = decode(code);
-    let mut machine = Machine::new();
-    let page = Page::new(code);
+    let mut machine = new_machine();
+    let page = HostCode::new(code);
     for _ in 0..rounds {
         let mut before = random.state();
         prepare(&i, &mut before, random);
         let (mut expected, mut found) = (before, before);
-        page.run(&mut expected);
+        run(&page, &mut expected);
         emulate(&mut machine, code, &mut found);
         mask(&i, &mut expected);
         mask(&i, &mut found);
