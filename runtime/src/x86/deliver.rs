@@ -1,6 +1,6 @@
 //! Exceptions and interrupts (SDM vol. 3 chapter 6; in long mode 6.14).
 
-use super::fault::{BP, DE, DF, Fault, GP, NP, OF, PF, Res, SS as STACK_FAULT, TS};
+use super::fault::{BP, DB, DE, DF, Fault, GP, NP, OF, PF, Res, SS as STACK_FAULT, TS};
 use super::flags::{IF, NT, RF, TF};
 use super::mmu::is_canonical;
 use super::segment::Descriptor;
@@ -40,12 +40,16 @@ impl Context<'_> {
             return Some(Exit::Trap(fault));
         }
         let mut fault = fault;
+        if fault.vector == PF {
+            self.hart.cr2 = fault.address;
+        }
         loop {
-            if fault.vector == PF {
-                self.hart.cr2 = fault.address;
-            }
             let source = if matches!(fault.vector, BP | OF) { Source::Software } else { Source::Hardware };
             let Err(second) = self.deliver(fault.vector, fault.code, source) else { return None };
+            if second.vector == PF {
+                // Also when it becomes a double fault (SDM vol. 3 6.15, #PF).
+                self.hart.cr2 = second.address;
+            }
             let double = match (fault.vector, second.vector) {
                 (DF, _) => return Some(Exit::Shutdown { reset: true, failed: true }),
                 (PF, PF) => true,
@@ -58,11 +62,20 @@ impl Context<'_> {
 
     /// `int n` and the like: delivers the event with `next` as its return address.
     pub(crate) fn software_interrupt(&mut self, vector: u8, next: u64) -> Res<super::family::Flow> {
+        self.interrupt_behind(vector, next, Source::Software)
+    }
+
+    /// `int1`: as `int n`, but the gate's privilege level does not matter (SDM vol. 2, INT1).
+    pub(crate) fn debug_interrupt(&mut self, next: u64) -> Res<super::family::Flow> {
+        self.interrupt_behind(DB, next, Source::Hardware)
+    }
+
+    fn interrupt_behind(&mut self, vector: u8, next: u64, source: Source) -> Res<super::family::Flow> {
         let at = core::mem::replace(&mut self.hart.rip, next);
         if self.hart.user_only {
             return Ok(super::family::Flow::Exit(Exit::Trap(Fault::plain(vector))));
         }
-        match self.deliver(vector, None, Source::Software) {
+        match self.deliver(vector, None, source) {
             Ok(()) => Ok(super::family::Flow::Goto),
             Err(fault) => {
                 self.hart.rip = at;

@@ -3,7 +3,7 @@
 use super::data::condition;
 use super::{Flow, Handler, undefined};
 use crate::x86::Context;
-use crate::x86::fault::{BP, BR, DB, Fault, OF, Res};
+use crate::x86::fault::{BP, BR, Fault, OF, Res};
 use crate::x86::flags::{self, sign_extend};
 use crate::x86::mmu::is_canonical;
 use crate::x86::operand::mask;
@@ -17,7 +17,7 @@ pub(crate) fn handler(i: &Instruction) -> Option<Handler> {
         Mnemonic::Ret => ret,
         Mnemonic::Loop | Mnemonic::Loope | Mnemonic::Loopne => count_down,
         Mnemonic::Jcxz | Mnemonic::Jecxz | Mnemonic::Jrcxz => jump_if_no_count,
-        Mnemonic::Int1 => |cx, i| cx.software_interrupt(DB, cx.next_rip(i)),
+        Mnemonic::Int1 => |cx, i| cx.debug_interrupt(cx.next_rip(i)),
         Mnemonic::Int3 => |cx, i| cx.software_interrupt(BP, cx.next_rip(i)),
         Mnemonic::Int => |cx, i| cx.software_interrupt(i.immediate8(), cx.next_rip(i)),
         Mnemonic::Into => into,

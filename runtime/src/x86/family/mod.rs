@@ -41,6 +41,9 @@ pub(crate) enum Flow {
     Exit(Exit),
 }
 
+/// Length of the longest instruction in bytes. The decoder stops there; what goes on is none, and raises #GP (SDM vol. 3 6.15, #GP).
+const LONGEST: usize = 15;
+
 /// Executes an instruction.
 pub(crate) type Handler = fn(&mut Context<'_>, &Instruction) -> Res<Flow>;
 
@@ -63,6 +66,9 @@ const FAMILIES: &[fn(&Instruction) -> Option<Handler>] = &[
 
 /// The function for an instruction.
 pub(crate) fn handler(i: &Instruction) -> Handler {
+    if i.is_invalid() && i.len() == LONGEST {
+        return |_, _| Err(Fault::gp());
+    }
     FAMILIES.iter().find_map(|family| family(i)).unwrap_or(undefined)
 }
 
