@@ -221,7 +221,7 @@ impl Cpu {
                 ("interpreted_stretches", cpu.hart.interpreted_stretches),
             ],
             #[cfg(feature = "x86_64")]
-            Cpu::X86_64(cpu) => vec![("instructions", cpu.hart.instret)],
+            Cpu::X86_64(cpu) => cpu.statistics(),
         }
     }
 

@@ -1,8 +1,10 @@
 //! Decoded blocks, kept by physical page.
 //!
-//! As the RISC-V hart's, with two differences: an instruction can begin at any byte, and the same bytes mean different things in 64-bit
-//! and in compatibility mode, so a page has a table of blocks for each. Instructions without a form of their own are kept as decoded
-//! by iced-x86, with the function that executes them.
+//! As the RISC-V hart's, with two differences. The same bytes mean different things in 64-bit and in compatibility mode, so a page has
+//! blocks of both kinds. And an instruction can begin at any byte: a table by offset would be 16 KiB for each page, most of what a short
+//! run touches; so a page has a sorted list, and one table for all pages ([`Front`]) answers the interpreter.
+//!
+//! Instructions without a form of their own are kept as decoded by iced-x86, with the function that executes them.
 
 use super::entry::{Entry, MAX_BLOCK};
 use super::family::Handler;
@@ -20,8 +22,34 @@ const MAX_INSTRUCTIONS: usize = ARENA_ENTRIES + (1 << 18);
 /// Places for instructions that straddle pages.
 const STRADDLING: usize = 256;
 
-/// Blocks of a page in one mode: entry index by byte, 0 where nothing was decoded.
-type Blocks = Box<[u32; PAGE_SIZE as usize]>;
+/// Where the block that begins at one place is, if that place was looked for most recently among those that share the slot.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Front {
+    /// Page, mode and offset: [`key`] and the offset in the low 12 bits.
+    pub(crate) key: u32,
+    /// Index of the block's first entry.
+    pub(crate) block: u32,
+}
+
+impl Front {
+    /// Log2 of the number of slots: 1 MiB.
+    const BITS: u32 = 17;
+    /// A slot that answers nothing: no page has this key.
+    const EMPTY: Front = Front { key: 0, block: 0 };
+
+    /// The slot for a key: blocks of a page are near each other, pages are spread.
+    #[inline]
+    pub(crate) const fn slot(key: u32) -> usize {
+        let page = (key >> 12).wrapping_mul(0x9e37_79b1) >> (32 - Self::BITS);
+        ((page + (key >> 1 & 0x7ff)) & ((1 << Self::BITS) - 1)) as usize
+    }
+}
+
+/// What the blocks of a page in one mode have in common in their keys.
+pub(crate) const fn key(page: u32, long: bool) -> u32 {
+    (page * 2 + long as u32 + 1) << 12
+}
 
 /// An instruction that straddles two pages, by its bytes: pages that change, or are mapped elsewhere, do not matter.
 #[derive(Clone, Copy)]
@@ -38,8 +66,8 @@ pub(crate) struct Straddling {
 
 struct CodePage {
     pa: u64,
-    /// In compatibility mode, in 64-bit mode.
-    blocks: [Option<Blocks>; 2],
+    /// Offset and entry index of each block, by offset: in compatibility mode, in 64-bit mode.
+    blocks: [Vec<(u16, u32)>; 2],
 }
 
 pub(crate) struct Cache {
@@ -48,7 +76,10 @@ pub(crate) struct Cache {
     pages: Vec<CodePage>,
     /// Page of RAM to index of its code page plus one.
     index: Vec<u16>,
+    front: Box<[Front]>,
     straddling: Box<[Option<Straddling>; STRADDLING]>,
+    /// Instructions decoded into blocks.
+    pub(crate) decoded: u64,
     /// Room for a block that is being decoded.
     pub(crate) scratch: Vec<Entry>,
 }
@@ -64,7 +95,9 @@ impl Cache {
             instructions: Vec::new(),
             pages: Vec::new(),
             index,
+            front: vec![Front::EMPTY; 1 << Front::BITS].into_boxed_slice(),
             straddling: Box::new([None; STRADDLING]),
+            decoded: 0,
             scratch: Vec::with_capacity(MAX_BLOCK),
         }
     }
@@ -72,6 +105,11 @@ impl Cache {
     /// Address of entry 0.
     pub(crate) fn arena(&self) -> *const Entry {
         self.arena.as_ptr()
+    }
+
+    /// Slot 0 of the table that the interpreter looks in.
+    pub(crate) fn front(&self) -> *const Front {
+        self.front.as_ptr()
     }
 
     /// The code page at `pa`.
@@ -86,7 +124,7 @@ impl Cache {
         if emptied {
             self.clear();
         }
-        self.pages.push(CodePage { pa, blocks: [None, None] });
+        self.pages.push(CodePage { pa, blocks: [Vec::new(), Vec::new()] });
         if let Some(offset) = mem.ram_offset(pa) {
             self.index[(offset / PAGE_SIZE) as usize] = self.pages.len() as u16;
         }
@@ -98,19 +136,16 @@ impl Cache {
         self.pages[page as usize].pa
     }
 
-    /// The table of blocks of page `page`. It stays where it is until the page is dropped.
-    pub(crate) fn blocks(&mut self, page: u32, long: bool) -> *const u32 {
-        self.table(page, long).as_ptr()
-    }
-
-    fn table(&mut self, page: u32, long: bool) -> &mut [u32; PAGE_SIZE as usize] {
-        self.pages[page as usize].blocks[usize::from(long)]
-            .get_or_insert_with(|| Box::new([0; PAGE_SIZE as usize]))
-    }
-
     /// Index of the entry where the block at `offset` of page `page` begins, 0 if it was not decoded yet.
     pub(crate) fn block(&mut self, page: u32, long: bool, offset: u16) -> u32 {
-        self.table(page, long)[usize::from(offset) % PAGE_SIZE as usize]
+        let key = key(page, long) | u32::from(offset);
+        let front = &mut self.front[Front::slot(key)];
+        if front.key != key {
+            let blocks = &self.pages[page as usize].blocks[usize::from(long)];
+            let Ok(at) = blocks.binary_search_by_key(&offset, |&(offset, _)| offset) else { return 0 };
+            *front = Front { key, block: blocks[at].1 };
+        }
+        front.block
     }
 
     /// Whether a block of any length still fits.
@@ -124,8 +159,15 @@ impl Cache {
         let at = self.arena.len() as u32;
         debug_assert!(self.has_room() && block.len() <= MAX_BLOCK);
         self.arena.extend_from_slice(block);
+        self.decoded += block.len() as u64;
         if let Some((page, long, offset)) = place {
-            self.table(page, long)[usize::from(offset) % PAGE_SIZE as usize] = at;
+            let blocks = &mut self.pages[page as usize].blocks[usize::from(long)];
+            match blocks.binary_search_by_key(&offset, |&(offset, _)| offset) {
+                Ok(known) => blocks[known].1 = at,
+                Err(place) => blocks.insert(place, (offset, at)),
+            }
+            let key = key(page, long) | u32::from(offset);
+            self.front[Front::slot(key)] = Front { key, block: at };
         }
         at
     }
@@ -150,8 +192,21 @@ impl Cache {
     /// Drops what is known of a page of RAM, whose contents changed; gives its number when there was something.
     pub(crate) fn drop_ram_page(&mut self, page: u32) -> Option<u32> {
         let index = self.index.get(page as usize).copied().filter(|&index| index != 0)? - 1;
-        self.pages[usize::from(index)].blocks = [None, None];
+        self.drop_blocks(usize::from(index));
         Some(u32::from(index))
+    }
+
+    /// Forgets the blocks of a page.
+    fn drop_blocks(&mut self, page: usize) {
+        for long in [false, true] {
+            for (offset, _) in core::mem::take(&mut self.pages[page].blocks[usize::from(long)]) {
+                let key = key(page as u32, long) | u32::from(offset);
+                let front = &mut self.front[Front::slot(key)];
+                if front.key == key {
+                    *front = Front::EMPTY;
+                }
+            }
+        }
     }
 
     /// Place of the straddling instruction at `va`.
@@ -164,6 +219,9 @@ impl Cache {
         self.arena.truncate(1);
         self.instructions.clear();
         self.straddling.fill(None);
+        for page in 0..self.pages.len() {
+            self.drop_blocks(page);
+        }
         self.pages.clear();
         self.index.fill(0);
     }

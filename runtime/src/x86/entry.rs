@@ -26,7 +26,7 @@ pub struct Entry {
     pub disp: i32,
     /// Immediate; page offset of a branch's target; index of the instruction for [`Kind::Family`].
     pub imm: i32,
-    /// Branches: index of the target's entry. Others that can meet a fault: index of the instruction, for its family.
+    /// Branches: index of the target's entry.
     pub target: u32,
     /// Instructions of the block before this one; for branches including this one.
     pub count: u16,

@@ -4,6 +4,7 @@
 //! pages are translated before anything is written. Entries that are not present are never cached.
 
 use super::Context;
+use super::cache::key;
 use super::fault::{Fault, Res};
 use super::state::{CR0_PG, CR0_WP, EFER_NXE, ITLB_ENTRIES, ItlbEntry, TLB_KERNEL};
 use forelift_abi::layout::PAGE_SIZE;
@@ -144,6 +145,13 @@ impl Context<'_> {
             self.hart.dtlb.fill(set, va & !(PAGE_SIZE - 1), offset, true, fast_write);
         }
         Ok(t.pa)
+    }
+
+    /// Whether `size` bytes at `va` can be accessed through the TLB, now that their page has been looked up.
+    pub(crate) fn enter(&mut self, va: u64, size: usize, access: Access) -> bool {
+        Self::in_page(va) >= size
+            && self.translate_data(va, access).is_ok()
+            && self.known(va, size, access == Access::Store).is_some()
     }
 
     /// Bytes of `va`'s page from `va` on.
@@ -306,10 +314,9 @@ impl Context<'_> {
                 page
             }
         };
-        let long = self.hart.long;
-        let blocks = self.cache.blocks(page, long);
+        let key = key(page, self.hart.long);
         self.hart.itlb[set][(va >> 12) as usize % ITLB_ENTRIES] =
-            ItlbEntry { tag: va & !(PAGE_SIZE - 1), page, blocks };
+            ItlbEntry { tag: va & !(PAGE_SIZE - 1), page, key };
         Ok(page)
     }
 

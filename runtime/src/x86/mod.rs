@@ -161,6 +161,14 @@ impl Cpu {
         interrupt && self.hart.rflags & flags::IF != 0
     }
 
+    /// Figures of the run, by name.
+    pub(crate) fn statistics(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("instructions", self.hart.instret.wrapping_sub(self.hart.restored_at)),
+            ("decoded_instructions", self.cache.decoded),
+        ]
+    }
+
     /// Notes from now on which pages of RAM may be written ([`GuestMemory::written`]).
     pub fn track_writes(&mut self, mem: &mut GuestMemory) {
         self.hart.dtlb.track_writes(mem);

@@ -4,8 +4,9 @@
 //! the following ones are fetched, at [`MAX_BLOCK`] entries or at the end of the page. Conditional branches do not end it.
 
 use super::Context;
-use super::cache::Straddling;
+use super::cache::{Cache, Straddling};
 use super::entry::{Entry, Kind, MAX_BLOCK};
+use super::exec::NO_PAGE;
 use super::family;
 use super::fault::Res;
 use super::operand::touches_memory;
@@ -67,16 +68,13 @@ impl Context<'_> {
             page = self.cache.add_page(self.mem, pa).0;
             *emptied = true;
         }
-        // A copy, since decoding adds to the cache; not of the whole page, which would cost more than the decoding.
-        let mut bytes = [0; MAX_BLOCK * LONGEST];
-        let length = (PAGE_SIZE as usize - usize::from(offset)).min(bytes.len());
-        match self.mem.slice(pa + u64::from(offset), length) {
-            Some(memory) => bytes[..length].copy_from_slice(memory),
-            None => return Block::Straddles,
-        }
+        let Some(bytes) = self.mem.slice(pa + u64::from(offset), PAGE_SIZE as usize - usize::from(offset))
+        else {
+            return Block::Straddles;
+        };
         let mut entries = core::mem::take(&mut self.cache.scratch);
         entries.clear();
-        self.decode(&bytes[..length], offset, &mut entries);
+        decode(self.cache, long, bytes, offset, &mut entries);
         let at = if entries.is_empty() {
             None
         } else {
@@ -91,53 +89,6 @@ impl Context<'_> {
             }
         }
         Block::At(at)
-    }
-
-    /// Decodes a block from `bytes`, which are those from `start` on in a page, to the page's end or further than a block can be. Nothing when
-    /// its first instruction goes on in the next page.
-    fn decode(&mut self, bytes: &[u8], start: u16, entries: &mut Vec<Entry>) {
-        let bitness = if self.hart.long { 64 } else { 32 };
-        let end = usize::from(start) + bytes.len();
-        let mut decoder = Decoder::with_ip(bitness, bytes, u64::from(start), DecoderOptions::NONE);
-        let mut i = Instruction::default();
-        let (mut offset, mut count) = (start, 0);
-        let mut known = Known::Nothing;
-        let mut rotations = Rotations::default();
-        loop {
-            decoder.decode_out(&mut i);
-            let straddles = i.is_invalid() && decoder.last_error() == DecoderError::NoMoreBytes;
-            // Two entries are kept for the instruction and the end.
-            if straddles || usize::from(offset) >= end || entries.len() + 2 > MAX_BLOCK {
-                if !entries.is_empty() {
-                    entries.push(Entry::next(offset, count));
-                }
-                return;
-            }
-            let mut entry = self.entry(&i);
-            if entry.op == Kind::Jcc {
-                entry.op = after(known, entry.s).unwrap_or(Kind::Jcc);
-                if let Some((kind, last)) =
-                    entries.last().and_then(|last| Some((fused(last.op, entry.s)?, *last)))
-                {
-                    entry = Entry { op: kind, d: last.d, s: last.s, disp: last.imm, ..entry };
-                    entries.pop();
-                }
-            }
-            known = known.behind(&i, entry.op);
-            // What transfers control counts itself: its charge is made when it is taken.
-            count += 1;
-            let counted = if entry.op.is_branch() { count } else { count - 1 };
-            entries.push(Entry { count: counted, offset, length: i.len() as u8, ..entry });
-            rotations.note(&i, entries);
-            offset += i.len() as u16;
-            if ends_block(&i) {
-                // A family may go on all the same.
-                if entry.op == Kind::Family {
-                    entries.push(Entry::next(offset, count));
-                }
-                return;
-            }
-        }
     }
 
     /// The entries of the instruction at `va`, which may straddle two pages.
@@ -163,7 +114,7 @@ impl Context<'_> {
         {
             return Err(fault);
         }
-        let entry = self.entry(&i);
+        let entry = entry_of(self.cache, long, &i);
         let counted = u16::from(entry.op.is_branch());
         let entry = Entry { count: counted, offset, length: i.len() as u8, ..entry };
         let behind = offset + i.len() as u16;
@@ -174,21 +125,75 @@ impl Context<'_> {
         Ok([entry, end])
     }
 
-    /// The entry for an instruction; `count`, `offset` and `length` are left at 0.
-    fn entry(&mut self, i: &Instruction) -> Entry {
-        let long = self.hart.long;
-        let index = |cx: &mut Self| cx.cache.add_instruction(family::handler(i), *i);
-        let Some(entry) = quick(i, long) else {
-            return Entry { op: Kind::Family, imm: index(self), ..Entry::UNLINKED };
-        };
-        match entry.op {
-            // `target` and `imm` are the link.
-            Kind::Call => Entry { disp: index(self), ..entry },
-            Kind::Jmp | Kind::Jcc => entry,
-            _ if needs_family(i, entry.op) => Entry { target: index(self) as u32, ..entry },
-            _ => entry,
+    /// Decodes again the instruction of an entry that cannot do it: that is rarer than decoding is. It is not fetched again, but for one
+    /// that straddles pages.
+    pub(crate) fn decode_again(&mut self, e: &Entry) -> Res<(family::Handler, Instruction)> {
+        let (offset, length) = (u64::from(e.offset), usize::from(e.length));
+        let mut bytes = [0; LONGEST];
+        if self.hart.page == NO_PAGE {
+            bytes = self.fetch(self.hart.rip)?.0;
+        } else if let Some(memory) = self.mem.slice(self.cache.pa(self.hart.page) + offset, length) {
+            bytes[..length].copy_from_slice(memory);
+        }
+        let bitness = if self.hart.long { 64 } else { 32 };
+        let i = Decoder::with_ip(bitness, &bytes[..length], offset, DecoderOptions::NONE).decode();
+        Ok((family::handler(&i), i))
+    }
+}
+
+/// Decodes a block from `bytes`, which are those from `start` on in a page, to the page's end. Nothing when its first instruction goes on
+/// in the next page.
+fn decode(cache: &mut Cache, long: bool, bytes: &[u8], start: u16, entries: &mut Vec<Entry>) {
+    let bitness = if long { 64 } else { 32 };
+    let end = usize::from(start) + bytes.len();
+    let mut decoder = Decoder::with_ip(bitness, bytes, u64::from(start), DecoderOptions::NONE);
+    let mut i = Instruction::default();
+    let (mut offset, mut count) = (start, 0);
+    let mut known = Known::Nothing;
+    let mut rotations = Rotations::default();
+    loop {
+        decoder.decode_out(&mut i);
+        let straddles = i.is_invalid() && decoder.last_error() == DecoderError::NoMoreBytes;
+        // Two entries are kept for the instruction and the end.
+        if straddles || usize::from(offset) >= end || entries.len() + 2 > MAX_BLOCK {
+            if !entries.is_empty() {
+                entries.push(Entry::next(offset, count));
+            }
+            return;
+        }
+        let mut entry = entry_of(cache, long, &i);
+        if entry.op == Kind::Jcc {
+            entry.op = after(known, entry.s).unwrap_or(Kind::Jcc);
+            if let Some((kind, last)) =
+                entries.last().and_then(|last| Some((fused(last.op, entry.s)?, *last)))
+            {
+                entry = Entry { op: kind, d: last.d, s: last.s, disp: last.imm, ..entry };
+                entries.pop();
+            }
+        }
+        known = known.behind(&i, entry.op);
+        // What transfers control counts itself: its charge is made when it is taken.
+        count += 1;
+        let counted = if entry.op.is_branch() { count } else { count - 1 };
+        entries.push(Entry { count: counted, offset, length: i.len() as u8, ..entry });
+        rotations.note(&i, entries);
+        offset += i.len() as u16;
+        if ends_block(&i) {
+            // A family may go on all the same.
+            if entry.op == Kind::Family {
+                entries.push(Entry::next(offset, count));
+            }
+            return;
         }
     }
+}
+
+/// The entry for an instruction; `count`, `offset` and `length` are left at 0.
+fn entry_of(cache: &mut Cache, long: bool, i: &Instruction) -> Entry {
+    quick(i, long).unwrap_or_else(|| {
+        let index = cache.add_instruction(family::handler(i), *i);
+        Entry { op: Kind::Family, imm: index, ..Entry::UNLINKED }
+    })
 }
 
 /// Whether the entry may have to leave its work to the family.

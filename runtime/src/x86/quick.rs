@@ -22,44 +22,72 @@ enum Form {
     Mi,
 }
 
-/// Arithmetic of 8, 16, 32 and 64 bits.
-const ARITHMETIC: [(Mnemonic, Form, [Kind; 4]); 35] = [
-    (Mnemonic::Add, Form::Rr, [Kind::AddRr8, Kind::AddRr16, Kind::AddRr32, Kind::AddRr64]),
-    (Mnemonic::Add, Form::Ri, [Kind::AddRi8, Kind::AddRi16, Kind::AddRi32, Kind::AddRi64]),
-    (Mnemonic::Add, Form::Rm, [Kind::AddRm8, Kind::AddRm16, Kind::AddRm32, Kind::AddRm64]),
-    (Mnemonic::Add, Form::Mr, [Kind::AddMr8, Kind::AddMr16, Kind::AddMr32, Kind::AddMr64]),
-    (Mnemonic::Add, Form::Mi, [Kind::AddMi8, Kind::AddMi16, Kind::AddMi32, Kind::AddMi64]),
-    (Mnemonic::Or, Form::Rr, [Kind::OrRr8, Kind::OrRr16, Kind::OrRr32, Kind::OrRr64]),
-    (Mnemonic::Or, Form::Ri, [Kind::OrRi8, Kind::OrRi16, Kind::OrRi32, Kind::OrRi64]),
-    (Mnemonic::Or, Form::Rm, [Kind::OrRm8, Kind::OrRm16, Kind::OrRm32, Kind::OrRm64]),
-    (Mnemonic::Or, Form::Mr, [Kind::OrMr8, Kind::OrMr16, Kind::OrMr32, Kind::OrMr64]),
-    (Mnemonic::Or, Form::Mi, [Kind::OrMi8, Kind::OrMi16, Kind::OrMi32, Kind::OrMi64]),
-    (Mnemonic::And, Form::Rr, [Kind::AndRr8, Kind::AndRr16, Kind::AndRr32, Kind::AndRr64]),
-    (Mnemonic::And, Form::Ri, [Kind::AndRi8, Kind::AndRi16, Kind::AndRi32, Kind::AndRi64]),
-    (Mnemonic::And, Form::Rm, [Kind::AndRm8, Kind::AndRm16, Kind::AndRm32, Kind::AndRm64]),
-    (Mnemonic::And, Form::Mr, [Kind::AndMr8, Kind::AndMr16, Kind::AndMr32, Kind::AndMr64]),
-    (Mnemonic::And, Form::Mi, [Kind::AndMi8, Kind::AndMi16, Kind::AndMi32, Kind::AndMi64]),
-    (Mnemonic::Sub, Form::Rr, [Kind::SubRr8, Kind::SubRr16, Kind::SubRr32, Kind::SubRr64]),
-    (Mnemonic::Sub, Form::Ri, [Kind::SubRi8, Kind::SubRi16, Kind::SubRi32, Kind::SubRi64]),
-    (Mnemonic::Sub, Form::Rm, [Kind::SubRm8, Kind::SubRm16, Kind::SubRm32, Kind::SubRm64]),
-    (Mnemonic::Sub, Form::Mr, [Kind::SubMr8, Kind::SubMr16, Kind::SubMr32, Kind::SubMr64]),
-    (Mnemonic::Sub, Form::Mi, [Kind::SubMi8, Kind::SubMi16, Kind::SubMi32, Kind::SubMi64]),
-    (Mnemonic::Xor, Form::Rr, [Kind::XorRr8, Kind::XorRr16, Kind::XorRr32, Kind::XorRr64]),
-    (Mnemonic::Xor, Form::Ri, [Kind::XorRi8, Kind::XorRi16, Kind::XorRi32, Kind::XorRi64]),
-    (Mnemonic::Xor, Form::Rm, [Kind::XorRm8, Kind::XorRm16, Kind::XorRm32, Kind::XorRm64]),
-    (Mnemonic::Xor, Form::Mr, [Kind::XorMr8, Kind::XorMr16, Kind::XorMr32, Kind::XorMr64]),
-    (Mnemonic::Xor, Form::Mi, [Kind::XorMi8, Kind::XorMi16, Kind::XorMi32, Kind::XorMi64]),
-    (Mnemonic::Cmp, Form::Rr, [Kind::CmpRr8, Kind::CmpRr16, Kind::CmpRr32, Kind::CmpRr64]),
-    (Mnemonic::Cmp, Form::Ri, [Kind::CmpRi8, Kind::CmpRi16, Kind::CmpRi32, Kind::CmpRi64]),
-    (Mnemonic::Cmp, Form::Rm, [Kind::CmpRm8, Kind::CmpRm16, Kind::CmpRm32, Kind::CmpRm64]),
-    (Mnemonic::Cmp, Form::Mr, [Kind::CmpMr8, Kind::CmpMr16, Kind::CmpMr32, Kind::CmpMr64]),
-    (Mnemonic::Cmp, Form::Mi, [Kind::CmpMi8, Kind::CmpMi16, Kind::CmpMi32, Kind::CmpMi64]),
-    (Mnemonic::Test, Form::Rr, [Kind::TestRr8, Kind::TestRr16, Kind::TestRr32, Kind::TestRr64]),
-    (Mnemonic::Test, Form::Ri, [Kind::TestRi8, Kind::TestRi16, Kind::TestRi32, Kind::TestRi64]),
-    (Mnemonic::Test, Form::Rm, [Kind::TestMr8, Kind::TestMr16, Kind::TestMr32, Kind::TestMr64]),
-    (Mnemonic::Test, Form::Mr, [Kind::TestMr8, Kind::TestMr16, Kind::TestMr32, Kind::TestMr64]),
-    (Mnemonic::Test, Form::Mi, [Kind::TestMi8, Kind::TestMi16, Kind::TestMi32, Kind::TestMi64]),
+/// Arithmetic of 8, 16, 32 and 64 bits, by [`arithmetic_row`] and [`Form`].
+const ARITHMETIC: [[[Kind; 4]; 5]; 7] = [
+    [
+        [Kind::AddRr8, Kind::AddRr16, Kind::AddRr32, Kind::AddRr64],
+        [Kind::AddRi8, Kind::AddRi16, Kind::AddRi32, Kind::AddRi64],
+        [Kind::AddRm8, Kind::AddRm16, Kind::AddRm32, Kind::AddRm64],
+        [Kind::AddMr8, Kind::AddMr16, Kind::AddMr32, Kind::AddMr64],
+        [Kind::AddMi8, Kind::AddMi16, Kind::AddMi32, Kind::AddMi64],
+    ],
+    [
+        [Kind::OrRr8, Kind::OrRr16, Kind::OrRr32, Kind::OrRr64],
+        [Kind::OrRi8, Kind::OrRi16, Kind::OrRi32, Kind::OrRi64],
+        [Kind::OrRm8, Kind::OrRm16, Kind::OrRm32, Kind::OrRm64],
+        [Kind::OrMr8, Kind::OrMr16, Kind::OrMr32, Kind::OrMr64],
+        [Kind::OrMi8, Kind::OrMi16, Kind::OrMi32, Kind::OrMi64],
+    ],
+    [
+        [Kind::AndRr8, Kind::AndRr16, Kind::AndRr32, Kind::AndRr64],
+        [Kind::AndRi8, Kind::AndRi16, Kind::AndRi32, Kind::AndRi64],
+        [Kind::AndRm8, Kind::AndRm16, Kind::AndRm32, Kind::AndRm64],
+        [Kind::AndMr8, Kind::AndMr16, Kind::AndMr32, Kind::AndMr64],
+        [Kind::AndMi8, Kind::AndMi16, Kind::AndMi32, Kind::AndMi64],
+    ],
+    [
+        [Kind::SubRr8, Kind::SubRr16, Kind::SubRr32, Kind::SubRr64],
+        [Kind::SubRi8, Kind::SubRi16, Kind::SubRi32, Kind::SubRi64],
+        [Kind::SubRm8, Kind::SubRm16, Kind::SubRm32, Kind::SubRm64],
+        [Kind::SubMr8, Kind::SubMr16, Kind::SubMr32, Kind::SubMr64],
+        [Kind::SubMi8, Kind::SubMi16, Kind::SubMi32, Kind::SubMi64],
+    ],
+    [
+        [Kind::XorRr8, Kind::XorRr16, Kind::XorRr32, Kind::XorRr64],
+        [Kind::XorRi8, Kind::XorRi16, Kind::XorRi32, Kind::XorRi64],
+        [Kind::XorRm8, Kind::XorRm16, Kind::XorRm32, Kind::XorRm64],
+        [Kind::XorMr8, Kind::XorMr16, Kind::XorMr32, Kind::XorMr64],
+        [Kind::XorMi8, Kind::XorMi16, Kind::XorMi32, Kind::XorMi64],
+    ],
+    [
+        [Kind::CmpRr8, Kind::CmpRr16, Kind::CmpRr32, Kind::CmpRr64],
+        [Kind::CmpRi8, Kind::CmpRi16, Kind::CmpRi32, Kind::CmpRi64],
+        [Kind::CmpRm8, Kind::CmpRm16, Kind::CmpRm32, Kind::CmpRm64],
+        [Kind::CmpMr8, Kind::CmpMr16, Kind::CmpMr32, Kind::CmpMr64],
+        [Kind::CmpMi8, Kind::CmpMi16, Kind::CmpMi32, Kind::CmpMi64],
+    ],
+    [
+        [Kind::TestRr8, Kind::TestRr16, Kind::TestRr32, Kind::TestRr64],
+        [Kind::TestRi8, Kind::TestRi16, Kind::TestRi32, Kind::TestRi64],
+        [Kind::TestMr8, Kind::TestMr16, Kind::TestMr32, Kind::TestMr64],
+        [Kind::TestMr8, Kind::TestMr16, Kind::TestMr32, Kind::TestMr64],
+        [Kind::TestMi8, Kind::TestMi16, Kind::TestMi32, Kind::TestMi64],
+    ],
 ];
+
+/// Row of [`ARITHMETIC`] that an instruction has.
+fn arithmetic_row(mnemonic: Mnemonic) -> Option<usize> {
+    Some(match mnemonic {
+        Mnemonic::Add => 0,
+        Mnemonic::Or => 1,
+        Mnemonic::And => 2,
+        Mnemonic::Sub => 3,
+        Mnemonic::Xor => 4,
+        Mnemonic::Cmp => 5,
+        Mnemonic::Test => 6,
+        _ => return None,
+    })
+}
 
 /// Conditional jumps by number of the condition, from 2 on; `None` where any kind of flags has to be looked at.
 type Jumps = [Option<Kind>; 14];
@@ -368,18 +396,11 @@ fn wide([small, large]: [Kind; 2], size: usize) -> Option<Kind> {
 /// Arithmetic with two operands.
 fn arithmetic(i: &Instruction, long: bool) -> Option<Entry> {
     let mnemonic = i.mnemonic();
+    if let Some(row) = arithmetic_row(mnemonic) {
+        let (form, size, entry) = operands(i, long)?;
+        return Some(Entry { op: sized(ARITHMETIC[row][form as usize], size)?, ..entry });
+    }
     match mnemonic {
-        Mnemonic::Add
-        | Mnemonic::Or
-        | Mnemonic::And
-        | Mnemonic::Sub
-        | Mnemonic::Xor
-        | Mnemonic::Cmp
-        | Mnemonic::Test => {
-            let (form, size, entry) = operands(i, long)?;
-            let (_, _, kinds) = ARITHMETIC.iter().find(|(m, f, _)| (*m, *f) == (mnemonic, form))?;
-            Some(Entry { op: sized(*kinds, size)?, ..entry })
-        }
         Mnemonic::Adc | Mnemonic::Sbb => {
             let (form, size, entry) = operands(i, long)?;
             let op = match (mnemonic, form) {

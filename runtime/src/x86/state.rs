@@ -133,12 +133,9 @@ pub struct ItlbEntry {
     pub tag: u64,
     /// Index of the page in the block cache.
     pub page: u32,
-    /// Its table of blocks, for the mode (64-bit or not) that its privilege is in.
-    pub(crate) blocks: *const u32,
+    /// What the keys of its blocks have in common, for the mode (64-bit or not) that its privilege is in.
+    pub key: u32,
 }
-
-// SAFETY: the tables are only followed by the owner of the block cache, which moves together with the hart.
-unsafe impl Send for ItlbEntry {}
 
 impl CodeTranslation for ItlbEntry {
     const EMPTY: Self = EMPTY_I;
@@ -152,7 +149,7 @@ impl CodeTranslation for ItlbEntry {
     }
 }
 
-pub(crate) const EMPTY_I: ItlbEntry = ItlbEntry { tag: NO_TAG, page: u32::MAX, blocks: core::ptr::null() };
+pub(crate) const EMPTY_I: ItlbEntry = ItlbEntry { tag: NO_TAG, page: u32::MAX, key: 0 };
 
 /// The part of the state that a snapshot keeps. Field names are the manual's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -242,6 +239,8 @@ pub struct Hart {
     pub rflags: u64,
     /// Instructions retired.
     pub instret: u64,
+    /// Those that had retired when the state was restored.
+    pub restored_at: u64,
     /// XMM0-XMM15, low half first.
     pub xmm: [[u64; 2]; 16],
     /// SSE control and status.
@@ -348,6 +347,7 @@ impl Hart {
         cc_b: 0,
         rflags: 0,
         instret: 0,
+        restored_at: 0,
         xmm: [[0; 2]; 16],
         mxcsr: 0x1f80,
         cpl: 0,
@@ -499,6 +499,7 @@ impl Hart {
         self.rip = state.rip;
         self.set_all_flags(state.rflags);
         self.instret = state.instret;
+        self.restored_at = state.instret;
         self.xmm = state.xmm;
         self.mxcsr = state.mxcsr & 0xffff;
         self.fpu = state.fpu;
