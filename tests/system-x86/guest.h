@@ -57,6 +57,8 @@ struct state {
 };
 
 extern struct state in, out;
+// Where cases are meant to go to.
+extern u64 there;
 extern u64 command_line, on_qemu;
 extern u64 gdt[], boot_tables[];
 extern struct __attribute__((packed)) table {
@@ -112,6 +114,7 @@ void report(const char *name);
 // Interrupt gates.
 void gate(unsigned vector, u64 entry, unsigned selector, unsigned access, unsigned ist);
 void usual_gate(unsigned vector);
+void own_stacks(int own);
 enum { PRESENT = 0x80, LEVEL3 = 0x60, INTERRUPT = 0xe, TRAP = 0xf };
 
 static inline u64 read_cr0(void) { u64 v; asm volatile("mov %%cr0, %0" : "=r"(v)); return v; }
@@ -133,3 +136,15 @@ static inline void flush(void) { write_cr3(read_cr3()); }
 // The groups.
 void faults(void);
 void delivery(void);
+void rights(void);
+void rights_without_wp(void);
+void reserved_bits(void);
+void boundaries(void);
+void fetches(void);
+void addresses(void);
+void strings(void);
+void more_strings(void);
+void iret_cases(void);
+void far_cases(void);
+void gate_cases(void);
+void syscall_cases(void);

@@ -3,6 +3,7 @@
 #include "guest.h"
 
 struct state in, out;
+u64 there;
 struct task task __attribute__((aligned(64)));
 u64 idt[512] __attribute__((aligned(4096)));
 u8 stacks[10][4096] __attribute__((aligned(4096)));
@@ -52,6 +53,12 @@ void place(u64 value) {
             put("-");
             hex(below);
         }
+        return;
+    }
+    // Before the case itself, which may lie right in front of it.
+    if (there && value - there < 32) {
+        put("there+");
+        hex(value - there);
         return;
     }
     u64 behind = value - in.rip;
@@ -108,7 +115,10 @@ void report(const char *name) {
     u64 vector = out.vector;
     pointer("in", out.frame - (vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 ? 8 : 0));
     field("cs", out.inner_cs);
-    field("ss", out.inner_ss);
+    // QEMU's emulator makes SS null with every interrupt stack, not only with another level (6.14.4).
+    int same_level = out.frame - (u64)stacks[3] <= sizeof stacks && (out.cs & 3) == 0;
+    if (!same_level) field("ss", out.inner_ss);
+    else if (!on_qemu && out.inner_ss != out.ss) field("changed ss", out.inner_ss);
     field("fl", out.inner_flags);
     for (int n = 0; n < 16; n++) {
         if (n != RSP && out.r[n] != in.r[n]) pointer(REGISTERS[n], out.r[n]);
@@ -140,6 +150,14 @@ void usual_gate(unsigned vector) {
     gate(vector, (u64)vectors + 16 * vector, CODE64, PRESENT | INTERRUPT | (open ? LEVEL3 : 0), vector == 8);
 }
 
+// With a stack of its own a fault of level 0 can be taken whatever RSP is.
+void own_stacks(int own) {
+    for (int n = 12; n <= 14; n++) {
+        usual_gate(n);
+        if (own) gate(n, (u64)vectors + 16 * n, CODE64, PRESENT | INTERRUPT, 4);
+    }
+}
+
 static void task_descriptor(unsigned selector, struct task *at, u32 limit, u8 type) {
     u64 base = (u64)at;
     gdt[selector / 8] = (limit & 0xffff) | (base & 0xffffff) << 16 | (u64)type << 40 |
@@ -153,6 +171,18 @@ static const struct {
 } GROUPS[] = {
     {"faults", faults},
     {"delivery", delivery},
+    {"rights", rights},
+    {"rights-without-wp", rights_without_wp},
+    {"reserved-bits", reserved_bits},
+    {"boundaries", boundaries},
+    {"fetches", fetches},
+    {"addresses", addresses},
+    {"strings", strings},
+    {"more-strings", more_strings},
+    {"iret", iret_cases},
+    {"far", far_cases},
+    {"gates", gate_cases},
+    {"syscall", syscall_cases},
 };
 
 static int is_word(const char *text, const char *word) {

@@ -43,6 +43,8 @@ fn on_forelift(group: &str) -> String {
 fn on_qemu(group: &str) -> String {
     let done = program(tool("qemu-system-x86_64"), |c| {
         c.args(["-machine", "microvm,accel=tcg,acpi=off", "-cpu", QEMU_CPU, "-m", &RAM_MIB.to_string()]);
+        // With a second processor, which stays asleep, a locked instruction does not load before it knows that it may store.
+        c.args(["-smp", "2"]);
         c.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"]);
         c.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-append", group]);
         c.arg("-kernel").arg(guest());
@@ -62,16 +64,17 @@ fn expected(group: &str) -> BTreeMap<String, String> {
 }
 
 /// QEMU's line without what its emulator always does in its own way: an error code that names a gate counts 16 to a vector, and
-/// the manual 8 (6.13).
+/// the manual 8 (6.13); that of a page fault by a reserved bit does not say that the page is present (4.7).
 fn of_qemu(line: &str) -> String {
     let words: Vec<String> = line
         .split(' ')
         .map(|word| {
             let code = word.strip_prefix("e=").and_then(|code| u32::from_str_radix(code, 16).ok());
             match code {
-                Some(code) if code & 2 != 0 && (line.contains(": v=d ") || line.contains(": v=b ")) => {
+                Some(code) if code & 2 != 0 && (line.contains(" v=d ") || line.contains(" v=b ")) => {
                     format!("e={:x}", code >> 4 << 3 | code & 7)
                 }
+                Some(code) if code & 8 != 0 && line.contains(" v=e ") => format!("e={:x}", code | 1),
                 _ => word.to_owned(),
             }
         })
@@ -90,23 +93,25 @@ fn compare(group: &str, last: &str, least: usize) {
         (on_forelift(group), theirs.join().expect("a run of QEMU"))
     });
     let expected = expected(group);
-    let mut theirs = theirs.lines().map(|line| of_qemu(line.trim_end_matches('\r'))).peekable();
+    let mut theirs: BTreeMap<_, _> = theirs
+        .lines()
+        .map(|line| of_qemu(line.trim_end_matches('\r')))
+        .map(|l| (name(&l).to_owned(), l))
+        .collect();
     let (mut seen, mut wrong, mut compared) = (BTreeSet::new(), Vec::new(), 0);
     for line in ours.lines() {
         let name = name(line);
-        assert!(name == last || seen.insert(name), "{group}: two cases are called {name}");
-        // What QEMU cannot do has no line there.
-        let their = theirs.next_if(|their| self::name(their) == name);
-        match (expected.get(name), &their) {
+        assert!(seen.insert(name), "{group}: two cases are called {name}");
+        match (expected.get(name), theirs.remove(name)) {
             (Some(expected), _) if line == expected => {}
             (Some(expected), _) => wrong.push(format!("ours   {line}\nmanual {expected}")),
-            (None, Some(their)) if line == *their => compared += 1,
+            (None, Some(their)) if line == their => compared += 1,
             (None, their) => {
                 wrong.push(format!("ours {line}\nqemu {}", their.as_deref().unwrap_or("nothing")))
             }
         }
     }
-    wrong.extend(theirs.map(|their| format!("ours nothing\nqemu {their}")));
+    wrong.extend(theirs.values().map(|their| format!("ours nothing\nqemu {their}")));
     for name in expected.keys().filter(|name| !seen.contains(name.as_str())) {
         wrong.push(format!("no case is called {name}"));
     }
@@ -116,12 +121,29 @@ fn compare(group: &str, last: &str, least: usize) {
     assert!(compared >= least, "{group}: only {compared} lines could be compared");
 }
 
-#[test]
-fn faults() {
-    compare("faults", "end", 150);
+/// A test for each group: its name, and how many of its lines have to be QEMU's at least.
+macro_rules! groups {
+    ($($test:ident $group:literal $least:literal)*) => {
+        $(#[test]
+        fn $test() {
+            compare($group, "end", $least);
+        })*
+    };
 }
 
-#[test]
-fn delivery() {
-    compare("delivery", "end", 80);
+groups! {
+    faults "faults" 150
+    delivery "delivery" 80
+    rights "rights" 570
+    rights_without_wp "rights-without-wp" 570
+    reserved_bits "reserved-bits" 200
+    boundaries "boundaries" 100
+    fetches "fetches" 30
+    addresses "addresses" 100
+    strings "strings" 100
+    more_strings "more-strings" 30
+    iret "iret" 40
+    far_transfers "far" 150
+    call_gates "gates" 40
+    system_calls "syscall" 20
 }

@@ -166,7 +166,7 @@ impl Context<'_> {
     }
 
     /// A stack pointer from the task-state segment.
-    fn task_stack(&mut self, offset: u64) -> Res<u64> {
+    pub(super) fn task_stack(&mut self, offset: u64) -> Res<u64> {
         if offset + 7 > u64::from(self.hart.tr.limit) {
             return Err(Fault::with_code(TS, u32::from(self.hart.tr.selector & !3)));
         }

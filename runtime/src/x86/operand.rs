@@ -138,13 +138,11 @@ impl Context<'_> {
     /// Linear address of the memory operand. In 64-bit mode, a check that it is canonical (SDM vol. 3 5.3.1).
     pub(crate) fn linear_address(&self, i: &Instruction) -> Res<u64> {
         let (segment, offset) = (self.memory_segment(i), self.effective_address(i));
-        if !self.hart.long {
-            self.check_segment(segment, offset, i.memory_size().size())?;
-            if segment == CS && writes_memory(i) {
-                return Err(Fault::gp());
-            }
+        let address = self.linear(segment, offset, i.memory_size().size())?;
+        if !self.hart.long && segment == CS && writes_memory(i) {
+            return Err(Fault::gp());
         }
-        self.linear(segment, offset)
+        Ok(address)
     }
 
     /// In compatibility mode: whether `size` bytes at `offset` are inside of a segment that can be used (SDM vol. 3 5.3, 5.5).
@@ -175,14 +173,14 @@ impl Context<'_> {
         if base.is_gpr() && matches!(base.full_register(), Register::RSP | Register::RBP) { SS } else { DS }
     }
 
-    /// Linear address of `offset` in a segment.
-    pub(crate) fn linear(&self, segment: usize, offset: u64) -> Res<u64> {
+    /// Linear address of `size` bytes at `offset` in a segment.
+    pub(crate) fn linear(&self, segment: usize, offset: u64, size: usize) -> Res<u64> {
         let address = self.hart.segment_base(segment).wrapping_add(offset);
         if !self.hart.long {
-            self.check_segment(segment, offset, 1)?;
+            self.check_segment(segment, offset, size)?;
             return Ok(address & 0xffff_ffff);
         }
-        if is_canonical(address) {
+        if is_canonical(address) && is_canonical(address.wrapping_add(size.max(1) as u64 - 1)) {
             return Ok(address);
         }
         Err(if segment == SS { Fault::with_code(STACK_FAULT, 0) } else { Fault::gp() })

@@ -12,6 +12,8 @@ use super::state::{CS, DS, ES, FS, FS_BASE, GS, GS_BASE, Hart, SS, Segment};
 pub(crate) struct Descriptor {
     low: u64,
     high: u64,
+    /// It lies in its table as a whole.
+    whole: bool,
 }
 
 impl Descriptor {
@@ -22,6 +24,11 @@ impl Descriptor {
     /// Type of a system descriptor, `None` for code and data.
     pub(crate) fn system_type(&self) -> Option<u8> {
         (self.access() & 0x10 == 0).then_some((self.access() & 0xf) as u8)
+    }
+
+    /// Whether it can be used, which takes both halves of one of 16 bytes.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole
     }
 
     pub(crate) fn is_code(&self) -> bool {
@@ -111,9 +118,11 @@ impl Context<'_> {
         }
         let address = base.wrapping_add(at.into());
         let low = self.as_system(|cx| cx.load(address, 8))?;
-        let wide = low >> 44 & 1 == 0 && at + 15 <= limit;
-        let high = if wide { self.as_system(|cx| cx.load(address.wrapping_add(8), 8))? } else { 0 };
-        Ok(Some(Descriptor { low, high }))
+        let is_system = low >> 44 & 1 == 0;
+        let whole = !is_system || at + 15 <= limit;
+        let high =
+            if is_system && whole { self.as_system(|cx| cx.load(address.wrapping_add(8), 8))? } else { 0 };
+        Ok(Some(Descriptor { low, high, whole }))
     }
 
     /// Sets the accessed bit of the descriptor of a selector that is being loaded.
@@ -185,27 +194,112 @@ impl Context<'_> {
         if fits { Ok(()) } else { Err(Fault::gp()) }
     }
 
-    /// `jmp` to another segment, at the same privilege level. There are no gates and no task switches by it in what Linux runs.
-    pub(crate) fn far_jump(&mut self, selector: u16, target: u64) -> Res<Flow> {
+    /// The code segment of a `jmp` or `call`, which stay at their level: a selector that asks for an outer one is for conforming segments.
+    fn near_level_segment(&mut self, selector: u16) -> Res<Segment> {
         let segment = self.code_segment(selector, self.hart.cpl)?;
-        if (selector & 3) as u8 > self.hart.cpl {
+        let conforming = segment.attributes & 0x1c == 0x1c;
+        if !conforming && (selector & 3) as u8 > self.hart.cpl {
             return Err(Fault::with_code(GP, u32::from(selector & !3)));
         }
+        Ok(segment)
+    }
+
+    /// The selector and the address in the call gate that a far transfer names, if it is one (SDM vol. 3 5.8.3.1).
+    fn call_gate(&mut self, selector: u16) -> Res<Option<(u16, u64)>> {
+        const CALL_GATE: u8 = 12;
+        let Some(gate) = self.descriptor(selector)?.filter(|d| d.system_type() == Some(CALL_GATE)) else {
+            return Ok(None);
+        };
+        let code = u32::from(selector & !3);
+        let upper_type = gate.high >> 40 & 0x1f;
+        if !gate.is_whole() || upper_type != 0 || gate.dpl() < self.hart.cpl.max((selector & 3) as u8) {
+            return Err(Fault::with_code(GP, code));
+        }
+        if !gate.is_present() {
+            return Err(Fault::with_code(NP, code));
+        }
+        let target = gate.low & 0xffff | gate.low >> 32 & 0xffff_0000 | gate.high << 32;
+        Ok(Some(((gate.low >> 16) as u16, target)))
+    }
+
+    /// The code segment behind a call gate, at the level that it gives: 64-bit code. A jump stays at its level.
+    fn gate_segment(&mut self, selector: u16, target: u64, jumps: bool) -> Res<Segment> {
+        if selector & !3 == 0 {
+            return Err(Fault::gp());
+        }
+        let code = u32::from(selector & !3);
+        let fault = Fault::with_code(GP, code);
+        let descriptor = self.descriptor(selector)?.filter(Descriptor::is_code).ok_or(fault)?;
+        let (conforming, cpl) = (descriptor.is_conforming(), self.hart.cpl);
+        let level = if conforming { cpl } else { descriptor.dpl() };
+        let segment = descriptor.segment(selector & !3 | u16::from(level));
+        let is_long = segment.attributes & (Segment::LONG | Segment::BIG) == Segment::LONG;
+        if descriptor.dpl() > cpl || jumps && level != cpl || !is_long {
+            return Err(fault);
+        }
+        if !descriptor.is_present() {
+            return Err(Fault::with_code(NP, code));
+        }
         Self::check_target(&segment, target)?;
+        self.mark_accessed(selector, &descriptor)?;
+        Ok(segment)
+    }
+
+    /// `call` by a gate: to the same level, or to an inner one on its stack.
+    fn gate_call(&mut self, selector: u16, target: u64, next: u64) -> Res<Flow> {
+        let segment = self.gate_segment(selector, target, false)?;
+        let (level, old) = ((segment.selector & 3) as u8, self.hart.cpl);
+        let inner = level < old;
+        let hart = &self.hart;
+        let frame = [hart.segments[SS].selector.into(), hart.r[4], hart.segments[CS].selector.into(), next];
+        let words = if inner { &frame[..] } else { &frame[2..] };
+        let mut rsp = if inner { self.task_stack(4 + 8 * u64::from(level))? } else { hart.r[4] };
+        self.hart.cpl = level;
+        for word in words {
+            rsp = rsp.wrapping_sub(8);
+            let canonical = if is_canonical(rsp) { Ok(()) } else { Err(Fault::with_code(STACK_FAULT, 0)) };
+            if let Err(fault) = canonical.and_then(|()| self.store(rsp, 8, *word)) {
+                self.hart.cpl = old;
+                return Err(fault);
+            }
+        }
+        self.hart.r[4] = rsp;
+        if inner {
+            self.hart.segments[SS] = Segment { selector: level.into(), ..Segment::default() };
+        }
         self.hart.segments[CS] = segment;
         self.hart.rip = target;
         self.hart.update_mode();
         Ok(Flow::Goto)
     }
 
-    /// `call` to another segment, at the same privilege level; pushes words of `size` bytes.
+    /// `jmp` to another segment, or by a gate, at the same privilege level. There are no task switches in long mode.
+    pub(crate) fn far_jump(&mut self, selector: u16, target: u64) -> Res<Flow> {
+        let (segment, target) = match self.call_gate(selector)? {
+            Some((selector, target)) => (self.gate_segment(selector, target, true)?, target),
+            None => {
+                let segment = self.near_level_segment(selector)?;
+                Self::check_target(&segment, target)?;
+                (segment, target)
+            }
+        };
+        self.hart.segments[CS] = segment;
+        self.hart.rip = target;
+        self.hart.update_mode();
+        Ok(Flow::Goto)
+    }
+
+    /// `call` to another segment at the same privilege level, which pushes words of `size` bytes, or by a gate.
     pub(crate) fn far_call(&mut self, selector: u16, target: u64, size: usize, next: u64) -> Res<Flow> {
-        let segment = self.code_segment(selector, self.hart.cpl)?;
+        if let Some((selector, target)) = self.call_gate(selector)? {
+            return self.gate_call(selector, target, next);
+        }
+        let segment = self.near_level_segment(selector)?;
         Self::check_target(&segment, target)?;
         let rsp = self.hart.r[4];
-        let first = self.stack_address(rsp.wrapping_sub(size as u64))?;
+        let first = self.stack_address(rsp.wrapping_sub(size as u64), size)?;
         self.store(first, size, self.hart.segments[CS].selector.into())?;
-        let second = self.stack_address(rsp.wrapping_sub(2 * size as u64))?;
+        let second = self.stack_address(rsp.wrapping_sub(2 * size as u64), size)?;
         self.store(second, size, next)?;
         self.set_stack_pointer(rsp.wrapping_sub(2 * size as u64));
         self.hart.segments[CS] = segment;
@@ -223,9 +317,9 @@ impl Context<'_> {
         }
     }
 
-    /// Linear address of `offset` in the stack.
-    pub(crate) fn stack_address(&self, offset: u64) -> Res<u64> {
-        self.linear(SS, offset & self.stack_mask())
+    /// Linear address of `size` bytes at `offset` in the stack.
+    pub(crate) fn stack_address(&self, offset: u64, size: usize) -> Res<u64> {
+        self.linear(SS, offset & self.stack_mask(), size)
     }
 
     /// Writes the stack pointer in the stack's width.
@@ -240,7 +334,7 @@ impl Context<'_> {
 
     /// Pops the word of `size` bytes that is `index` words above the stack pointer, without moving that.
     pub(crate) fn peek(&mut self, index: u64, size: usize) -> Res<u64> {
-        let at = self.stack_address(self.hart.r[4].wrapping_add(index * size as u64))?;
+        let at = self.stack_address(self.hart.r[4].wrapping_add(index * size as u64), size)?;
         self.load(at, size)
     }
 
@@ -262,9 +356,9 @@ impl Context<'_> {
             self.hart.update_mode();
             return Ok(Flow::Goto);
         }
-        let rsp_at = self.stack_address(above)?;
+        let rsp_at = self.stack_address(above, size)?;
         let rsp = self.load(rsp_at, size)?;
-        let ss_at = self.stack_address(above.wrapping_add(size as u64))?;
+        let ss_at = self.stack_address(above.wrapping_add(size as u64), size)?;
         let stack = self.load(ss_at, size)? as u16;
         self.outer_return(segment, target, stack, rsp.wrapping_add(release))?;
         Ok(Flow::Goto)

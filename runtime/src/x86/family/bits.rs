@@ -50,7 +50,7 @@ fn bit_test(cx: &mut Context<'_>, i: &Instruction, change: fn(u64, u64) -> Optio
             _ => 0,
         };
         let offset = cx.effective_address(i).wrapping_add(reach as u64) & mask(cx.address_size(i));
-        let address = cx.linear(cx.memory_segment(i), offset)?;
+        let address = cx.linear(cx.memory_segment(i), offset, size)?;
         let value = if writes { cx.load_for_store(address, size)? } else { cx.load(address, size)? };
         if let Some(new) = change(value, bit) {
             cx.store(address, size, new)?;

@@ -34,7 +34,7 @@ impl Context<'_> {
     /// Pushes a word of `size` bytes.
     pub(super) fn push_word(&mut self, size: usize, value: u64) -> Res<()> {
         let rsp = self.hart.r[RSP].wrapping_sub(size as u64);
-        let at = self.stack_address(rsp)?;
+        let at = self.stack_address(rsp, size)?;
         self.store(at, size, value)?;
         self.set_stack_pointer(rsp);
         Ok(())
@@ -141,7 +141,7 @@ fn enter(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let result = (|| {
         cx.push_word(size, old_rbp)?;
         for n in 1..level {
-            let at = cx.stack_address(old_rbp.wrapping_sub(n * size as u64))?;
+            let at = cx.stack_address(old_rbp.wrapping_sub(n * size as u64), size)?;
             let pointer = cx.load(at, size)?;
             cx.push_word(size, pointer)?;
         }
@@ -150,7 +150,7 @@ fn enter(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         }
         let rsp = cx.hart.r[RSP].wrapping_sub(allocated.into());
         // Faults as a push there would.
-        let at = cx.stack_address(rsp)?;
+        let at = cx.stack_address(rsp, size)?;
         cx.load_for_store(at, size)?;
         cx.set_stack_pointer(rsp);
         Ok(Flow::Next)
@@ -165,7 +165,7 @@ fn enter(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 fn leave(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let size = frame_word(cx, i);
     let rbp = cx.hart.r[5];
-    let at = cx.stack_address(rbp)?;
+    let at = cx.stack_address(rbp, size)?;
     let value = cx.load(at, size)?;
     cx.set_stack_pointer((rbp & cx.stack_mask()).wrapping_add(size as u64));
     cx.set_word(5, size, value);

@@ -63,11 +63,11 @@ type Goes = Res<bool>;
 
 impl Context<'_> {
     fn source(&self, s: &Shape) -> Res<u64> {
-        self.linear(s.source, self.hart.r[RSI] & s.mask)
+        self.linear(s.source, self.hart.r[RSI] & s.mask, s.size)
     }
 
     fn destination(&self, s: &Shape) -> Res<u64> {
-        self.linear(ES, self.hart.r[RDI] & s.mask)
+        self.linear(ES, self.hart.r[RDI] & s.mask, s.size)
     }
 
     /// Writes an address or count register in the width of addresses.

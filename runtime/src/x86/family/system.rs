@@ -323,7 +323,7 @@ fn system_segment(cx: &mut Context<'_>, selector: u16, types: &[u8]) -> Res<Desc
     let code = u32::from(selector & !3);
     let found = if selector & 4 == 0 { cx.descriptor(selector)? } else { None };
     let descriptor = found
-        .filter(|d| d.system_type().is_some_and(|t| types.contains(&t)))
+        .filter(|d| d.is_whole() && d.system_type().is_some_and(|t| types.contains(&t)))
         .ok_or(Fault::with_code(GP, code))?;
     if descriptor.is_present() { Ok(descriptor) } else { Err(Fault::with_code(NP, code)) }
 }

@@ -163,7 +163,7 @@ fn maskmov<const N: usize>(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         OpKind::MemorySegEDI => cx.hart.gpr(Register::EDI),
         _ => cx.hart.gpr(Register::DI),
     };
-    let address = cx.linear(segment(i.memory_segment()), offset)?;
+    let address = cx.linear(segment(i.memory_segment()), offset, 1)?;
     let selected = |from: usize, to: usize| (from..to).filter(|&n| mask[n] & 0x80 != 0);
     // A page is accessed as a whole, if at all: what it faults with is the access's own address, or its beginning.
     let split = N.min(0x1000 - (address & 0xfff) as usize);

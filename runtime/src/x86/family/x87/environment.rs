@@ -6,6 +6,7 @@ use crate::x86::Context;
 use crate::x86::family::{Flow, Handler};
 use crate::x86::fault::Res;
 use crate::x86::state::Fpu;
+use forelift_abi::layout::PAGE_SIZE;
 use forelift_softfloat::x87::F80;
 use iced_x86::{Instruction, MemorySize, Mnemonic, OpKind};
 
@@ -178,9 +179,10 @@ impl Context<'_> {
 
     /// Writes `bytes`, a page's worth at most, all or nothing.
     pub(super) fn store_long(&mut self, address: u64, bytes: &[u8]) -> Res<()> {
-        // Two pages at most: what is not at the beginning is at the end.
+        // Two pages at most: the second is met at its beginning.
         self.load_for_store(address, 1)?;
-        self.load_for_store(address.wrapping_add(bytes.len() as u64 - 1), 1)?;
+        let last = address.wrapping_add(bytes.len() as u64 - 1);
+        self.load_for_store(address.max(last & !(PAGE_SIZE - 1)), 1)?;
         for (n, chunk) in bytes.chunks(64).enumerate() {
             self.store_bytes(address.wrapping_add(64 * n as u64), chunk)?;
         }
