@@ -10,6 +10,7 @@ pub mod fuzz;
 pub mod hart;
 pub mod hosts;
 pub mod images;
+pub mod native;
 pub mod pty;
 pub mod random;
 pub mod registry;
