@@ -325,3 +325,10 @@ void delivery(void) {
     gates();
     nested();
 }
+
+// The last thing that is said: there is no handler for anything.
+void triple_fault(void) {
+    put("about to fault\n");
+    struct table none = {0, 0};
+    asm volatile("lidt %0; ud2" : : "m"(none));
+}

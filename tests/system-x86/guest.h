@@ -110,6 +110,7 @@ void report(const char *name);
         code_;                                                                                           \
     })
 #define CASE(name, text) run(name, CODE(text))
+#define CASE_CODE(name, code) run(name, code)
 
 // Interrupt gates.
 void gate(unsigned vector, u64 entry, unsigned selector, unsigned access, unsigned ist);
@@ -148,3 +149,10 @@ void iret_cases(void);
 void far_cases(void);
 void gate_cases(void);
 void syscall_cases(void);
+void segments(void);
+void control_registers(void);
+void translations(void);
+void changing_code(void);
+void single_steps(void);
+void interrupts(void);
+void triple_fault(void);

@@ -183,6 +183,13 @@ static const struct {
     {"far", far_cases},
     {"gates", gate_cases},
     {"syscall", syscall_cases},
+    {"segments", segments},
+    {"control-registers", control_registers},
+    {"translations", translations},
+    {"changing-code", changing_code},
+    {"single-steps", single_steps},
+    {"interrupts", interrupts},
+    {"triple-fault", triple_fault},
 };
 
 static int is_word(const char *text, const char *word) {

@@ -60,6 +60,13 @@ impl Context<'_> {
         }
     }
 
+    /// Raises the trap of a single step, behind an instruction that has set `hart.rip`.
+    pub(crate) fn raise_step(&mut self) -> Option<Exit> {
+        const BS: u64 = 1 << 14;
+        self.hart.dr[4] |= BS;
+        self.raise(Fault::plain(DB))
+    }
+
     /// `int n` and the like: delivers the event with `next` as its return address.
     pub(crate) fn software_interrupt(&mut self, vector: u8, next: u64) -> Res<super::family::Flow> {
         self.interrupt_behind(vector, next, Source::Software)

@@ -428,8 +428,10 @@ impl Context<'_> {
         if changes_interrupts {
             mask |= flags::IF;
         }
-        let flags = self.hart.all_flags() & !mask | popped & mask;
+        let before = self.hart.all_flags();
+        let flags = before & !mask | popped & mask;
         self.hart.set_all_flags(flags);
+        self.hart.trap_behind = before & !flags & flags::TF != 0;
         Ok(Flow::Goto)
     }
 
@@ -466,11 +468,16 @@ impl Context<'_> {
         let (code, attributes) = if wide { (base.wrapping_add(16), CODE64) } else { (base, CODE32) };
         hart.rip = if wide { hart.r[1] } else { hart.r[1] & 0xffff_ffff };
         let all = hart.r[11] & !(flags::RF | 1 << 17);
+        let traps = all & !hart.rflags & flags::TF != 0;
         hart.set_all_flags(all);
         hart.segments[CS] = flat(code | 3, attributes | DPL3);
         hart.segments[SS] = flat(base.wrapping_add(8) | 3, DATA | DPL3);
         hart.cpl = 3;
         hart.update_mode();
+        if traps {
+            // Unlike other instructions that set TF, this one is trapped behind, as if the system call had just returned.
+            return Ok(self.raise_step().map_or(Flow::Goto, Flow::Exit));
+        }
         Ok(Flow::Goto)
     }
 

@@ -99,15 +99,20 @@ impl Context<'_> {
     fn write_cr0(&mut self, value: u64) -> Res<()> {
         const KEPT: u64 = CR0_PE | CR0_PG;
         const KNOWN: u64 = 0xe005_003f;
+        const NW_CD: u64 = 3 << 29;
+        const NW: u64 = 1 << 29;
         // Leaving protected mode or paging is for those who boot other systems.
-        if value & !KNOWN != 0
+        if value >> 32 != 0
+            || value & NW_CD == NW
             || value & CR0_PE == 0
             || (value ^ self.hart.cr0) & CR0_PG != 0 && value & CR0_PG == 0
         {
             return Err(Fault::gp());
         }
+        // Reserved bits of the lower half stay 0 (SDM vol. 3 2.5).
+        let value = value & KNOWN | CR0_ET;
         let changed = value ^ self.hart.cr0;
-        self.hart.cr0 = value | CR0_ET;
+        self.hart.cr0 = value;
         self.hart.update_sse();
         if changed & (KEPT | CR0_WP) != 0 {
             self.hart.flush_tlb();
