@@ -99,6 +99,8 @@ void run(const char *name, const void *code);
 void silently(const void *code);
 // One line about `out`; the short one leaves out what is usual.
 void report(const char *name);
+// Only which exception there was, and a value; prepares for the next case of level 0.
+void outcome(u64 value);
 
 // A piece of code, in Intel's syntax; behind it is `ud2`.
 #define CODE(text)                                                                                       \
@@ -110,7 +112,6 @@ void report(const char *name);
         code_;                                                                                           \
     })
 #define CASE(name, text) run(name, CODE(text))
-#define CASE_CODE(name, code) run(name, code)
 
 // Interrupt gates.
 void gate(unsigned vector, u64 entry, unsigned selector, unsigned access, unsigned ist);

@@ -128,6 +128,17 @@ void report(const char *name) {
     put("\n");
 }
 
+void outcome(u64 value) {
+    put(": v=");
+    hex(out.vector);
+    put(" e=");
+    hex(out.code);
+    put(out.rip == in.rip ? " at " : " behind ");
+    hex(value);
+    put("\n");
+    kernel();
+}
+
 void silently(const void *code) {
     in.rip = (u64)code;
     go();
