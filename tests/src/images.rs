@@ -1,5 +1,6 @@
 //! The images that the tests run, made once: root file system, container image, converted module, native code.
 
+use crate::run::program;
 use crate::workspace::{cached, fingerprint, forelift, last_line, product, script};
 use std::{
     ffi::OsStr,
@@ -218,6 +219,14 @@ impl Image {
         });
         dir.join("image.cwasm")
     }
+}
+
+/// What `forelift inspect` says of an image.
+pub fn inspect_json(file: &Path) -> serde_json::Value {
+    let done = program(forelift(), |c| {
+        c.args(["inspect", "--json"]).arg(file);
+    });
+    serde_json::from_str(&done.ok()).expect("JSON")
 }
 
 /// Runs `forelift convert`; it must succeed.

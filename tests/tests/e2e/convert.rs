@@ -3,7 +3,7 @@
 use forelift_tests::{
     done::Done,
     hosts::{Host, Place},
-    images::{Entry, Image, convert, tar_of},
+    images::{Entry, Image, convert, inspect_json, tar_of},
     registry::Registry,
     run::{Run, program},
     table::{Check, Group},
@@ -349,13 +349,6 @@ fn json_report() {
     assert_eq!(json["size"].as_u64(), Some(fs::metadata(&out).expect("the output").len()));
     assert_eq!((json["arch"].as_str(), json["snapshot"].as_bool()), (Some("riscv64"), Some(true)));
     assert!(json["digest"].as_str().is_some_and(|d| d.starts_with("sha256:") && d.len() == 71), "{json}");
-}
-
-fn inspect_json(file: &Path) -> Value {
-    let done = program(forelift(), |c| {
-        c.args(["inspect", "--json"]).arg(file);
-    });
-    serde_json::from_str(&done.ok()).expect("JSON")
 }
 
 fn inspect() {

@@ -2,17 +2,19 @@
 
 use forelift_tests::{
     done::Done,
-    images::{Image, convert},
+    images::{Image, convert, inspect_json},
     run::program,
     table::{Check, Group},
     workspace::forelift,
 };
-use std::path::Path;
+use std::{fs, path::Path};
+use wasmparser::{FunctionBody, Operator, Parser, Payload};
 
 pub(crate) const CASES: Group = &[
     ("python_agrees", Check::Once(python_agrees)),
     ("any_two_engines_agree", Check::Once(any_two_engines_agree)),
     ("a_wrong_function_is_found", Check::Once(a_wrong_function_is_found)),
+    ("a_wrong_function_in_the_module_is_found", Check::Once(a_wrong_function_in_the_module_is_found)),
     ("bisecting_finds_the_function", Check::Once(bisecting_finds_the_function)),
     ("what_it_refuses", Check::Once(what_it_refuses)),
 ];
@@ -78,6 +80,52 @@ fn a_wrong_function_is_found() {
         assert!(text.lines().any(differs), "{text}");
         let code = text.split("guest code of this stretch:").nth(1).unwrap_or_default();
         assert!(["addi", "c.li", "c.mv", "addiw"].iter().any(|op| code.contains(op)), "{text}");
+        found += 1;
+    }
+    assert!(found >= 3, "only {found} functions could be made wrong");
+}
+
+/// Where the first 64-bit addition of each function that the translator added to a module is, hottest function first.
+fn additions(module: &[u8], lifted: usize) -> Vec<Option<usize>> {
+    let mut bodies = Vec::new();
+    for payload in Parser::new(0).parse_all(module) {
+        if let Payload::CodeSectionEntry(body) = payload.expect("a valid module") {
+            bodies.push(body);
+        }
+    }
+    let first_addition = |body: &FunctionBody| {
+        let operators = body.get_operators_reader().expect("a function's code");
+        let mut additions = operators.into_iter_with_offsets().map(|operator| operator.expect("an operator"));
+        additions
+            .find_map(|(operator, offset)| matches!(operator, Operator::I64Add).then_some(offset as usize))
+    };
+    // Behind them is one that stands for those that were not lifted.
+    let behind = bodies.len() - 1;
+    bodies[behind - lifted..behind].iter().map(first_addition).collect()
+}
+
+/// The same in WebAssembly: an addition becomes a subtraction in the image's file.
+fn a_wrong_function_in_the_module_is_found() {
+    const SUBTRACTION: u8 = 0x7d;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let image = Image::Busybox.wasm();
+    let lifted =
+        inspect_json(&image)["manifest"]["lifted"]["functions"].as_u64().expect("a number of functions");
+    let module = fs::read(&image).expect("the image");
+    let mut found = 0;
+    for (number, at) in additions(&module, lifted as usize).into_iter().enumerate().take(WRONG.end as usize) {
+        let Some(at) = at else { continue };
+        let mut spoiled = module.clone();
+        spoiled[at] = SUBTRACTION;
+        let file = dir.path().join("spoiled.wasm");
+        fs::write(&file, spoiled).expect("the spoiled image");
+        let done = lockstep(&["--engines", "aot,interp"], &file, &["sh", "-c", SHELL]);
+        // Not every addition is executed.
+        if done.status() == 0 {
+            continue;
+        }
+        let text = done.expect_status(1).out();
+        assert!(text.contains(&format!("function {number} (entry ")), "function {number}: {text}");
         found += 1;
     }
     assert!(found >= 3, "only {found} functions could be made wrong");

@@ -2,7 +2,7 @@
 
 use forelift_tests::{
     hosts::{Guest, Host, Place},
-    images::{Image, convert},
+    images::{Image, convert, inspect_json},
     registry::Registry,
     run::program,
     table::{Check, Group},
@@ -198,13 +198,6 @@ fn chosen_by_platform() {
         let text = Host::Native.amd64().sh(script).file(&out).ok();
         assert_eq!(text, format!("{machine}\n{class}\n"), "{tag} {options:?}");
     }
-}
-
-fn inspect_json(file: &Path) -> Value {
-    let done = program(forelift(), |c| {
-        c.args(["inspect", "--json"]).arg(file);
-    });
-    serde_json::from_str(&done.ok()).expect("JSON")
 }
 
 fn what_is_said_of_an_image() {
