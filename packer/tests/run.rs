@@ -305,7 +305,7 @@ fn the_code_cache_is_used_and_survives_damage() {
         forelift(dir.path()).env("FORELIFT_CACHE", &elsewhere).arg("run").arg(&image).status().unwrap();
     assert_eq!((moved.code(), elsewhere.join("code").is_dir()), (Some(9), true));
     assert_eq!(modified(), before, "the entry was written again");
-    for damaged in [&good[..good.len() / 2], &[], &[&good[..4000], b"x", &good[4001..]].concat()] {
+    for damaged in [&good[..good.len() / 2], &[], &[&good[..5000], b"x", &good[5001..]].concat()] {
         std::fs::write(&entries[0], damaged).unwrap();
         assert_eq!(run(&[]), Some(9));
         assert!(std::fs::read(&entries[0]).unwrap() == good);

@@ -25,7 +25,7 @@ use forelift_abi::lift::{dtlb_bytes, dtlb_entries};
 /// The set that a new table has in force for the kernel.
 const KERNEL: usize = 1;
 /// Number of sets.
-const SETS: usize = 3;
+pub(crate) const SETS: usize = 3;
 /// Longest list of a set: then it is flushed.
 const MAX_FILLED: usize = 16384;
 
@@ -58,11 +58,13 @@ impl DataTlb {
         owner: Vec::new(),
     };
 
-    /// Makes the tables for RAM of `ram_len` bytes at `ram`, in `area` if there is one, else in memory of their own.
+    /// Makes the tables of the first `sets` sets, which are those that the processor uses, for RAM of `ram_len` bytes at `ram`, in
+    /// `area` if there is one, else in memory of their own.
     ///
     /// # Safety
     /// `area` is null or has [`dtlb_bytes`] bytes, aligned to 8, that are nobody else's.
-    pub(crate) unsafe fn attach(&mut self, ram: *mut u8, ram_len: usize, area: *mut u64) {
+    pub(crate) unsafe fn attach(&mut self, ram: *mut u8, ram_len: usize, area: *mut u64, sets: usize) {
+        debug_assert!(KERNEL < sets && sets <= SETS);
         let ram_len = ram_len as u64;
         self.ram = ram;
         self.ram_len = ram_len;
@@ -74,7 +76,7 @@ impl DataTlb {
             area
         };
         let entries = self.entries();
-        for table in 0..2 * SETS {
+        for table in 0..2 * sets {
             for slot in 0..entries {
                 // SAFETY: attach's area, or a vector, of 2 * SETS * entries.
                 unsafe { *self.tables.add(table * entries + slot) = self.filler(slot) };
@@ -279,7 +281,7 @@ mod tests {
     fn tlb() -> DataTlb {
         let mut tlb = DataTlb::NONE;
         // SAFETY: no area is given.
-        unsafe { tlb.attach(core::ptr::null_mut(), RAM, core::ptr::null_mut()) };
+        unsafe { tlb.attach(core::ptr::null_mut(), RAM, core::ptr::null_mut(), SETS) };
         tlb
     }
 

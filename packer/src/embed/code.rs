@@ -4,9 +4,11 @@
 //! under another name and renamed. Its contents are executed, so files that another user owns or may write are not used.
 
 use std::{
-    fs,
+    fs::{self, File},
     hash::{DefaultHasher, Hash, Hasher},
+    os::fd::AsRawFd,
     path::{Path, PathBuf},
+    ptr::{self, NonNull},
     time::SystemTime,
 };
 
@@ -17,7 +19,7 @@ use wasmtime::{Engine, Module};
 use super::{RunError, one_line};
 use crate::{
     cache::{open_own, replace},
-    pack::{PackedImage, compiled::fold, module},
+    pack::{PackedImage, compiled::fold, module, plan::PAGE},
 };
 
 /// Most files that stay in the cache. One build of Forelift needs one.
@@ -89,14 +91,14 @@ pub fn load(
     names: bool,
 ) -> Result<Module, RunError> {
     if !names && let Some(code) = image.code()? {
+        let incompatible = |e| RunError::Incompatible { path: image.path().into(), message: one_line(&e) };
         // SAFETY: a precompiled image is trusted, as its documentation says; accidents were found by its checksum, and
         // wasmtime checks that version, settings and CPU features agree.
-        return unsafe { Module::deserialize(engine, code) }
-            .map_err(|e| RunError::Incompatible { path: image.path().into(), message: one_line(&e) });
+        return unsafe { from_file(engine, code.bytes, code.file, code.offset) }.map_err(incompatible);
     }
     let stripped = strip(image.wasm(), &image.module, names);
     let entry = cache.map(|dir| Entry::new(dir, engine, &stripped));
-    if let Some(module) = entry.as_ref().and_then(|e| e.load(engine)) {
+    if let Some(module) = entry.as_ref().and_then(|e| e.load(engine, names)) {
         return Ok(module);
     }
     let code = compile_stripped(engine, image, &stripped)?;
@@ -107,6 +109,35 @@ pub fn load(
     // SAFETY: the bytes were made by this engine just now.
     unsafe { Module::deserialize(engine, &code) }
         .map_err(|e| RunError::Compile { path: image.path().into(), message: one_line(&e) })
+}
+
+/// The module whose code is `code`, at `offset` of `file`: mapped from there, since a copy would cost each start as much as all of
+/// the code that the start executes; copied where the file system forbids that (mounted with `noexec`).
+///
+/// # Safety
+/// As for [`Module::deserialize`]; the file is replaced, never written in place.
+unsafe fn from_file(engine: &Engine, code: &[u8], file: &File, offset: u64) -> wasmtime::Result<Module> {
+    if let Some(mapped) = map(file, offset, code.len())
+        // SAFETY: the caller's promise; the mapping stays for ever.
+        && let Ok(module) = unsafe { Module::deserialize_raw(engine, mapped) }
+    {
+        return Ok(module);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { Module::deserialize(engine, code) }
+}
+
+/// Maps a part of a file, never to be unmapped: a process runs one image.
+fn map(file: &File, offset: u64, len: usize) -> Option<NonNull<[u8]>> {
+    let offset = libc::off_t::try_from(offset).ok()?;
+    // SAFETY: a new mapping. An offset that is not a page's is refused.
+    let at = unsafe {
+        libc::mmap(ptr::null_mut(), len, libc::PROT_READ, libc::MAP_PRIVATE, file.as_raw_fd(), offset)
+    };
+    if at == libc::MAP_FAILED {
+        return None;
+    }
+    Some(NonNull::slice_from_raw_parts(NonNull::new(at.cast())?, len))
 }
 
 struct Entry {
@@ -128,20 +159,32 @@ impl Entry {
     }
 
     /// The cached module, when it is there, intact, and nobody else could have written it.
-    fn load(&self, engine: &Engine) -> Option<Module> {
+    fn load(&self, engine: &Engine, names: bool) -> Option<Module> {
         let file = open_own(&self.path)?;
         // SAFETY: files of the cache are replaced, never written in place.
         let bytes = unsafe { memmap2::Mmap::map(&file) }.ok()?;
-        let (sum, code) = bytes.split_first_chunk::<8>()?;
+        let (head, code) = bytes.split_at_checked(PAGE)?;
+        let (sum, _) = head.split_first_chunk()?;
         if fold(code) != u64::from_le_bytes(*sum) {
             return None;
         }
         // SAFETY: written by `store`, by this user, intact.
-        unsafe { Module::deserialize(engine, code) }.ok()
+        unsafe {
+            if names {
+                // perf asks the file for the names of a mapping's functions, and not the process that made them.
+                Module::deserialize(engine, code)
+            } else {
+                from_file(engine, code, &file, PAGE as u64)
+            }
+        }
+        .ok()
     }
 
     fn store(&self, code: &[u8]) -> std::io::Result<()> {
-        let written = replace(&self.path, &[&fold(code).to_le_bytes(), code]);
+        // The checksum has a page of its own: what is mapped begins at one.
+        let mut head = [0; PAGE];
+        head[..8].copy_from_slice(&fold(code).to_le_bytes());
+        let written = replace(&self.path, &[&head, code]);
         self.evict();
         written
     }

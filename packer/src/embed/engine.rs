@@ -1,6 +1,8 @@
 //! wasmtime's settings, one set for compiling and running.
 
-use wasmtime::{Config, Engine, OptLevel, ProfilingStrategy};
+use std::sync::Arc;
+
+use wasmtime::{Config, CustomCodeMemory, Engine, OptLevel, ProfilingStrategy};
 
 use super::{Profile, RunError, one_line};
 
@@ -22,10 +24,40 @@ pub fn new(profile: Option<Profile>) -> Result<Engine, RunError> {
         Some(Profile::PerfMap) => ProfilingStrategy::PerfMap,
         None => ProfilingStrategy::None,
     });
+    config.with_custom_code_memory(Some(Arc::new(CodePages)));
     // SAFETY: this flag only leaves out the masking of table indices against speculation. Nothing secret of another
     // tenant is in this process: it runs one image for its own user. The interpreter's dispatch gains by it.
     unsafe { config.cranelift_flag_set("enable_table_access_spectre_mitigation", "false") };
     // SAFETY: as above, for loads and stores (which have no bounds check to bypass anyway).
     unsafe { config.cranelift_flag_set("enable_heap_access_spectre_mitigation", "false") };
     Engine::new(&config).map_err(|e| RunError::Engine(one_line(&e)))
+}
+
+/// Makes code executable where it lies, so that it can be a mapping of a file.
+struct CodePages;
+
+impl CodePages {
+    fn protect(ptr: *const u8, len: usize, protection: libc::c_int) -> wasmtime::Result<()> {
+        // SAFETY: wasmtime calls this for whole pages of a module's code, which nobody else uses.
+        if unsafe { libc::mprotect(ptr.cast_mut().cast(), len, protection) } == 0 {
+            Ok(())
+        } else {
+            Err(std::io::Error::last_os_error().into())
+        }
+    }
+}
+
+impl CustomCodeMemory for CodePages {
+    fn required_alignment(&self) -> usize {
+        // SAFETY: a system call without side effects.
+        usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+    }
+
+    fn publish_executable(&self, ptr: *const u8, len: usize) -> wasmtime::Result<()> {
+        Self::protect(ptr, len, libc::PROT_READ | libc::PROT_EXEC)
+    }
+
+    fn unpublish_executable(&self, ptr: *const u8, len: usize) -> wasmtime::Result<()> {
+        Self::protect(ptr, len, libc::PROT_READ)
+    }
 }

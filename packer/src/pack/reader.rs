@@ -121,6 +121,16 @@ pub fn open(path: &Path) -> Result<PackedImage, OpenError> {
     PackedImage::from_parts(path.to_path_buf(), file, map)
 }
 
+/// Native code of a precompiled image.
+pub struct Code<'a> {
+    /// The code.
+    pub bytes: &'a [u8],
+    /// The file that holds it.
+    pub file: &'a File,
+    /// Where in the file.
+    pub offset: u64,
+}
+
 impl PackedImage {
     fn from_parts(path: PathBuf, file: File, map: Mmap) -> Result<Self, OpenError> {
         let (code_range, module_range) = if compiled::is_compiled(&map) {
@@ -187,10 +197,10 @@ impl PackedImage {
     ///
     /// # Errors
     /// When it is damaged.
-    pub fn code(&self) -> Result<Option<&[u8]>, OpenError> {
+    pub fn code(&self) -> Result<Option<Code<'_>>, OpenError> {
         let Some(range) = &self.code_range else { return Ok(None) };
         match compiled::check_code(&self.map, range) {
-            Ok(code) => Ok(Some(code)),
+            Ok(bytes) => Ok(Some(Code { bytes, file: &self.file, offset: range.start as u64 })),
             Err(source) => Err(OpenError::Compiled { path: self.path.clone(), source }),
         }
     }

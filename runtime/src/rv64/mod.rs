@@ -91,7 +91,7 @@ impl Cpu {
     pub fn new(mem: &GuestMemory) -> Self {
         let mut hart = HartCell::new();
         // SAFETY: whoever set the area vouches for it (GuestMemory::set_tlb_area).
-        unsafe { hart.dtlb.attach(mem.ram_ptr(), mem.ram_len(), mem.tlb_area()) };
+        unsafe { hart.dtlb.attach(mem.ram_ptr(), mem.ram_len(), mem.tlb_area(), crate::tlb::SETS) };
         Cpu { hart, cache: Cache::new(mem), lifted: Lifted::default(), profile: None }
     }
 

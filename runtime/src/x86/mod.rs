@@ -134,7 +134,7 @@ impl Cpu {
     pub fn new(mem: &GuestMemory) -> Self {
         let mut hart = HartCell::new();
         // SAFETY: whoever set the area vouches for it (GuestMemory::set_tlb_area).
-        unsafe { hart.dtlb.attach(mem.ram_ptr(), mem.ram_len(), mem.tlb_area()) };
+        unsafe { hart.dtlb.attach(mem.ram_ptr(), mem.ram_len(), mem.tlb_area(), state::TLB_SETS) };
         Cpu { hart, cache: Cache::new(mem) }
     }
 

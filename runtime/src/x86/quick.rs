@@ -370,13 +370,41 @@ pub(super) fn quick(i: &Instruction, long: bool) -> Option<Entry> {
     if !long && touches_memory(i) && i.mnemonic() != Mnemonic::Nop {
         return None;
     }
-    arithmetic(i, long)
-        .or_else(|| moves(i, long))
-        .or_else(|| unary(i, long))
-        .or_else(|| shifts(i))
-        .or_else(|| conditional(i))
-        .or_else(|| if long { control(i) } else { None })
-        .or_else(|| sse(i))
+    match i.mnemonic() {
+        Mnemonic::Add
+        | Mnemonic::Or
+        | Mnemonic::And
+        | Mnemonic::Sub
+        | Mnemonic::Xor
+        | Mnemonic::Cmp
+        | Mnemonic::Test
+        | Mnemonic::Adc
+        | Mnemonic::Sbb
+        | Mnemonic::Imul
+        | Mnemonic::Bt => arithmetic(i, long),
+        Mnemonic::Mov
+        | Mnemonic::Movzx
+        | Mnemonic::Movsx
+        | Mnemonic::Movsxd
+        | Mnemonic::Lea
+        | Mnemonic::Nop
+        | Mnemonic::Endbr64
+        | Mnemonic::Pause
+        | Mnemonic::Cdqe
+        | Mnemonic::Cdq
+        | Mnemonic::Cqo
+        | Mnemonic::Xchg => moves(i, long),
+        Mnemonic::Inc | Mnemonic::Dec | Mnemonic::Neg | Mnemonic::Not | Mnemonic::Bswap | Mnemonic::Mul => {
+            unary(i, long)
+        }
+        Mnemonic::Shl | Mnemonic::Sal | Mnemonic::Shr | Mnemonic::Sar | Mnemonic::Rol | Mnemonic::Ror => {
+            shifts(i)
+        }
+        Mnemonic::Call | Mnemonic::Jmp | Mnemonic::Ret | Mnemonic::Push | Mnemonic::Pop | Mnemonic::Leave => {
+            control(i).filter(|_| long)
+        }
+        _ => conditional(i).or_else(|| sse(i)),
+    }
 }
 
 /// The one of 8, 16, 32 and 64 bits that has this many bytes.

@@ -40,6 +40,8 @@ pub const GS: usize = 5;
 pub const TLB_USER: usize = 0;
 /// The same for levels 0 to 2.
 pub const TLB_KERNEL: usize = 1;
+/// Number of sets of the data TLB in use.
+pub(crate) const TLB_SETS: usize = 2;
 
 /// A segment register with its descriptor's hidden part. `base` of FS and GS is in [`Hart::r`] instead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
