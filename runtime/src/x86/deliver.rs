@@ -1,5 +1,6 @@
 //! Exceptions and interrupts (SDM vol. 3 chapter 6; in long mode 6.14).
 
+use super::debug::{DR7, DR7_GD, PENDING};
 use super::fault::{BP, DB, DE, DF, Fault, GP, NP, OF, PF, Res, SS as STACK_FAULT, TS};
 use super::flags::{IF, NT, RF, TF};
 use super::mmu::is_canonical;
@@ -36,6 +37,8 @@ impl Context<'_> {
 
     /// Delivers an exception of the instruction at `hart.rip`; of a trap, `hart.rip` is the next instruction's already.
     pub(crate) fn raise(&mut self, fault: Fault) -> Option<Exit> {
+        // What an instruction met that does not come to its end is met again.
+        self.hart.debug &= !PENDING;
         if self.hart.user_only {
             return Some(Exit::Trap(fault));
         }
@@ -45,6 +48,10 @@ impl Context<'_> {
         }
         loop {
             let source = if matches!(fault.vector, BP | OF) { Source::Software } else { Source::Hardware };
+            if !matches!(fault.vector, DB | BP | OF | DF) {
+                // Goes to the stack only: the breakpoint on an instruction that faulted was reported before (SDM vol. 3 17.3.1.1).
+                self.hart.rflags |= RF;
+            }
             let Err(second) = self.deliver(fault.vector, fault.code, source) else { return None };
             if second.vector == PF {
                 // Also when it becomes a double fault (SDM vol. 3 6.15, #PF).
@@ -58,13 +65,6 @@ impl Context<'_> {
             };
             fault = if double { Fault::with_code(DF, 0) } else { second };
         }
-    }
-
-    /// Raises the trap of a single step, behind an instruction that has set `hart.rip`.
-    pub(crate) fn raise_step(&mut self) -> Option<Exit> {
-        const BS: u64 = 1 << 14;
-        self.hart.dr[4] |= BS;
-        self.raise(Fault::plain(DB))
     }
 
     /// `int n` and the like: delivers the event with `next` as its return address.
@@ -166,6 +166,10 @@ impl Context<'_> {
         }
         self.hart.segments[CS] = Segment { selector: selector & !3 | u16::from(new_cpl), ..segment };
         self.hart.rip = entry;
+        if vector == DB {
+            // The handler may use the debug registers (SDM vol. 3 17.2.4).
+            self.hart.dr[DR7] &= !DR7_GD;
+        }
         let cleared = TF | NT | RF | if kind == 0xe { IF } else { 0 };
         self.hart.rflags &= !cleared;
         self.hart.update_mode();

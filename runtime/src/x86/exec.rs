@@ -8,11 +8,12 @@ use super::entry::{Entry, Kind};
 use super::family::Flow;
 use super::family::sse::moves::sign_bits;
 use super::family::sse::packed_int;
-use super::flags::{ADD, CF, IF, Int, LOGIC, OF, RAW, RESULT, SUB, TF, of_add, of_sub};
+use super::flags::{ADD, CF, Int, LOGIC, OF, RAW, RESULT, RF, SUB, TF, of_add, of_sub};
 use super::mmu::{Access, is_canonical};
 use super::predecode::Block;
 use super::state::{Hart, ITLB_ENTRIES, ItlbEntry, PAGE, hart_ptr};
 use super::{Context, Exit};
+use core::ops::ControlFlow;
 
 /// Stands for the page index of code that is not in the cache.
 pub(super) const NO_PAGE: u32 = u32::MAX;
@@ -39,7 +40,8 @@ pub(crate) fn run(cx: &mut Context<'_>, budget: u64) -> Exit {
 
 /// Executes one instruction, or delivers its exception.
 pub(crate) fn single_step(cx: &mut Context<'_>) -> Option<Exit> {
-    cx.hart.inhibit = false;
+    (cx.hart.inhibit, cx.hart.shadow) = (false, false);
+    cx.hart.rflags &= !RF;
     let rip = cx.hart.rip;
     let entries = match cx.single(rip) {
         Ok(entries) => entries,
@@ -54,25 +56,13 @@ pub(crate) fn single_step(cx: &mut Context<'_>) -> Option<Exit> {
 
 /// Takes a pending interrupt, finds the code at `rip` and runs it.
 fn step(cx: &mut Context<'_>, end: u64, left: &mut i64) -> Option<Exit> {
-    // Behind `sti` and loads of SS one instruction is executed before interrupts are looked at.
-    let inhibited = cx.hart.inhibit;
-    if !inhibited && let Some(exit) = cx.take_interrupt() {
-        return Some(exit);
-    }
-    let traps = cx.hart.rflags & TF != 0;
-    if traps || inhibited {
-        cx.hart.trap_behind = false;
-        let enabled = cx.hart.rflags & IF;
-        let exit = single_step(cx);
-        *left = end.wrapping_sub(cx.hart.instret) as i64;
-        // A handler that was entered has cleared the flag: the trap is behind the instruction (SDM vol. 3 17.3.1.4). A load of SS
-        // lets the next one pass, too (6.8.3); what else holds interrupts back is `sti`, which sets IF.
-        let loaded_ss = cx.hart.inhibit && cx.hart.rflags & IF == enabled;
-        let due = (cx.hart.rflags & TF != 0 || cx.hart.trap_behind) && !loaded_ss;
-        if traps && due && exit.is_none() {
-            return cx.raise_step();
+    if cx.hart.inhibit || cx.hart.rflags & (TF | RF) != 0 || cx.hart.debug != 0 {
+        if let ControlFlow::Break(exit) = cx.careful_step() {
+            *left = end.wrapping_sub(cx.hart.instret) as i64;
+            return exit;
         }
-        return exit;
+    } else if let Some(exit) = cx.take_interrupt() {
+        return Some(exit);
     }
     let rip = cx.hart.rip;
     let page = match cx.find_page(rip) {

@@ -128,11 +128,13 @@ impl Context<'_> {
         Err(Fault::page(va, code))
     }
 
-    /// Translates a data access and remembers the page when it is memory.
+    /// Translates a data access and remembers the page when it is memory that is not watched.
     pub(crate) fn translate_data(&mut self, va: u64, access: Access) -> Res<u64> {
         let t = self.translate(va, access)?;
         let page_pa = t.pa & !(PAGE_SIZE - 1);
-        if let Some(offset) = self.mem.ram_offset(page_pa) {
+        if let Some(offset) = self.mem.ram_offset(page_pa)
+            && !self.hart.has_watched_data(va)
+        {
             let fast_write = t.writable && !self.mem.is_code(page_pa);
             self.hart.large_pages.note(va, t.shift);
             let set = self.hart.tlb_index();
@@ -177,6 +179,7 @@ impl Context<'_> {
 
     fn load_as(&mut self, va: u64, bytes: &mut [u8], access: Access) -> Res<()> {
         let (split, low, high) = self.translate_span(va, bytes.len(), access)?;
+        self.hart.note_access(va, bytes.len(), false);
         let (first, second) = bytes.split_at_mut(split);
         self.read_physical(low, first);
         self.read_physical(high, second);
@@ -191,6 +194,7 @@ impl Context<'_> {
     /// Writes `bytes` (64 at most) to linear address `va`, all or nothing.
     pub(crate) fn store_bytes(&mut self, va: u64, bytes: &[u8]) -> Res<()> {
         let (split, low, high) = self.translate_span(va, bytes.len(), Access::Store)?;
+        self.hart.note_access(va, bytes.len(), true);
         let (first, second) = bytes.split_at(split);
         self.write_physical(low, first);
         self.write_physical(high, second);
@@ -291,7 +295,7 @@ impl Context<'_> {
         self.store_bytes(va, &value.to_le_bytes())
     }
 
-    /// Index in the block cache of the page that holds the code at `va`, and remembers it.
+    /// Index in the block cache of the page that holds the code at `va`, and remembers it unless a breakpoint is in it.
     pub(crate) fn code_page(&mut self, va: u64) -> Res<u32> {
         let t = self.translate(va, Access::Fetch)?;
         let page_pa = t.pa & !(PAGE_SIZE - 1);
@@ -314,9 +318,11 @@ impl Context<'_> {
                 page
             }
         };
-        let key = key(page, self.hart.long);
-        self.hart.itlb[set][(va >> 12) as usize % ITLB_ENTRIES] =
-            ItlbEntry { tag: va & !(PAGE_SIZE - 1), page, key };
+        if !self.hart.has_code_breakpoint(va) {
+            let key = key(page, self.hart.long);
+            self.hart.itlb[set][(va >> 12) as usize % ITLB_ENTRIES] =
+                ItlbEntry { tag: va & !(PAGE_SIZE - 1), page, key };
+        }
         Ok(page)
     }
 

@@ -15,6 +15,7 @@
 //! | [`family`] | all instructions, by family: what an entry without a form of its own runs |
 //! | [`segment`] | descriptors, segment registers, far transfers, `syscall`, `iret` |
 //! | [`deliver`] | exceptions and interrupts |
+//! | [`debug`] | debug registers: breakpoints, single steps |
 //! | [`cpuid`] | what the processor tells of itself |
 //!
 //! iced-x86 decodes. Every instruction has its meaning in [`family`]; those that are frequent have entries of their own, which share
@@ -22,6 +23,7 @@
 
 pub mod cache;
 pub mod cpuid;
+pub mod debug;
 pub mod deliver;
 pub mod entry;
 pub mod exec;

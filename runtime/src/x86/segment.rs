@@ -1,6 +1,7 @@
 //! Segments: descriptors, loads of segment registers, far transfers of control (SDM vol. 3 chapter 5).
 
 use super::Context;
+use super::debug::STEP;
 use super::family::Flow;
 use super::fault::{Fault, GP, NP, Res, SS as STACK_FAULT};
 use super::flags;
@@ -76,7 +77,7 @@ impl Descriptor {
 }
 
 /// Bits of `rflags` that `iret` takes at privilege level 0, but for the arithmetic ones.
-const IRET_FLAGS: u64 = flags::TF | flags::DF | flags::NT | flags::AC | flags::ID;
+const IRET_FLAGS: u64 = flags::TF | flags::DF | flags::NT | flags::RF | flags::AC | flags::ID;
 
 /// A flat segment as `syscall` and its like load it (SDM vol. 2, SYSCALL).
 fn flat(selector: u16, attributes: u16) -> Segment {
@@ -476,7 +477,7 @@ impl Context<'_> {
         hart.update_mode();
         if traps {
             // Unlike other instructions that set TF, this one is trapped behind, as if the system call had just returned.
-            return Ok(self.raise_step().map_or(Flow::Goto, Flow::Exit));
+            hart.debug |= STEP;
         }
         Ok(Flow::Goto)
     }

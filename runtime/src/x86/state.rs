@@ -3,6 +3,7 @@
 //! In WebAssembly the one [`Hart`] of a module lives in a static, so that the compiler folds its address into every access;
 //! natively it is boxed, so that tests and the converter can have several.
 
+use super::debug::PENDING;
 use super::flags;
 use crate::tlb::{self, CodeTranslation, DataTlb, LargePages};
 use serde::{Deserialize, Serialize};
@@ -190,6 +191,10 @@ pub struct HartState {
     pub msr: Msr,
     /// Interrupts wait for one instruction (behind `sti` and loads of SS).
     pub inhibit: bool,
+    /// So do debug traps (behind loads of SS).
+    pub shadow: bool,
+    /// What they will report, as in DR6.
+    pub debug_pending: u32,
 }
 
 /// Model-specific registers that the processor itself keeps.
@@ -247,12 +252,16 @@ pub struct Hart {
     pub xmm: [[u64; 2]; 16],
     /// SSE control and status.
     pub mxcsr: u32,
+    /// Breakpoints that are enabled, and a trap that is due (see [`super::debug`]); 0 lets the dispatcher run blocks.
+    pub(crate) debug: u32,
     /// Current privilege level.
     pub cpl: u8,
     /// 64-bit code runs (`cs.L`), not compatibility mode.
     pub long: bool,
     /// Interrupts wait for one instruction (behind `sti` and loads of SS).
     pub inhibit: bool,
+    /// So do debug traps (behind loads of SS).
+    pub(crate) shadow: bool,
     /// The instruction has cleared the trap flag, under which it began: the trap behind it is still due.
     pub(crate) trap_behind: bool,
     /// Hand every exception to the caller of `run` (user-mode tests).
@@ -319,6 +328,8 @@ pub const CR0_AM: u64 = 1 << 18;
 pub const CR0_PG: u64 = 1 << 31;
 /// CR4: only the kernel may read the time-stamp counter.
 pub const CR4_TSD: u64 = 1 << 2;
+/// CR4: debugging extensions: breakpoints on ports, no DR4 and DR5.
+pub const CR4_DE: u64 = 1 << 3;
 /// CR4: physical-address extension.
 pub const CR4_PAE: u64 = 1 << 5;
 /// CR4: global pages.
@@ -352,9 +363,11 @@ impl Hart {
         restored_at: 0,
         xmm: [[0; 2]; 16],
         mxcsr: 0x1f80,
+        debug: 0,
         cpl: 0,
         long: true,
         inhibit: false,
+        shadow: false,
         trap_behind: false,
         user_only: false,
         sse_enabled: true,
@@ -490,6 +503,8 @@ impl Hart {
             dr: self.dr,
             msr: self.msr,
             inhibit: self.inhibit,
+            shadow: self.shadow,
+            debug_pending: self.debug & PENDING,
         }
     }
 
@@ -516,10 +531,13 @@ impl Hart {
         self.dr = state.dr;
         self.msr = state.msr;
         self.inhibit = state.inhibit;
+        self.shadow = state.shadow;
+        self.debug = state.debug_pending & PENDING;
         self.user_only = false;
         self.update_mode();
         self.update_sse();
         self.flush_tlb();
+        self.update_breakpoints();
     }
 
     /// Writes all flags.

@@ -1,5 +1,7 @@
 //! Small programs: what the interpreter does as a whole. Single instructions are tested against the host's CPU elsewhere.
 
+mod debug;
+
 use super::fault::{BP, DB, Fault, PF, UD};
 use super::flags;
 use super::state::{EFER_NXE, Segment};

@@ -6,7 +6,7 @@
 use super::{Flow, Handler};
 use crate::x86::Context;
 use crate::x86::fault::Res;
-use crate::x86::flags::{DF, SUB, TF, sign_extend};
+use crate::x86::flags::{DF, RF, SUB, TF, sign_extend};
 use crate::x86::operand::mask;
 use crate::x86::state::ES;
 use forelift_abi::layout::PAGE_SIZE;
@@ -145,6 +145,8 @@ fn repeat(
             return Ok(Flow::Next);
         }
         if left == 0 {
+            // Between elements the flag is set (SDM vol. 3 17.3.1.1): a breakpoint on the instruction was reported before the first.
+            cx.hart.rflags |= RF;
             return Ok(Flow::Again);
         }
         let result = if backwards || left == 1 { None } else { many(cx, &s, count) };
@@ -164,6 +166,9 @@ fn repeat(
             return Ok(Flow::Next);
         }
         left = left.saturating_sub((done * s.size as u64 / 16).max(1));
+        if cx.hart.has_debug_trap() {
+            left = 0;
+        }
     }
 }
 
@@ -325,6 +330,7 @@ fn ins(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         // The port is read only when its value can be stored.
         cx.load_for_store(to, s.size)?;
         let value = cx.bus.port_in(port, s.size as u8);
+        cx.hart.note_port(port, s.size);
         cx.store(to, s.size, value.into())?;
         cx.advance(s, RDI, 1);
         Ok(true)
@@ -341,6 +347,7 @@ fn outs(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         let from = cx.source(s)?;
         let value = cx.load(from, s.size)? as u32;
         exit.set(cx.bus.port_out(port, s.size as u8, value));
+        cx.hart.note_port(port, s.size);
         cx.drop_dirty_code();
         cx.advance(s, RSI, 1);
         Ok(exit.get().is_none())

@@ -1,13 +1,14 @@
 //! System instructions: control registers, model-specific registers, descriptor tables, segments, ports, `syscall` and its like.
 
 use super::{Flow, Handler, stack};
-use crate::x86::fault::{Fault, GP, NP, Res};
+use crate::x86::debug::{DR6, DR6_BD, DR7, DR7_GD};
+use crate::x86::fault::{DB, Fault, GP, NP, Res};
 use crate::x86::mmu::{Access, PHYSICAL_BITS, is_canonical};
 use crate::x86::operand::{number, segment};
 use crate::x86::segment::Descriptor;
 use crate::x86::state::{
-    CR0_EM, CR0_ET, CR0_MP, CR0_PE, CR0_PG, CR0_TS, CR0_WP, CR4_OSFXSR, CR4_OSXMMEXCPT, CR4_PAE, CR4_PGE,
-    CR4_TSD, DS, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE, ES, FS, FS_BASE, GS, GS_BASE, SS, Segment,
+    CR0_EM, CR0_ET, CR0_MP, CR0_PE, CR0_PG, CR0_TS, CR0_WP, CR4_DE, CR4_OSFXSR, CR4_OSXMMEXCPT, CR4_PAE,
+    CR4_PGE, CR4_TSD, DS, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE, ES, FS, FS_BASE, GS, GS_BASE, SS, Segment,
 };
 use crate::x86::{Context, Exit, cpuid, flags};
 use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
@@ -129,6 +130,7 @@ impl Context<'_> {
         self.hart.cr4 = value;
         self.hart.update_sse();
         self.hart.flush_tlb();
+        self.hart.update_breakpoints();
         Ok(())
     }
 }
@@ -173,34 +175,39 @@ fn go_on(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     Ok(Flow::Goto)
 }
 
-/// Debug registers are kept; breakpoints in them do not match anything.
 fn mov_debug(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     privileged(cx)?;
-    const DE: u64 = 1 << 3;
     let (to, from) = (i.op0_register(), i.op1_register());
     let debug = if to.is_dr() { to } else { from };
     let place = match debug.number() {
         n @ 0..=3 => n,
-        4 | 5 if cx.hart.cr4 & DE != 0 => return Err(Fault::ud()),
-        4 | 6 => 4,
-        5 | 7 => 5,
+        4 | 5 if cx.hart.cr4 & CR4_DE != 0 => return Err(Fault::ud()),
+        4 | 6 => DR6,
+        5 | 7 => DR7,
         _ => return Err(Fault::ud()),
     };
+    if cx.hart.dr[DR7] & DR7_GD != 0 {
+        // A fault, not of a breakpoint: behind the handler the instruction is executed.
+        cx.hart.dr[DR6] |= DR6_BD;
+        cx.hart.rflags |= flags::RF;
+        return Err(Fault::plain(DB));
+    }
     if from.is_dr() {
         let value = cx.hart.dr[place];
         cx.hart.set_gpr(to, value);
         return Ok(Flow::Next);
     }
     let value = cx.hart.gpr(from);
-    if place >= 4 && value >> 32 != 0 {
+    if place >= DR6 && value >> 32 != 0 {
         return Err(Fault::gp());
     }
     cx.hart.dr[place] = match place {
-        4 => value & 0xe00f | 0xffff_0ff0,
-        5 => value & 0xffff_2bff | 0x400,
+        DR6 => value & 0xe00f | 0xffff_0ff0,
+        DR7 => value & 0xffff_2bff | 0x400,
         _ => value,
     };
-    Ok(Flow::Next)
+    cx.hart.update_breakpoints();
+    go_on(cx, i)
 }
 
 fn mov_segment(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
@@ -226,7 +233,7 @@ fn mov_segment(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 fn load_segment(cx: &mut Context<'_>, i: &Instruction, number: usize, selector: u16) -> Res<Flow> {
     cx.load_segment(number, selector)?;
     if number == SS {
-        cx.hart.inhibit = true;
+        (cx.hart.inhibit, cx.hart.shadow) = (true, true);
         return go_on(cx, i);
     }
     Ok(Flow::Next)
@@ -581,6 +588,7 @@ fn port_in(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     cx.io_permitted(port, to.size() as u8)?;
     cx.bus.advance(cx.hart.instret);
     let value = cx.bus.port_in(port, to.size() as u8);
+    cx.hart.note_port(port, to.size());
     cx.hart.set_gpr(to, value.into());
     Ok(Flow::Next)
 }
@@ -591,6 +599,7 @@ fn port_out(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let value = cx.hart.gpr(from) as u32;
     cx.bus.advance(cx.hart.instret);
     let exit = cx.bus.port_out(port, from.size() as u8, value);
+    cx.hart.note_port(port, from.size());
     cx.drop_dirty_code();
     match exit {
         Some(exit) => {
