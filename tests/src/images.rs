@@ -32,6 +32,8 @@ pub enum Image {
     Amd64Service,
     /// Debian with redis-server for amd64; an OCI layout, zstd.
     Amd64Redis,
+    /// Debian with gcc, gdb, strace, ltrace and git for amd64; an OCI layout.
+    Amd64Debug,
     /// [`Image::Busybox`] for 386.
     I386Busybox,
     /// [`Image::Minbase`] for 386.
@@ -58,6 +60,7 @@ impl Image {
             Image::Amd64Python3 => "amd64-python3",
             Image::Amd64Service => "amd64-service",
             Image::Amd64Redis => "amd64-redis",
+            Image::Amd64Debug => "amd64-debug",
             Image::I386Busybox => "386-busybox",
             Image::I386Minbase => "386-minbase",
             Image::Arm64Busybox => "arm64-busybox",
@@ -88,7 +91,8 @@ impl Image {
             | Image::Amd64Minbase
             | Image::Amd64Python3
             | Image::Amd64Service
-            | Image::Amd64Redis => "amd64",
+            | Image::Amd64Redis
+            | Image::Amd64Debug => "amd64",
             Image::I386Busybox | Image::I386Minbase => "386",
             Image::Arm64Busybox | Image::Arm64Minbase => "arm64",
         }
@@ -112,6 +116,7 @@ impl Image {
             Image::Amd64Redis => {
                 &["--format", "oci", "--compression", "zstd", "--cmd", "redis-server", "--expose", "6379"]
             }
+            Image::Amd64Debug => &["--format", "oci", "--compression", "none", "--cmd", "bash"],
             Image::Minbase | Image::Amd64Minbase | Image::I386Minbase | Image::Arm64Minbase => {
                 &["--format", "oci-archive", "--compression", "zstd", "--cmd", "bash"]
             }

@@ -9,6 +9,7 @@ mod bad_input;
 mod basic;
 mod container;
 mod convert;
+mod debuggers;
 mod directories;
 mod lockstep;
 mod platforms;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
             ("basic", basic::CASES),
             ("container", container::CASES),
             ("convert", convert::CASES),
+            ("debuggers", debuggers::CASES),
             ("directories", directories::CASES),
             ("lockstep", lockstep::CASES),
             ("platforms", platforms::CASES),
@@ -45,8 +47,8 @@ fn main() -> ExitCode {
             ("jit", 4),
             ("pywasmtime", 107),
             ("node", 112),
-            ("wasm-amd64", 153),
-            ("native-amd64", 152),
+            ("wasm-amd64", 158),
+            ("native-amd64", 158),
             ("pywasmtime-amd64", 21),
             ("node-amd64", 22),
         ],

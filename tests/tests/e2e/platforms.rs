@@ -20,6 +20,7 @@ pub(crate) const CASES: Group = &[
     ("i386_busybox", Check::In(Guest::Amd64, &Host::OURS, i386_busybox)),
     ("i386_debian", Check::In(Guest::Amd64, &Host::OURS, i386_debian)),
     ("arm64_busybox", Check::In(Guest::Amd64, &Host::OURS, arm64_busybox)),
+    ("arm64_debian", Check::In(Guest::Amd64, &Host::OURS, arm64_debian)),
     ("arm64_says_that_it_is_slow", Check::Once(arm64_says_that_it_is_slow)),
     ("chosen_by_platform", Check::Once(chosen_by_platform)),
     ("what_is_said_of_an_image", Check::Once(what_is_said_of_an_image)),
@@ -141,6 +142,19 @@ fn arm64_busybox(host: Place) {
         .go()
         .expect_status(77)
         .expect_err("no\n");
+}
+
+/// Few processes: each of them is translated anew.
+fn arm64_debian(host: Place) {
+    let script = r#"
+        uname -m; dpkg --print-architecture
+        seq 1 500 | sort -R | sort -n | md5sum
+        perl -e 'use Config; print "$Config{archname}\n"; printf "%.15g %d\n", exp(1) ** 2, 2 ** 31; my $p = fork; exit 7 unless $p; waitpid $p, 0; print $? >> 8, "\n"'
+        for n in 1 2 3; do (exit $n); printf %d $?; done; echo"#;
+    assert_eq!(
+        host.run(Image::Arm64Minbase).args(["bash", "-c", script]).ok(),
+        "aarch64\narm64\n5705e3c0d0044b724281f9bcc7520d3a  -\naarch64-linux-gnu-thread-multi\n7.38905609893065 2147483648\n7\n123\n"
+    );
 }
 
 fn arm64_says_that_it_is_slow() {
