@@ -41,7 +41,7 @@ fn main() -> ExitCode {
             ("terminal", terminal::CASES),
         ],
         &[
-            ("command", 74),
+            ("command", 75),
             ("wasm", 150),
             ("native", 147),
             ("jit", 4),
