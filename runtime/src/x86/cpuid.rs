@@ -48,6 +48,7 @@ const FEATURES_7_EBX: u32 = bits(&[
     8,  // BMI2
     9,  // ERMS: rep movsb is the fastest copy here
     13, // the FPU keeps no selectors
+    29, // SHA
 ]);
 /// Leaf 7, EDX.
 const FEATURES_7_EDX: u32 = bits(&[

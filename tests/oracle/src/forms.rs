@@ -34,6 +34,7 @@ const FEATURES: &[CpuidFeature] = {
         LZCNT,
         AES,
         PCLMULQDQ,
+        SHA,
         PAUSE,
         MULTIBYTENOP,
         CLFSH,

@@ -1,4 +1,4 @@
-//! MMX, SSE to SSE4.2, AES-NI and PCLMULQDQ, in their legacy encodings.
+//! MMX, SSE to SSE4.2, AES-NI, PCLMULQDQ and SHA, in their legacy encodings.
 //!
 //! What an instruction computes is a pure function of byte arrays, generic over their length where MMX and SSE share it: 8 bytes
 //! are an MMX register, 16 an XMM register, elements lie in them in little-endian order. This module fetches operands and
@@ -11,6 +11,7 @@ pub(crate) mod float;
 pub(crate) mod moves;
 pub(crate) mod packed_int;
 pub(crate) mod polynomial;
+pub(crate) mod sha;
 pub(crate) mod shuffle;
 pub(crate) mod string;
 
@@ -31,6 +32,7 @@ pub(crate) fn handler(i: &Instruction) -> Option<Handler> {
         .or_else(|| string::handler(i))
         .or_else(|| aes::handler(i))
         .or_else(|| polynomial::handler(i))
+        .or_else(|| sha::handler(i))
 }
 
 /// A handler that is a closure without captures.
