@@ -5,7 +5,7 @@
 
 use super::Context;
 use super::cache::key;
-use super::fault::{Fault, Res};
+use super::fault::{AC, Fault, Res};
 use super::state::{CR0_PG, CR0_WP, EFER_NXE, ITLB_ENTRIES, ItlbEntry, TLB_KERNEL};
 use forelift_abi::layout::PAGE_SIZE;
 
@@ -54,6 +54,17 @@ pub(crate) struct Translation {
 #[inline]
 pub fn is_canonical(va: u64) -> bool {
     ((va << 16) as i64 >> 16) as u64 == va
+}
+
+/// What the address of an operand of `size` bytes is checked against where alignment is (SDM vol. 3 table 6-7): far pointers, 80-bit
+/// numbers and x87 environments go by their parts. Operands of 16 bytes raise #GP by themselves if they have to be aligned.
+fn alignment(size: usize) -> u64 {
+    match size {
+        2 | 14 => 2,
+        4 | 6 | 28 => 4,
+        8 | 10 => 8,
+        _ => 1,
+    }
 }
 
 impl Context<'_> {
@@ -134,6 +145,7 @@ impl Context<'_> {
         let page_pa = t.pa & !(PAGE_SIZE - 1);
         if let Some(offset) = self.mem.ram_offset(page_pa)
             && !self.hart.has_watched_data(va)
+            && !self.hart.checks_alignment
         {
             let fast_write = t.writable && !self.mem.is_code(page_pa);
             self.hart.large_pages.note(va, t.shift);
@@ -169,6 +181,9 @@ impl Context<'_> {
             0 => 0,
             _ => self.translate_data(va.wrapping_add(split as u64), access)?,
         };
+        if self.hart.checks_alignment && !va.is_multiple_of(alignment(size)) {
+            return Err(Fault::with_code(AC, 0));
+        }
         Ok((split, low, high))
     }
 

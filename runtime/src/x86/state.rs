@@ -254,6 +254,8 @@ pub struct Hart {
     pub mxcsr: u32,
     /// Breakpoints that are enabled, and a trap that is due (see [`super::debug`]); 0 lets the dispatcher run blocks.
     pub(crate) debug: u32,
+    /// Misaligned accesses raise #AC.
+    pub(crate) checks_alignment: bool,
     /// Current privilege level.
     pub cpl: u8,
     /// 64-bit code runs (`cs.L`), not compatibility mode.
@@ -364,6 +366,7 @@ impl Hart {
         xmm: [[0; 2]; 16],
         mxcsr: 0x1f80,
         debug: 0,
+        checks_alignment: false,
         cpl: 0,
         long: true,
         inhibit: false,
@@ -437,10 +440,12 @@ impl Hart {
             self.itlb_long = self.long;
             self.itlb[TLB_USER] = [EMPTY_I; ITLB_ENTRIES];
         }
+        self.update_alignment();
     }
 
     /// Follows a change of CR0 or CR4.
     pub(crate) fn update_sse(&mut self) {
+        self.update_alignment();
         self.sse_enabled = self.cr0 & (CR0_EM | CR0_TS) == 0 && self.cr4 & CR4_OSFXSR != 0;
     }
 
@@ -546,6 +551,17 @@ impl Hart {
             flags::TF | flags::IF | flags::DF | flags::IOPL | flags::NT | flags::RF | flags::AC | flags::ID;
         self.rflags = all & KNOWN;
         self.set_arithmetic_flags(all);
+        self.update_alignment();
+    }
+
+    /// Follows a change of RFLAGS.AC, CR0.AM or the privilege level: while alignment is checked (SDM vol. 3 2.5, AM), no page is in the
+    /// data TLB of level 3, so that every access is looked at.
+    pub(crate) fn update_alignment(&mut self) {
+        let checks = self.cpl == 3 && self.rflags & flags::AC != 0 && self.cr0 & CR0_AM != 0;
+        if checks && !self.checks_alignment {
+            self.dtlb.flush(TLB_USER);
+        }
+        self.checks_alignment = checks;
     }
 }
 

@@ -1,5 +1,6 @@
 //! Small programs: what the interpreter does as a whole. Single instructions are tested against the host's CPU elsewhere.
 
+mod alignment;
 mod debug;
 
 use super::fault::{BP, DB, Fault, PF, UD};
