@@ -5,8 +5,8 @@ from dataclasses import dataclass
 # Places and interrupts of the microvm's virtio transports. QEMU would append those in use to the kernel's command line,
 # behind the guest's command.
 TRANSPORTS = tuple(f"virtio_mmio.device=512@{0xfeb00000 + 512 * n:#x}:{5 + n}" for n in range(8))
-# What an amd64 processor without AVX has, as Forelift's: programs choose the same code on both sides. QEMU is spared
-# long copies by `rep movsb`, which Forelift advertises as fast.
+# What an amd64 processor without AVX has, as Forelift's: programs choose the same code on both sides, but for SHA-1 and
+# SHA-256, of whose instructions QEMU 7.2 has none. QEMU is spared long copies by `rep movsb`, which Forelift advertises as fast.
 X86_64_V2 = "Westmere,-spec-ctrl,+movbe,+bmi1,+bmi2,+abm,+rdtscp"
 
 
@@ -30,7 +30,7 @@ class Arch:
     # What is asked for, by workload, as Forelift's speed over QEMU's: the floor, below which something is wrong, and
     # the mark.
     speeds: dict
-    # The same of the geometric mean over all workloads.
+    # The same of the geometric mean over these workloads.
     mean: tuple
     # Seconds that `echo hello` takes at most when the host has not seen the .wasm before.
     first_hello: float

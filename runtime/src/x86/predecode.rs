@@ -7,7 +7,7 @@ use super::Context;
 use super::cache::{Cache, Straddling};
 use super::entry::{Entry, Kind, MAX_BLOCK};
 use super::exec::NO_PAGE;
-use super::family;
+use super::family::{self, LONGEST};
 use super::fault::Res;
 use super::operand::touches_memory;
 use super::quick::{AFTER_LOGIC, AFTER_SUB, FUSED, quick};
@@ -15,9 +15,6 @@ use forelift_abi::layout::PAGE_SIZE;
 use iced_x86::{
     Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register, RflagsBits,
 };
-
-/// Length of the longest instruction in bytes.
-const LONGEST: usize = 15;
 
 /// Where a block is.
 pub(crate) enum Block {

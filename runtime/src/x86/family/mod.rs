@@ -42,7 +42,7 @@ pub(crate) enum Flow {
 }
 
 /// Length of the longest instruction in bytes. The decoder stops there; what goes on is none, and raises #GP (SDM vol. 3 6.15, #GP).
-const LONGEST: usize = 15;
+pub(super) const LONGEST: usize = 15;
 
 /// Executes an instruction.
 pub(crate) type Handler = fn(&mut Context<'_>, &Instruction) -> Res<Flow>;
