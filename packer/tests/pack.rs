@@ -194,7 +194,7 @@ fn precompiled_images_are_read_too() {
     let mut file = Vec::new();
     compiled::write(b"native", &bytes, &mut file).unwrap();
     let opened = open(&file).unwrap();
-    assert_eq!(opened.code().unwrap().unwrap().bytes, b"native");
+    assert_eq!(opened.code().unwrap(), Some(&b"native"[..]));
     assert!(opened.native_memory().unwrap().memory.ram() == ram());
     file[4096] ^= 1;
     assert!(open(&file).unwrap().code().is_err());

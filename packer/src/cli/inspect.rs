@@ -51,7 +51,7 @@ fn parts(image: &PackedImage) -> Vec<(&'static str, u64, u64)> {
 }
 
 fn to_json(image: &PackedImage) -> anyhow::Result<Value> {
-    let native = image.code()?.map(|code| code.bytes.len());
+    let native = image.code()?.map(<[u8]>::len);
     let parts: Value = parts(image)
         .into_iter()
         .map(|(name, size, stored)| (name.to_string(), json!({ "size": size, "stored": stored })))
@@ -140,7 +140,7 @@ fn text(image: &PackedImage) -> anyhow::Result<String> {
     };
     line("file", format!("{} bytes, {} data segments", image.file_len(), image.module.segments.len()));
     if let Some(code) = image.code()? {
-        line("native code", format_size(code.bytes.len() as u64));
+        line("native code", format_size(code.len() as u64));
     }
     for (name, size, stored) in parts(image).into_iter().filter(|p| p.1 > 0) {
         line(&format!("  {name}"), format!("{} stored of {}", format_size(stored), format_size(size)));

@@ -4,11 +4,11 @@
 //! under another name and renamed. Its contents are executed, so files that another user owns or may write are not used.
 
 use std::{
-    fs::{self, File},
+    fs,
     hash::{DefaultHasher, Hash, Hasher},
-    os::fd::AsRawFd,
+    mem,
     path::{Path, PathBuf},
-    ptr::{self, NonNull},
+    ptr::NonNull,
     time::SystemTime,
 };
 
@@ -19,7 +19,7 @@ use wasmtime::{Engine, Module};
 use super::{RunError, one_line};
 use crate::{
     cache::{open_own, replace},
-    pack::{PackedImage, compiled::fold, module, plan::PAGE},
+    pack::{PackedImage, compiled::fold, mapping::page_size, module, plan::PAGE},
 };
 
 /// Most files that stay in the cache. One build of Forelift needs one.
@@ -91,10 +91,11 @@ pub fn load(
     names: bool,
 ) -> Result<Module, RunError> {
     if !names && let Some(code) = image.code()? {
-        let incompatible = |e| RunError::Incompatible { path: image.path().into(), message: one_line(&e) };
+        image.keep_mapped();
         // SAFETY: a precompiled image is trusted, as its documentation says; accidents were found by its checksum, and
-        // wasmtime checks that version, settings and CPU features agree.
-        return unsafe { from_file(engine, code.bytes, code.file, code.offset) }.map_err(incompatible);
+        // wasmtime checks that version, settings and CPU features agree. It stays mapped.
+        return unsafe { in_place(engine, code) }
+            .map_err(|e| RunError::Incompatible { path: image.path().into(), message: one_line(&e) });
     }
     let stripped = strip(image.wasm(), &image.module, names);
     let entry = cache.map(|dir| Entry::new(dir, engine, &stripped));
@@ -111,33 +112,20 @@ pub fn load(
         .map_err(|e| RunError::Compile { path: image.path().into(), message: one_line(&e) })
 }
 
-/// The module whose code is `code`, at `offset` of `file`: mapped from there, since a copy would cost each start as much as all of
-/// the code that the start executes; copied where the file system forbids that (mounted with `noexec`).
+/// The module whose code is `code`, executed where it lies, in a mapping of its file: a copy would cost each start as much as all of the
+/// code that the start executes. Copied where the file system forbids that (mounted with `noexec`).
 ///
 /// # Safety
-/// As for [`Module::deserialize`]; the file is replaced, never written in place.
-unsafe fn from_file(engine: &Engine, code: &[u8], file: &File, offset: u64) -> wasmtime::Result<Module> {
-    if let Some(mapped) = map(file, offset, code.len())
-        // SAFETY: the caller's promise; the mapping stays for ever.
-        && let Ok(module) = unsafe { Module::deserialize_raw(engine, mapped) }
+/// As for [`Module::deserialize`]; `code` stays mapped, and its file is replaced, never written in place.
+unsafe fn in_place(engine: &Engine, code: &[u8]) -> wasmtime::Result<Module> {
+    if code.as_ptr().addr().is_multiple_of(page_size())
+        // SAFETY: the caller's promise.
+        && let Ok(module) = unsafe { Module::deserialize_raw(engine, NonNull::from(code)) }
     {
         return Ok(module);
     }
     // SAFETY: the caller's promise.
     unsafe { Module::deserialize(engine, code) }
-}
-
-/// Maps a part of a file, never to be unmapped: a process runs one image.
-fn map(file: &File, offset: u64, len: usize) -> Option<NonNull<[u8]>> {
-    let offset = libc::off_t::try_from(offset).ok()?;
-    // SAFETY: a new mapping. An offset that is not a page's is refused.
-    let at = unsafe {
-        libc::mmap(ptr::null_mut(), len, libc::PROT_READ, libc::MAP_PRIVATE, file.as_raw_fd(), offset)
-    };
-    if at == libc::MAP_FAILED {
-        return None;
-    }
-    Some(NonNull::slice_from_raw_parts(NonNull::new(at.cast())?, len))
 }
 
 struct Entry {
@@ -168,16 +156,12 @@ impl Entry {
         if fold(code) != u64::from_le_bytes(*sum) {
             return None;
         }
-        // SAFETY: written by `store`, by this user, intact.
-        unsafe {
-            if names {
-                // perf asks the file for the names of a mapping's functions, and not the process that made them.
-                Module::deserialize(engine, code)
-            } else {
-                from_file(engine, code, &file, PAGE as u64)
-            }
-        }
-        .ok()
+        // perf asks the file for the names of a mapping's functions, and not the process that made them.
+        let load = if names { Module::deserialize } else { in_place };
+        // SAFETY: written by `store`, by this user, intact; a module that is made of it keeps it mapped.
+        let module = unsafe { load(engine, code) }.ok()?;
+        mem::forget(bytes);
+        Some(module)
     }
 
     fn store(&self, code: &[u8]) -> std::io::Result<()> {

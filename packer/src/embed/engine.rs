@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime::{Config, CustomCodeMemory, Engine, OptLevel, ProfilingStrategy};
 
 use super::{Profile, RunError, one_line};
+use crate::pack::mapping::page_size;
 
 /// An engine for images.
 ///
@@ -49,8 +50,7 @@ impl CodePages {
 
 impl CustomCodeMemory for CodePages {
     fn required_alignment(&self) -> usize {
-        // SAFETY: a system call without side effects.
-        usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+        page_size()
     }
 
     fn publish_executable(&self, ptr: *const u8, len: usize) -> wasmtime::Result<()> {

@@ -14,6 +14,12 @@ const WORTH_MAPPING: u64 = 64 << 10;
 /// Most mappings of one image; Linux allows a process 65 530 (`vm.max_map_count`).
 const MAX_MAPPINGS: usize = 16_000;
 
+/// Size of the host's pages in bytes.
+pub(crate) fn page_size() -> usize {
+    // SAFETY: a system call without side effects.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
 /// Where the bytes of a module are.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
@@ -37,8 +43,7 @@ pub unsafe fn populate(
     source: Source<'_>,
     segments: &[Segment],
 ) -> io::Result<()> {
-    // SAFETY: a system call without side effects.
-    let page = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
+    let page = page_size() as u64;
     advise_huge(base, len, segments);
     let mut mappings = 0;
     for s in segments {

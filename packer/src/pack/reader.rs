@@ -5,9 +5,10 @@
 
 use std::{
     fs::File,
-    io,
+    io, mem,
     ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use forelift_abi::{
@@ -81,7 +82,7 @@ pub enum OpenError {
 pub struct PackedImage {
     path: PathBuf,
     file: File,
-    map: Mmap,
+    map: Arc<Mmap>,
     module_range: Range<usize>,
     code_range: Option<Range<usize>>,
     /// The module's structure.
@@ -119,16 +120,6 @@ pub fn open(path: &Path) -> Result<PackedImage, OpenError> {
     // SAFETY: the file may change under the mapping only when somebody overwrites it in place; `mapping` documents that.
     let map = unsafe { Mmap::map(&file) }.map_err(io)?;
     PackedImage::from_parts(path.to_path_buf(), file, map)
-}
-
-/// Native code of a precompiled image.
-pub struct Code<'a> {
-    /// The code.
-    pub bytes: &'a [u8],
-    /// The file that holds it.
-    pub file: &'a File,
-    /// Where in the file.
-    pub offset: u64,
 }
 
 impl PackedImage {
@@ -170,6 +161,7 @@ impl PackedImage {
             return Err(refuse("its configuration cannot be decoded: the file is damaged"));
         };
         let manifest = module.custom(bytes, SECTION).and_then(Manifest::from_json);
+        let map = Arc::new(map);
         Ok(PackedImage { path, file, map, module_range, code_range, module, header, config, manifest })
     }
 
@@ -197,12 +189,17 @@ impl PackedImage {
     ///
     /// # Errors
     /// When it is damaged.
-    pub fn code(&self) -> Result<Option<Code<'_>>, OpenError> {
+    pub fn code(&self) -> Result<Option<&[u8]>, OpenError> {
         let Some(range) = &self.code_range else { return Ok(None) };
         match compiled::check_code(&self.map, range) {
-            Ok(bytes) => Ok(Some(Code { bytes, file: &self.file, offset: range.start as u64 })),
+            Ok(code) => Ok(Some(code)),
             Err(source) => Err(OpenError::Compiled { path: self.path.clone(), source }),
         }
+    }
+
+    /// Keeps the file mapped for as long as the process lives: for code that is executed where it lies.
+    pub(crate) fn keep_mapped(&self) {
+        mem::forget(Arc::clone(&self.map));
     }
 
     /// Where the module's data is, for [`mapping::populate`].

@@ -25,30 +25,26 @@ pub(crate) enum Block {
 }
 
 /// Whether nothing behind the instruction can belong to its block: control leaves it, or it may change what follows.
-fn ends_block(i: &Instruction, op: Kind) -> bool {
-    match op {
-        Kind::Jmp | Kind::JmpR | Kind::JmpM | Kind::Call | Kind::CallR | Kind::CallM | Kind::Ret => true,
-        Kind::Family => match i.flow_control() {
-            FlowControl::Next => {
-                matches!(
-                    i.mnemonic(),
-                    Mnemonic::Sti
-                        | Mnemonic::Cli
-                        | Mnemonic::Popf
-                        | Mnemonic::Popfd
-                        | Mnemonic::Popfq
-                        | Mnemonic::Wrmsr
-                        | Mnemonic::Invlpg
-                        | Mnemonic::Hlt
-                        | Mnemonic::Lgdt
-                        | Mnemonic::Lidt
-                        | Mnemonic::Lmsw
-                ) || i.mnemonic() == Mnemonic::Mov && (0..2).any(|n| i.op_register(n).is_cr())
-            }
-            FlowControl::ConditionalBranch => false,
-            _ => true,
-        },
-        _ => false,
+fn ends_block(i: &Instruction) -> bool {
+    match i.flow_control() {
+        FlowControl::Next => {
+            matches!(
+                i.mnemonic(),
+                Mnemonic::Sti
+                    | Mnemonic::Cli
+                    | Mnemonic::Popf
+                    | Mnemonic::Popfd
+                    | Mnemonic::Popfq
+                    | Mnemonic::Wrmsr
+                    | Mnemonic::Invlpg
+                    | Mnemonic::Hlt
+                    | Mnemonic::Lgdt
+                    | Mnemonic::Lidt
+                    | Mnemonic::Lmsw
+            ) || i.mnemonic() == Mnemonic::Mov && (0..2).any(|n| i.op_register(n).is_cr())
+        }
+        FlowControl::ConditionalBranch => false,
+        _ => true,
     }
 }
 
@@ -179,7 +175,7 @@ fn decode(cache: &mut Cache, long: bool, bytes: &[u8], start: u16, entries: &mut
         entries.push(Entry { count: counted, offset, length: i.len() as u8, ..entry });
         rotations.note(&i, entries);
         offset += i.len() as u16;
-        if ends_block(&i, entry.op) {
+        if ends_block(&i) {
             // A family may go on all the same.
             if entry.op == Kind::Family {
                 entries.push(Entry::next(offset, count));
@@ -218,27 +214,12 @@ enum Known {
 impl Known {
     /// What is known behind an instruction.
     fn behind(self, i: &Instruction, op: Kind) -> Self {
-        let within = |first: Kind, last: Kind| (first as u16..=last as u16).contains(&(op as u16));
-        if within(Kind::SubRr8, Kind::SubMi64)
-            || within(Kind::CmpRr8, Kind::CmpMi64)
-            || within(Kind::Neg32, Kind::Neg64)
-        {
-            Known::Sub
-        } else if within(Kind::OrRr8, Kind::AndMi64)
-            || within(Kind::XorRr8, Kind::XorMi64)
-            || within(Kind::TestRr8, Kind::TestMi64)
-        {
-            Known::Logic
-        } else if within(Kind::MovRr8, Kind::XchgRr64)
-            || within(Kind::Jmp, Kind::PmovmskbRx)
-            || op.is_branch()
-        {
-            // No flags are changed.
-            self
-        } else if op == Kind::Family && i.rflags_modified() == 0 {
-            self
-        } else {
-            Known::Nothing
+        match i.mnemonic() {
+            _ if op == Kind::Family && i.rflags_modified() != 0 => Known::Nothing,
+            Mnemonic::Cmp | Mnemonic::Sub | Mnemonic::Neg => Known::Sub,
+            Mnemonic::And | Mnemonic::Or | Mnemonic::Xor | Mnemonic::Test => Known::Logic,
+            _ if i.rflags_modified() != 0 => Known::Nothing,
+            _ => self,
         }
     }
 }

@@ -444,7 +444,7 @@ impl Hart {
     }
 
     /// Follows a change of CR0 or CR4.
-    pub(crate) fn update_sse(&mut self) {
+    pub(crate) fn update_controls(&mut self) {
         self.update_alignment();
         self.sse_enabled = self.cr0 & (CR0_EM | CR0_TS) == 0 && self.cr4 & CR4_OSFXSR != 0;
     }
@@ -540,7 +540,7 @@ impl Hart {
         self.debug = state.debug_pending & PENDING;
         self.user_only = false;
         self.update_mode();
-        self.update_sse();
+        self.update_controls();
         self.flush_tlb();
         self.update_breakpoints();
     }

@@ -114,7 +114,7 @@ impl Context<'_> {
         let value = value & KNOWN | CR0_ET;
         let changed = value ^ self.hart.cr0;
         self.hart.cr0 = value;
-        self.hart.update_sse();
+        self.hart.update_controls();
         if changed & (KEPT | CR0_WP) != 0 {
             self.hart.flush_tlb();
         }
@@ -128,7 +128,7 @@ impl Context<'_> {
             return Err(Fault::gp());
         }
         self.hart.cr4 = value;
-        self.hart.update_sse();
+        self.hart.update_controls();
         self.hart.flush_tlb();
         self.hart.update_breakpoints();
         Ok(())
@@ -274,7 +274,7 @@ fn load_far_pointer(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 fn clts(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
     privileged(cx)?;
     cx.hart.cr0 &= !CR0_TS;
-    cx.hart.update_sse();
+    cx.hart.update_controls();
     Ok(Flow::Next)
 }
 
@@ -284,7 +284,7 @@ fn lmsw(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     // PE can be set, but not cleared.
     const MASK: u64 = CR0_PE | CR0_MP | CR0_EM | CR0_TS;
     cx.hart.cr0 = cx.hart.cr0 & !(MASK & !CR0_PE) | value & MASK;
-    cx.hart.update_sse();
+    cx.hart.update_controls();
     go_on(cx, i)
 }
 

@@ -38,7 +38,7 @@ fn operands_have_to_be_aligned_to_their_size() {
         for offset in 0..16 {
             let mut m = checked(code, DATA + offset, true);
             m.cpu.hart.cr4 |= crate::x86::state::CR4_OSFXSR;
-            m.cpu.hart.update_sse();
+            m.cpu.hart.update_controls();
             let fine = offset % size == 0;
             assert_eq!(m.run(), if fine { END } else { CHECK }, "{name} at {offset}");
             assert_eq!(m.cpu.hart.rip == CODE, !fine, "{name} at {offset}");
