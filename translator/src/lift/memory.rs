@@ -2,8 +2,27 @@
 
 use super::Lifter;
 use super::state::Place;
+use super::window::{Planned, Window};
 use cranelift_codegen::ir::{InstBuilder, Value, condcodes::IntCC, types};
+use cranelift_frontend::Variable;
 use forelift_isa::rv64::{Access, Insn, Op};
+
+/// Variables of an open window. Places are offsets in RAM.
+#[derive(Clone, Copy)]
+pub(super) struct Opened {
+    /// Place of the window's beginning.
+    low: Variable,
+    /// In U mode, if it has more than one granule.
+    two: Option<TwoPages>,
+}
+
+#[derive(Clone, Copy)]
+struct TwoPages {
+    /// Where the window would begin if its first page lay before its last one.
+    low: Variable,
+    /// Distance from the window's beginning to the last page.
+    split: Variable,
+}
 
 impl Lifter<'_> {
     /// The virtual address of an access.
@@ -14,6 +33,15 @@ impl Lifter<'_> {
 
     /// The offset in RAM of an aligned access of `bytes` at `va`; leaves for `at` when the TLB does not tell.
     pub(super) fn translate(&mut self, va: Value, bytes: u8, write: bool, at: i32) -> Value {
+        let entry = self.tlb_entry(va, write);
+        let place = self.b.ins().iadd(va, entry);
+        let found = self.is_in_ram(place, bytes, 0);
+        self.leave_unless(found, at);
+        place
+    }
+
+    /// The entry of the data TLB for `va`: to be added to it.
+    fn tlb_entry(&mut self, va: Value, write: bool) -> Value {
         let layout = self.layout;
         let table = if write { layout.dtlb_entries * 8 } else { 0 };
         let index = self.b.ins().ushr_imm_u(va, 9);
@@ -24,14 +52,101 @@ impl Lifter<'_> {
             let tlb = self.b.use_var(self.tlb);
             Place { base: self.b.ins().iadd(tlb, index), offset: table as i32 }
         };
-        let entry = self.b.ins().load(types::I64, self.flags.tlb, base, offset);
-        let place = self.b.ins().iadd(va, entry);
+        self.b.ins().load(types::I64, self.flags.tlb, base, offset)
+    }
+
+    /// Whether `place` is aligned to `bytes` and an offset in RAM that is at least `behind` before its end.
+    fn is_in_ram(&mut self, place: Value, bytes: u8, behind: u64) -> Value {
         let shift = bytes.trailing_zeros();
         let rotated = if shift == 0 { place } else { self.b.ins().rotr_imm_u(place, i64::from(shift)) };
-        let limit = (layout.ram_len >> shift) as i64;
-        let found = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, rotated, limit);
-        self.leave_unless(found, at);
-        place
+        let limit = (self.layout.ram_len - behind) >> shift;
+        self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, rotated, limit as i64)
+    }
+
+    /// Where the access of the instruction at `at` is in the host's memory; leaves when the TLB does not tell.
+    fn locate(&mut self, at: i32, insn: &Insn, bytes: u8, write: bool) -> Place {
+        let Some(planned) = self.planned else {
+            let va = self.address(insn);
+            let offset = self.translate(va, bytes, write, at);
+            return self.ram(offset);
+        };
+        let window = self.plan.windows[planned.window].clone();
+        if planned.opens {
+            self.open(at, insn, planned, &window);
+        }
+        // Opened on every path to here.
+        let opened = self.opened(planned.window, &window);
+        let distance = planned.offset - window.low;
+        let mut low = self.b.use_var(opened.low);
+        if let Some(two) = opened.two
+            && distance >= i32::from(window.granule)
+        {
+            let other = self.b.use_var(two.low);
+            low = if planned.offset >= window.high {
+                other
+            } else {
+                let split = self.b.use_var(two.split);
+                let is_first = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, split, i64::from(distance));
+                self.b.ins().select(is_first, low, other)
+            };
+        }
+        let Place { base, offset } = self.ram(low);
+        match offset.checked_add(distance) {
+            Some(offset) => Place { base, offset },
+            None => Place { base: self.b.ins().iadd_imm_s(base, i64::from(distance)), offset },
+        }
+    }
+
+    /// Looks up the window's first and last granule.
+    fn open(&mut self, at: i32, insn: &Insn, planned: Planned, window: &Window) {
+        let va = self.address(insn);
+        let va = self.b.ins().iadd_imm_s(va, i64::from(window.low - planned.offset));
+        let span = window.high - window.low;
+        let first = self.tlb_entry(va, window.write);
+        let low = self.b.ins().iadd(va, first);
+        let found = self.is_in_ram(low, window.granule, 0);
+        let opened = self.opened(planned.window, window);
+        if span == 0 {
+            self.leave_unless(found, at);
+            self.b.def_var(opened.low, low);
+            return;
+        }
+        let end = self.b.ins().iadd_imm_s(va, i64::from(span));
+        let last = self.tlb_entry(end, window.write);
+        // A window that would begin before RAM, by its last page, is not opened either.
+        let other = self.b.ins().iadd(va, last);
+        let other_found = self.is_in_ram(other, window.granule, span as u64);
+        match opened.two {
+            Some(two) => {
+                let both = self.b.ins().band(found, other_found);
+                self.leave_unless(both, at);
+                let page = self.b.ins().band_imm_s(end, -4096);
+                let split = self.b.ins().isub(page, va);
+                self.b.def_var(two.low, other);
+                self.b.def_var(two.split, split);
+            }
+            None => {
+                // The entries are equal, so the first one is as good as the last one.
+                let same = self.b.ins().icmp(IntCC::Equal, first, last);
+                let both = self.b.ins().band(same, other_found);
+                self.leave_unless(both, at);
+            }
+        }
+        self.b.def_var(opened.low, low);
+    }
+
+    /// The variables of a window.
+    fn opened(&mut self, number: usize, window: &Window) -> Opened {
+        if let Some(&opened) = self.windows.get(&number) {
+            return opened;
+        }
+        let low = self.b.declare_var(types::I64);
+        let has_two = window.low != window.high && self.function.privilege == 0;
+        let two = has_two
+            .then(|| TwoPages { low: self.b.declare_var(types::I64), split: self.b.declare_var(types::I64) });
+        let opened = Opened { low, two };
+        self.windows.insert(number, opened);
+        opened
     }
 
     /// The host's address of an offset in RAM.
@@ -41,9 +156,7 @@ impl Lifter<'_> {
 
     pub(super) fn load(&mut self, at: i32, insn: &Insn) {
         let Access::Load { bytes, signed } = insn.access() else { return };
-        let va = self.address(insn);
-        let offset = self.translate(va, bytes, false, at);
-        let Place { base, offset } = self.ram(offset);
+        let Place { base, offset } = self.locate(at, insn, bytes, false);
         let flags = self.flags.ram;
         let ins = self.b.ins();
         let value = match (bytes, signed) {
@@ -68,18 +181,21 @@ impl Lifter<'_> {
 
     pub(super) fn store(&mut self, at: i32, insn: &Insn) {
         let bytes = insn.access().bytes() as u8;
-        let va = self.address(insn);
         let value = match insn.op {
             Op::Fsd => self.get_number(insn.rs2),
             Op::Fsw => self.get_f(insn.rs2),
             _ => self.get_x(insn.rs2),
         };
-        let offset = self.translate(va, bytes, true, at);
-        self.store_ram(offset, bytes, value);
+        let place = self.locate(at, insn, bytes, true);
+        self.store_at(place, bytes, value);
     }
 
     pub(super) fn store_ram(&mut self, offset: Value, bytes: u8, value: Value) {
-        let Place { base, offset } = self.ram(offset);
+        let place = self.ram(offset);
+        self.store_at(place, bytes, value);
+    }
+
+    fn store_at(&mut self, Place { base, offset }: Place, bytes: u8, value: Value) {
         let flags = self.flags.ram;
         let ins = self.b.ins();
         match bytes {

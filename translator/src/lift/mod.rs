@@ -20,6 +20,9 @@
 //! `left` is a variable in the function and in memory outside of it. It is counted down at the ends of blocks and tested where control goes
 //! backwards; calls test it in the runtime.
 //!
+//! # Memory
+//! An access goes through the data TLB, on its own or together with others ([`window`]).
+//!
 //! # Pages
 //! Going on to another page of the region is checked against the instruction TLB, once on each path: whatever could
 //! change a translation leaves all lifted frames.
@@ -32,6 +35,7 @@ mod flow;
 mod liveness;
 mod memory;
 mod state;
+mod window;
 
 use crate::guest::{At, Program};
 use crate::region::Function;
@@ -171,6 +175,12 @@ struct Lifter<'a> {
     fpu_on: bool,
     /// Address of the block that is being lifted.
     block: i32,
+    /// Accesses that share a look into the TLB.
+    plan: window::Plan,
+    /// What is planned for the current instruction.
+    planned: Option<window::Planned>,
+    /// Variables of the windows, by number.
+    windows: BTreeMap<usize, memory::Opened>,
 }
 
 impl<'a> Lifter<'a> {
@@ -212,6 +222,9 @@ impl<'a> Lifter<'a> {
             done: 0,
             fpu_on: false,
             block: 0,
+            plan: window::plan(function),
+            planned: None,
+            windows: BTreeMap::new(),
             b,
         }
     }
@@ -231,7 +244,11 @@ impl<'a> Lifter<'a> {
                             insns.by_ref().take(count).map(|(_, insn)| *insn).collect();
                         self.skip(insn, &skipped);
                     }
-                    None => self.insn(*at, insn),
+                    None => {
+                        self.planned = self.plan.get(address, n);
+                        self.insn(*at, insn);
+                        self.planned = None;
+                    }
                 }
             }
             self.end(block);
