@@ -124,9 +124,9 @@ fn walk(function: &Function, plan: &Plan, rng: &mut Rng) -> usize {
         }
         if matches!(block.end, End::Call(_)) {
             open.clear();
-            for register in 10..10 + REGISTERS {
+            for value in x.iter_mut().skip(10).take(REGISTERS) {
                 if rng.below(2) == 0 {
-                    x[register] = rng.next_u64() & 0xff8;
+                    *value = rng.next_u64() & 0xff8;
                 }
             }
         }
