@@ -212,14 +212,7 @@ impl Cpu {
     pub(crate) fn statistics(&self) -> Vec<(&'static str, u64)> {
         match self {
             #[cfg(feature = "riscv64")]
-            Cpu::Riscv64(cpu) => vec![
-                ("instructions", cpu.hart.instret.wrapping_sub(cpu.hart.restored_at)),
-                ("lifted_instructions", cpu.hart.lifted_retired),
-                ("lifted_calls", cpu.hart.lifted_calls),
-                ("lifted_returns", cpu.hart.lifted_returns),
-                ("lifted_refusals", cpu.hart.lifted_refusals),
-                ("interpreted_stretches", cpu.hart.interpreted_stretches),
-            ],
+            Cpu::Riscv64(cpu) => cpu.statistics(),
             #[cfg(feature = "x86_64")]
             Cpu::X86_64(cpu) => cpu.statistics(),
         }

@@ -44,6 +44,8 @@ pub struct DataTlb {
     pub(crate) ram: *mut u8,
     filled: [Vec<u64>; SETS],
     owner: Vec<u64>,
+    /// Pages entered so far: accesses that no table answered.
+    pub(crate) misses: u64,
 }
 
 impl DataTlb {
@@ -56,6 +58,7 @@ impl DataTlb {
         ram: core::ptr::null_mut(),
         filled: [const { Vec::new() }; SETS],
         owner: Vec::new(),
+        misses: 0,
     };
 
     /// Makes the tables of the first `sets` sets, which are those that the processor uses, for RAM of `ram_len` bytes at `ram`, in
@@ -130,6 +133,7 @@ impl DataTlb {
 
     /// Enters the page `va`, which is at `offset` in RAM.
     pub(crate) fn fill(&mut self, set: usize, va: u64, offset: u64, readable: bool, writable: bool) {
+        self.misses = self.misses.wrapping_add(1);
         let slot = self.slot(va);
         if self.lookup(set, false, va).or(self.lookup(set, true, va)).is_none() {
             if self.filled[set].len() == MAX_FILLED {

@@ -12,13 +12,17 @@ const PAGE: u64 = 4096;
 #[test]
 fn a_page_mapped_elsewhere_is_found_after_sfence() {
     let mut cases = 0;
-    for (by_page, indirect, through_global) in [
-        (true, false, 0),
-        (false, false, 0),
-        (true, true, 0),
-        (false, true, 0),
-        (true, false, G),
-        (false, true, G),
+    // One page, everything, an address space, which leaves global pages alone.
+    for (fence, indirect, through_global) in [
+        ((S1, ZERO), false, 0),
+        ((ZERO, ZERO), false, 0),
+        ((ZERO, T2), false, 0),
+        ((S1, T2), false, 0),
+        ((S1, ZERO), true, 0),
+        ((ZERO, ZERO), true, 0),
+        ((ZERO, T2), true, 0),
+        ((S1, ZERO), false, G),
+        ((ZERO, ZERO), true, G),
     ] {
         let mut p = Paged::new();
         p.map(VA, frame(0), ALL | through_global);
@@ -40,7 +44,7 @@ fn a_page_mapped_elsewhere_is_found_after_sfence() {
             }
             code.i(Op::Addi, T2, T2, -1).b(Op::Bne, T2, ZERO, head);
             code.s(Op::Sd, T0, S0, 0);
-            code.r(Op::SfenceVma, 0, if by_page { S1 } else { ZERO }, ZERO);
+            code.r(Op::SfenceVma, 0, fence.0, fence.1);
         }
         code.bare(Op::Ebreak);
         p.put(frame(0), &code);
@@ -48,17 +52,17 @@ fn a_page_mapped_elsewhere_is_found_after_sfence() {
         x[usize::from(S0)] = DATA + entry % PAGE;
         x[usize::from(S1)] = VA + PAGE;
         x[usize::from(T0)] = frame(2) >> 12 << 10 | ALL | through_global;
-        assert_eq!(p.a0(VA), 303, "by page {by_page}, indirect {indirect}, global {through_global}");
+        assert_eq!(p.a0(VA), 303, "fence {fence:?}, indirect {indirect}, global {through_global}");
         cases += 1;
     }
     println!("{cases} ways to map code elsewhere");
-    assert_eq!(cases, 6);
+    assert_eq!(cases, 9);
 }
 
 #[test]
 fn data_mapped_elsewhere_is_found_after_sfence() {
     let mut cases = 0;
-    for by_page in [true, false] {
+    for fence in [(S1, ZERO), (ZERO, ZERO), (ZERO, T1), (S1, T1)] {
         for store in [true, false] {
             let mut p = Paged::new();
             p.map(VA, frame(0), ALL);
@@ -66,7 +70,7 @@ fn data_mapped_elsewhere_is_found_after_sfence() {
             p.map(DATA + PAGE, entry & !(PAGE - 1), ALL);
             let mut code = Asm::new();
             code.i(Op::Ld, T1, S1, 0).s(Op::Sd, T1, S1, 8);
-            code.s(Op::Sd, T0, S0, 0).r(Op::SfenceVma, 0, if by_page { S1 } else { ZERO }, ZERO);
+            code.s(Op::Sd, T0, S0, 0).r(Op::SfenceVma, 0, fence.0, fence.1);
             if store {
                 code.s(Op::Sd, S1, S1, 0);
             }
@@ -83,7 +87,28 @@ fn data_mapped_elsewhere_is_found_after_sfence() {
             cases += 1;
         }
     }
-    assert_eq!(cases, 4);
+    assert_eq!(cases, 8);
+}
+
+/// A fence for an address space need not forget global pages (Privileged 4.2.1), and a kernel that has them flushes often.
+#[test]
+fn sfence_of_an_address_space_keeps_global_pages() {
+    let misses = |rs2: u8, global: u64| {
+        let mut p = Paged::new();
+        p.map(VA, frame(0), ALL | G);
+        p.map(DATA, frame(1), ALL | global);
+        let mut code = Asm::new();
+        code.i(Op::Addi, T2, ZERO, 10);
+        let head = code.here();
+        code.i(Op::Ld, A0, S1, 0).r(Op::SfenceVma, 0, ZERO, rs2);
+        code.i(Op::Addi, T2, T2, -1).b(Op::Bne, T2, ZERO, head).bare(Op::Ebreak);
+        p.put(frame(0), &code);
+        p.m.cpu.hart.x[usize::from(S1)] = DATA;
+        p.a0(VA);
+        let statistics = p.m.cpu.statistics();
+        statistics.iter().find(|(name, _)| *name == "data_tlb_misses").expect("there is such a figure").1
+    };
+    assert_eq!((misses(T1, G), misses(T1, 0), misses(ZERO, G)), (1, 10, 10));
 }
 
 /// The fence for one page of a large one concerns the whole large page (Privileged 4.2.1: the leaf entry).

@@ -135,6 +135,20 @@ impl Cpu {
         cx
     }
 
+    /// Figures of the run, by name.
+    pub fn statistics(&self) -> Vec<(&'static str, u64)> {
+        let hart = &self.hart;
+        vec![
+            ("instructions", hart.instret.wrapping_sub(hart.restored_at)),
+            ("lifted_instructions", hart.lifted_retired),
+            ("lifted_calls", hart.lifted_calls),
+            ("lifted_returns", hart.lifted_returns),
+            ("lifted_refusals", hart.lifted_refusals),
+            ("interpreted_stretches", hart.interpreted_stretches),
+            ("data_tlb_misses", hart.dtlb.misses),
+        ]
+    }
+
     /// Notes from now on which pages of RAM may be written ([`GuestMemory::written`]).
     pub fn track_writes(&mut self, mem: &mut GuestMemory) {
         self.hart.dtlb.track_writes(mem);

@@ -76,13 +76,17 @@ impl Context<'_> {
         sbi::call(self)
     }
 
-    /// `sfence.vma rs1, rs2`: by page or everything. An address-space number is not used to keep anything.
+    /// `sfence.vma rs1, rs2`: one page, everything, or, with the number of an address space, all but global pages (Privileged 4.2.1). The
+    /// number itself is not used to keep anything.
     pub(crate) fn sfence_vma(&mut self, e: &Entry) {
-        if e.rs1 == 0 {
-            self.hart.flush_tlb();
-        } else {
-            let va = self.hart.x[usize::from(e.rs1 / 8)];
-            self.hart.flush_tlb_page(va);
+        let names_space = e.target >> 20 & 31 != 0;
+        match e.rs1 {
+            0 if names_space => self.hart.flush_tlb_local(),
+            0 => self.hart.flush_tlb(),
+            rs1 => {
+                let va = self.hart.x[usize::from(rs1 / 8)];
+                self.hart.flush_tlb_page(va);
+            }
         }
     }
 }

@@ -168,6 +168,7 @@ impl Cpu {
         vec![
             ("instructions", self.hart.instret.wrapping_sub(self.hart.restored_at)),
             ("decoded_instructions", self.cache.decoded),
+            ("data_tlb_misses", self.hart.dtlb.misses),
         ]
     }
 
