@@ -28,6 +28,8 @@ const KERNEL: usize = 1;
 pub(crate) const SETS: usize = 3;
 /// Longest list of a set: then it is flushed.
 const MAX_FILLED: usize = 16384;
+/// Longest list of the kernel's pages that are not global: if it is longer, all of the kernel's are forgotten with them.
+const MAX_LOCAL: usize = 1024;
 
 /// The data TLB. See the module's documentation. Part of each hart, hence its layout.
 #[repr(C)]
@@ -43,6 +45,8 @@ pub struct DataTlb {
     /// Start of RAM.
     pub(crate) ram: *mut u8,
     filled: [Vec<u64>; SETS],
+    /// Pages of the kernel's set that are not global.
+    local: Vec<u64>,
     owner: Vec<u64>,
     /// Pages entered so far: accesses that no table answered.
     pub(crate) misses: u64,
@@ -57,6 +61,7 @@ impl DataTlb {
         ram_len: 0,
         ram: core::ptr::null_mut(),
         filled: [const { Vec::new() }; SETS],
+        local: Vec::new(),
         owner: Vec::new(),
         misses: 0,
     };
@@ -131,8 +136,15 @@ impl DataTlb {
         (offset < self.ram_len).then_some(offset)
     }
 
-    /// Enters the page `va`, which is at `offset` in RAM.
-    pub(crate) fn fill(&mut self, set: usize, va: u64, offset: u64, readable: bool, writable: bool) {
+    /// Enters the page `va`, which is at `offset` in RAM and may be `global`, in every address space.
+    pub(crate) fn fill(
+        &mut self,
+        set: usize,
+        va: u64,
+        offset: u64,
+        (readable, writable): (bool, bool),
+        global: bool,
+    ) {
         self.misses = self.misses.wrapping_add(1);
         let slot = self.slot(va);
         if self.lookup(set, false, va).or(self.lookup(set, true, va)).is_none() {
@@ -140,6 +152,9 @@ impl DataTlb {
                 self.flush(set);
             }
             self.filled[set].push(va);
+        }
+        if set == KERNEL && !global && self.local.len() <= MAX_LOCAL {
+            self.local.push(va);
         }
         let (entry, filler) = (offset.wrapping_sub(va), self.filler(slot));
         *self.entry(set, false, slot) = if readable { entry } else { filler };
@@ -153,8 +168,24 @@ impl DataTlb {
         *self.entry(set, true, slot) = filler;
     }
 
+    /// Forgets the pages that belong to one address space.
+    pub(crate) fn flush_local(&mut self) {
+        for set in (0..SETS).filter(|&set| set != KERNEL) {
+            self.flush(set);
+        }
+        if self.local.len() > MAX_LOCAL {
+            self.flush(KERNEL);
+        }
+        while let Some(va) = self.local.pop() {
+            self.clear(KERNEL, va);
+        }
+    }
+
     /// Forgets all pages of a set.
     pub(crate) fn flush(&mut self, set: usize) {
+        if set == KERNEL {
+            self.local.clear();
+        }
         while let Some(va) = self.filled[set].pop() {
             self.clear(set, va);
         }
@@ -315,7 +346,7 @@ mod tests {
                 for w in wild(va, &tlb) {
                     assert_eq!(lookup(&tlb, set, false, w, 1), None, "{w:#x}");
                 }
-                tlb.fill(set, va, offset, true, n % 2 == 0);
+                tlb.fill(set, va, offset, (true, n % 2 == 0), false);
                 for w in wild(va, &tlb).filter(|w| w & !0xfff != va) {
                     assert_eq!(lookup(&tlb, set, false, w, 1), None, "{w:#x} with {va:#x}");
                 }
@@ -335,10 +366,32 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_address_space_keeps_global_pages() {
+        let mut tlb = tlb();
+        let page = |n: u64| n * PAGE_SIZE;
+        for few in [3, 2 * MAX_LOCAL as u64] {
+            for n in 0..few {
+                // Some are entered twice, and some take the place of a global page.
+                tlb.fill(KERNEL, page(n), 0, (true, false), n % 3 == 0);
+                tlb.fill(KERNEL, page(n), 0, (true, true), n % 2 == 0);
+                tlb.fill(0, page(n), 0, (true, true), true);
+            }
+            tlb.flush_local();
+            assert!(tlb.local.is_empty() && tlb.filled[0].is_empty());
+            for n in 0..few {
+                let kept = lookup(&tlb, KERNEL, false, page(n), 8).is_some();
+                assert_eq!(kept, few == 3 && n == 0, "{n} of {few}");
+                assert_eq!(lookup(&tlb, 0, false, page(n), 8), None);
+            }
+            tlb.flush(KERNEL);
+        }
+    }
+
+    #[test]
     fn lists_stay_short_and_flushes_are_whole() {
         let mut tlb = tlb();
         for n in 0..3 * MAX_FILLED as u64 {
-            tlb.fill(0, n * PAGE_SIZE, n % 700 * PAGE_SIZE, true, true);
+            tlb.fill(0, n * PAGE_SIZE, n % 700 * PAGE_SIZE, (true, true), false);
             assert!(tlb.filled[0].len() <= MAX_FILLED);
         }
         tlb.flush_where(|va| (va / PAGE_SIZE).is_multiple_of(2));

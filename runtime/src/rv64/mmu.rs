@@ -5,7 +5,7 @@
 //! Invalid entries are never cached (Svvptc).
 
 use super::Context;
-use super::state::{ITLB_ENTRIES, ItlbEntry, Privilege, TLB_KERNEL};
+use super::state::{ITLB_ENTRIES, ItlbEntry, Privilege};
 use forelift_abi::layout::PAGE_SIZE;
 
 /// Kinds of access, as the page tables and the exception codes tell them apart.
@@ -154,13 +154,10 @@ impl Context<'_> {
             let fast_write = t.writable && !self.mem.is_code(page_pa);
             self.hart.large_pages.note(va, t.shift);
             let set = self.hart.tlb_index();
-            if set == TLB_KERNEL && !t.global {
-                self.hart.kernel_tlb_local = true;
-            }
             if fast_write {
                 self.mem.note_writable(offset);
             }
-            self.hart.dtlb.fill(set, va & !(PAGE_SIZE - 1), offset, t.readable, fast_write);
+            self.hart.dtlb.fill(set, va & !(PAGE_SIZE - 1), offset, (t.readable, fast_write), t.global);
         }
         Ok(t.pa)
     }
@@ -261,7 +258,7 @@ impl Context<'_> {
             return Err(Access::Fetch.access_fault(va));
         }
         if self.hart.privilege == Privilege::Supervisor && !t.global {
-            self.hart.kernel_tlb_local = true;
+            self.hart.kernel_itlb_local = true;
         }
         self.hart.large_pages.note(va, t.shift);
         let page = match self.cache.find_page(self.mem, page_pa) {

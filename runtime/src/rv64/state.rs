@@ -135,8 +135,8 @@ pub struct Hart {
     pub(crate) attend: bool,
     /// Whether the interpreter calls lifted code that it comes to.
     pub(crate) calls_lifted: bool,
-    /// The kernel TLB holds a translation that is not global.
-    pub(crate) kernel_tlb_local: bool,
+    /// The kernel's instruction TLB holds a translation that is not global.
+    pub(crate) kernel_itlb_local: bool,
     /// Sizes of the pages that the TLBs hold parts of.
     pub(crate) large_pages: LargePages,
     /// Result of the last slow load.
@@ -286,7 +286,7 @@ impl Hart {
         unretired: false,
         attend: false,
         calls_lifted: false,
-        kernel_tlb_local: false,
+        kernel_itlb_local: false,
         large_pages: LargePages::NONE,
         slow_value: 0,
         slow_exception: (0, 0),
@@ -328,18 +328,17 @@ impl Hart {
             self.dtlb.flush(set);
         }
         self.itlb = [[EMPTY_I; ITLB_ENTRIES]; 2];
-        self.kernel_tlb_local = false;
+        self.kernel_itlb_local = false;
         self.large_pages = LargePages::NONE;
     }
 
     /// Forgets the translations that are not global: another address space comes into force.
     pub(crate) fn flush_tlb_local(&mut self) {
-        if self.kernel_tlb_local {
+        if self.kernel_itlb_local {
             self.flush_tlb();
             return;
         }
-        self.dtlb.flush(TLB_USER);
-        self.dtlb.flush(TLB_KERNEL_SUM);
+        self.dtlb.flush_local();
         self.itlb[Privilege::User as usize] = [EMPTY_I; ITLB_ENTRIES];
     }
 

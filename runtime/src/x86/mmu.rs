@@ -150,13 +150,10 @@ impl Context<'_> {
             let fast_write = t.writable && !self.mem.is_code(page_pa);
             self.hart.large_pages.note(va, t.shift);
             let set = self.hart.tlb_index();
-            if set == TLB_KERNEL && !t.global {
-                self.hart.kernel_tlb_local = true;
-            }
             if fast_write {
                 self.mem.note_writable(offset);
             }
-            self.hart.dtlb.fill(set, va & !(PAGE_SIZE - 1), offset, true, fast_write);
+            self.hart.dtlb.fill(set, va & !(PAGE_SIZE - 1), offset, (true, fast_write), t.global);
         }
         Ok(t.pa)
     }
@@ -322,7 +319,7 @@ impl Context<'_> {
         }
         let set = self.hart.tlb_index();
         if set == TLB_KERNEL && !t.global {
-            self.hart.kernel_tlb_local = true;
+            self.hart.kernel_itlb_local = true;
         }
         self.hart.large_pages.note(va, t.shift);
         let page = match self.cache.find_page(self.mem, page_pa) {

@@ -274,8 +274,8 @@ pub struct Hart {
     pub(crate) code_dropped: bool,
     /// The user part of the instruction TLB was filled in 64-bit mode.
     pub(crate) itlb_long: bool,
-    /// The kernel TLB holds a translation that is not global.
-    pub(crate) kernel_tlb_local: bool,
+    /// The kernel's instruction TLB holds a translation that is not global.
+    pub(crate) kernel_itlb_local: bool,
     /// x87.
     pub fpu: Fpu,
     /// Segment registers.
@@ -376,7 +376,7 @@ impl Hart {
         sse_enabled: true,
         code_dropped: false,
         itlb_long: true,
-        kernel_tlb_local: false,
+        kernel_itlb_local: false,
         fpu: Fpu::INITIAL,
         segments: [FLAT, Segment { attributes: 0xa09b, ..FLAT }, FLAT, FLAT, FLAT, FLAT],
         ldtr: NO_SEGMENT,
@@ -455,17 +455,17 @@ impl Hart {
             self.dtlb.flush(set);
         }
         self.itlb = [[EMPTY_I; ITLB_ENTRIES]; 2];
-        self.kernel_tlb_local = false;
+        self.kernel_itlb_local = false;
         self.large_pages = LargePages::NONE;
     }
 
     /// Forgets the translations that are not global: CR3 was written.
     pub(crate) fn flush_tlb_local(&mut self) {
-        if self.kernel_tlb_local || self.cr4 & CR4_PGE == 0 {
+        if self.kernel_itlb_local || self.cr4 & CR4_PGE == 0 {
             self.flush_tlb();
             return;
         }
-        self.dtlb.flush(TLB_USER);
+        self.dtlb.flush_local();
         self.itlb[TLB_USER] = [EMPTY_I; ITLB_ENTRIES];
     }
 
