@@ -1,4 +1,5 @@
-//! What every instruction that is lifted becomes: guest code, CLIF, WebAssembly, in `filetests`, a file for each group of the table.
+//! What every instruction that is lifted becomes, and accesses that go together: guest code, CLIF, WebAssembly, in `filetests`, a file for
+//! each group of the table.
 //! `BLESS=1` writes the files anew; whether the code is right is for `isa_lifted` of the crate `forelift-tests` to say, which runs each
 //! instruction interpreted and lifted.
 
@@ -64,30 +65,74 @@ fn function_text(wat: &str, name: &str) -> String {
 }
 
 fn case(op: Op) -> String {
-    let bytes = code(op);
-    let pieces = [Piece { address: BASE, bytes: &bytes }];
-    let program = fixed::program(&pieces, &fixed::all(&pieces), &BTreeSet::from([BASE]), 0);
+    let word = encode(op, &fields(op));
+    let insn = forelift_isa::rv64::decode(word).unwrap();
+    stages(
+        &format!("{word:08x}\t{}", insn.disassemble(BASE)),
+        &code(op),
+        0,
+        if op.flow() == Flow::Next { 2 } else { 1 },
+    )
+}
+
+/// What becomes of the function that `bytes` is, in each stage; `least` of its instructions are lifted.
+fn stages(title: &str, bytes: &[u8], privilege: u8, least: usize) -> String {
+    let pieces = [Piece { address: BASE, bytes }];
+    let program = fixed::program(&pieces, &fixed::all(&pieces), &BTreeSet::from([BASE]), privilege);
     let regions = region::regions(&program, Limits { threshold: 1, ..Limits::default() });
     let function = &regions[0].functions[0];
-    assert!(function.insns() >= 2 || op.flow() != Flow::Next, "{op:?} is not lifted");
+    assert!(function.insns() >= least, "{title} is not lifted");
     let isa = opt::host_isa(true).unwrap();
     // Whatever the host, so that the files are the same everywhere.
     let options = Options { layout: fixed::layout(), call_conv: cranelift_codegen::isa::CallConv::SystemV };
     let mut clif = cranelift_codegen::ir::Function::new();
     lift::lift(&program, function, &options, &mut clif);
-    let word = encode(op, &fields(op));
-    let insn = forelift_isa::rv64::decode(word).unwrap();
     let mut out = String::new();
-    writeln!(out, "==== {word:08x}\t{}\n{}", insn.disassemble(BASE), clif.display()).unwrap();
+    writeln!(out, "==== {title}\n{}", clif.display()).unwrap();
     opt::optimize(&mut clif, &isa).unwrap();
-    let body = forelift_emit::emit(&clif).unwrap_or_else(|e| panic!("{op:?}: {e}"));
+    let body = forelift_emit::emit(&clif).unwrap_or_else(|e| panic!("{title}: {e}"));
     let module = standalone::module(&[("lifted", &body)]).unwrap();
-    wasmparser::validate(&module).unwrap_or_else(|e| panic!("{op:?}: {e}"));
+    wasmparser::validate(&module).unwrap_or_else(|e| panic!("{title}: {e}"));
     let wat = wasmprinter::print_bytes(module).unwrap();
     let text = function_text(&wat, "lifted");
     assert!(text.lines().count() > 3, "{wat}");
     out.push_str(&text);
     out.push('\n');
+    out
+}
+
+/// Accesses that share a look into the TLB: three off one register, two of them written later; a frame that is saved and restored around a
+/// branch.
+fn windows() -> String {
+    let i = |op, rd, rs1, imm| encode(op, &Fields { rd, rs1, imm, ..Fields::default() });
+    let s = |op, rs2, rs1, imm| encode(op, &Fields { rs1, rs2, imm, ..Fields::default() });
+    let bytes =
+        |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).chain(RET).collect::<Vec<u8>>();
+    let structure = bytes(&[
+        i(Op::Ld, 11, 10, 0),
+        i(Op::Lw, 12, 10, 8),
+        i(Op::Addi, 13, 10, 16),
+        i(Op::Ld, 14, 13, 8),
+        s(Op::Sd, 11, 13, 8),
+    ]);
+    let frame = bytes(&[
+        i(Op::Addi, 2, 2, -32),
+        s(Op::Sd, 1, 2, 24),
+        s(Op::Sd, 8, 2, 16),
+        s(Op::Sd, 9, 2, 8),
+        // Over the addition.
+        encode(Op::Beq, &Fields { rs1: 10, rs2: 0, imm: 12, ..Fields::default() }),
+        i(Op::Ld, 10, 10, 0),
+        i(Op::Addi, 10, 10, 1),
+        i(Op::Ld, 1, 2, 24),
+        i(Op::Ld, 8, 2, 16),
+        i(Op::Ld, 9, 2, 8),
+        i(Op::Addi, 2, 2, 32),
+    ]);
+    let mut out = stages("a structure, U mode", &structure, 0, 6);
+    out += &stages("a structure, S mode", &structure, 1, 6);
+    out += &stages("a frame, U mode", &frame, 0, 12);
+    out += &stages("a frame, S mode", &frame, 1, 12);
     out
 }
 
@@ -100,6 +145,7 @@ fn every_lifted_instruction() {
     for &op in &lifted {
         files.entry(group(op)).or_default().push_str(&case(op));
     }
+    files.insert("windows", windows());
     let mut stale = Vec::new();
     for (name, text) in &files {
         let path = dir.join(name).with_extension("fl");

@@ -3,6 +3,7 @@
 use super::Lifter;
 use super::state::Place;
 use super::window::{Planned, Window};
+use crate::guest::PAGE;
 use cranelift_codegen::ir::{InstBuilder, Value, condcodes::IntCC, types};
 use cranelift_frontend::Variable;
 use forelift_isa::rv64::{Access, Insn, Op};
@@ -97,42 +98,39 @@ impl Lifter<'_> {
         }
     }
 
-    /// Looks up the window's first and last granule.
+    /// Looks up the window's first and last granule; leaves for `at` when the TLB does not know both.
     fn open(&mut self, at: i32, insn: &Insn, planned: Planned, window: &Window) {
+        let opened = self.opened(planned.window, window);
         let va = self.address(insn);
         let va = self.b.ins().iadd_imm_s(va, i64::from(window.low - planned.offset));
-        let span = window.high - window.low;
         let first = self.tlb_entry(va, window.write);
         let low = self.b.ins().iadd(va, first);
-        let found = self.is_in_ram(low, window.granule, 0);
-        let opened = self.opened(planned.window, window);
+        let span = window.high - window.low;
         if span == 0 {
+            let found = self.is_in_ram(low, window.granule, 0);
             self.leave_unless(found, at);
             self.b.def_var(opened.low, low);
             return;
         }
         let end = self.b.ins().iadd_imm_s(va, i64::from(span));
         let last = self.tlb_entry(end, window.write);
-        // A window that would begin before RAM, by its last page, is not opened either.
+        // Where the window would begin before its last page. If that is before RAM, it is not opened either.
         let other = self.b.ins().iadd(va, last);
-        let other_found = self.is_in_ram(other, window.granule, span as u64);
-        match opened.two {
-            Some(two) => {
-                let both = self.b.ins().band(found, other_found);
-                self.leave_unless(both, at);
-                let page = self.b.ins().band_imm_s(end, -4096);
-                let split = self.b.ins().isub(page, va);
-                self.b.def_var(two.low, other);
-                self.b.def_var(two.split, split);
-            }
-            None => {
-                // The entries are equal, so the first one is as good as the last one.
-                let same = self.b.ins().icmp(IntCC::Equal, first, last);
-                let both = self.b.ins().band(same, other_found);
-                self.leave_unless(both, at);
-            }
-        }
+        let last_found = self.is_in_ram(other, window.granule, span as u64);
+        // Equal entries are as good as each other.
+        let first_found = match opened.two {
+            Some(_) => self.is_in_ram(low, window.granule, 0),
+            None => self.b.ins().icmp(IntCC::Equal, first, last),
+        };
+        let both = self.b.ins().band(first_found, last_found);
+        self.leave_unless(both, at);
         self.b.def_var(opened.low, low);
+        if let Some(two) = opened.two {
+            let page = self.b.ins().band_imm_s(end, -i64::from(PAGE));
+            let split = self.b.ins().isub(page, va);
+            self.b.def_var(two.low, other);
+            self.b.def_var(two.split, split);
+        }
     }
 
     /// The variables of a window.
