@@ -12,6 +12,8 @@
 //!   with `r + o < ram_len`, modulo 2^64: not below `n * 4096`, hence not below `ram_len`.
 //! * An invalid entry is `n * 2048 - s * 4096`: every address gives `n * 2048 + o` modulo `n * 4096`, and that is not below
 //!   `n * 2048 >= ram_len`.
+//! * Lifted code takes equal entries `e` of two neighbouring pages for valid when `b + e`, with `b` in the second page, is in RAM and not
+//!   below the distance from some `a` in the first page to `b`. Then `a + e` is in RAM, too, so both entries were made for their pages.
 //!
 //! A page that is shared or copied on write has a valid entry for reads and none for writes, and so has a page that holds
 //! decoded code. Pages outside of RAM have none.

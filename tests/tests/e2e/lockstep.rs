@@ -85,7 +85,8 @@ fn a_wrong_function_is_found() {
     assert!(found >= 3, "only {found} functions could be made wrong");
 }
 
-/// Where the first 64-bit addition of each function that the translator added to a module is, hottest function first.
+/// Where each function that the translator added to a module first stores a sum of 64 bits, hottest function first: the addition. (Others
+/// find addresses, and a wrong one leads only to the interpreter.)
 fn additions(module: &[u8], lifted: usize) -> Vec<Option<usize>> {
     let mut bodies = Vec::new();
     for payload in Parser::new(0).parse_all(module) {
@@ -94,10 +95,15 @@ fn additions(module: &[u8], lifted: usize) -> Vec<Option<usize>> {
         }
     }
     let first_addition = |body: &FunctionBody| {
-        let operators = body.get_operators_reader().expect("a function's code");
-        let mut additions = operators.into_iter_with_offsets().map(|operator| operator.expect("an operator"));
-        additions
-            .find_map(|(operator, offset)| matches!(operator, Operator::I64Add).then_some(offset as usize))
+        let operators = body.get_operators_reader().expect("a function's code").into_iter_with_offsets();
+        let all: Vec<(Operator, u64)> = operators.map(|operator| operator.expect("an operator")).collect();
+        let is_stored = |behind: &[(Operator, u64)]| {
+            let mut next =
+                behind.iter().skip_while(|(operator, _)| matches!(operator, Operator::LocalTee { .. }));
+            matches!(next.next(), Some((Operator::I64Store { .. }, _)))
+        };
+        let sum = |n: &usize| matches!(all[*n].0, Operator::I64Add) && is_stored(&all[n + 1..]);
+        (0..all.len()).find(sum).map(|n| all[n].1 as usize)
     };
     // Behind them is one that stands for those that were not lifted.
     let behind = bodies.len() - 1;

@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 
 /// Distance between the first and the last granule of a window at most: less than a page, so that it has two pages at most.
 const REACH: i32 = 2048;
-/// Accesses that make a window over more than one granule worth its second look, in S mode and in U mode.
+/// Accesses that make a window over more than one granule worth its second look, in U mode and in S mode.
 const WORTH: [usize; 2] = [3, 2];
 /// Rounds of dropping windows at most.
 const ROUNDS: usize = 8;
