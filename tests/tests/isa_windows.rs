@@ -17,13 +17,14 @@ const TABLES: u64 = RAM_BASE + (1 << 20);
 const CODE: u64 = RAM_BASE + (2 << 20);
 const CODE_VA: u64 = 0x40_0000;
 /// Where the function returns to, in a page of its own.
-const STOP: u64 = CODE + PAGE + 0x800;
+const STOP_PAGE: u64 = CODE + PAGE;
+const STOP: u64 = STOP_PAGE + 0x800;
 const STOP_VA: u64 = CODE_VA + PAGE + 0x800;
 const DATA_VA: u64 = 0x80_0000;
 /// Pages of data, and frames that they lie in: the first ones of RAM and the last ones.
 const PAGES: u64 = 40;
 const FRAMES: u64 = 8;
-const PROGRAMS: u64 = 150;
+const PROGRAMS: u64 = 400;
 const TRIALS: u64 = 120;
 
 const BASES: [u8; 4] = [A0, A1, A2, A3];
@@ -49,7 +50,7 @@ fn map(m: &mut Machine, tables: &mut PageTables, privilege: Privilege, rng: &mut
             2 => (frame(n % FRAMES), R),
             3 => (frame(rng.below(FRAMES as usize) as u64), R | W),
             // What holds code cannot be written quickly.
-            4 => (STOP & !(PAGE - 1), R | W),
+            4 => (STOP_PAGE, R | W),
             _ => (frame(n % FRAMES), R | W),
         };
         tables.map(&mut m.mem, DATA_VA + n * PAGE, pa, V | A | D | user | flags, 0);
@@ -78,16 +79,16 @@ const STORES: [(Op, u64); 6] =
 fn access(code: &mut Asm, rng: &mut Rng) {
     let (base, value) = (one(rng, &BASES), one(rng, &VALUES));
     let reach = [32, 128, 2000][rng.below(3)];
-    let mut offset = |bytes: u64| {
+    let offset = |rng: &mut Rng, bytes: u64| {
         let offset = rng.below(2 * reach) as i32 - reach as i32;
         if rng.below(30) == 0 { offset } else { offset & -(bytes as i32) }
     };
-    if offset(1) & 1 == 0 {
-        let (op, bytes) = LOADS[(offset(1) & 0xff) as usize % LOADS.len()];
-        code.i(op, value, base, offset(bytes));
+    if rng.below(2) == 0 {
+        let (op, bytes) = LOADS[rng.below(LOADS.len())];
+        code.i(op, value, base, offset(rng, bytes));
     } else {
-        let (op, bytes) = STORES[(offset(1) & 0xff) as usize % STORES.len()];
-        code.s(op, value, base, offset(bytes));
+        let (op, bytes) = STORES[rng.below(STORES.len())];
+        code.s(op, value, base, offset(rng, bytes));
     }
 }
 
@@ -170,7 +171,7 @@ fn machine(privilege: Privilege, code: &Asm, rng: &mut Rng) -> Machine {
 fn trial(m: &mut Machine, rng: &mut Rng) -> String {
     let mut stop = Asm::new();
     stop.bare(Op::Ebreak);
-    m.put(STOP & !(PAGE - 1), &[0; PAGE as usize]);
+    m.put(STOP_PAGE, &[0; PAGE as usize]);
     m.put(STOP, &stop.bytes);
     for n in 0..FRAMES {
         let bytes: Vec<u8> = (0..64).map(|_| rng.next_u64() as u8).collect();
@@ -203,7 +204,7 @@ fn trial(m: &mut Machine, rng: &mut Rng) -> String {
     }
     let hart = &m.cpu.hart;
     let mut memory = DefaultHasher::new();
-    for page in (0..FRAMES).map(frame).chain([STOP & !(PAGE - 1)]) {
+    for page in (0..FRAMES).map(frame).chain([STOP_PAGE]) {
         m.mem.slice(page, PAGE as usize).hash(&mut memory);
     }
     format!(
@@ -218,12 +219,9 @@ fn trial(m: &mut Machine, rng: &mut Rng) -> String {
 }
 
 /// All trials of a program. Each goes on with what the last one left in the TLB.
-fn run(m: &mut Machine, seed: u64, mut with: impl FnMut(&mut Machine, String)) {
+fn run(m: &mut Machine, seed: u64) -> Vec<String> {
     let mut rng = Rng::new(seed);
-    for _ in 0..TRIALS {
-        let text = trial(m, &mut rng);
-        with(m, text);
-    }
+    (0..TRIALS).map(|_| trial(m, &mut rng)).collect()
 }
 
 #[test]
@@ -233,25 +231,17 @@ fn shared_looks_are_as_good_as_single_ones() {
         let privilege = if seed % 2 == 0 { Privilege::User } else { Privilege::Supervisor };
         let mut rng = Rng::new(seed);
         let code = function(privilege, &mut rng);
-        let mut expected = Vec::new();
-        let mut plain = machine(privilege, &code, &mut rng.clone());
-        run(&mut plain, seed, |_, text| expected.push(text));
+        let expected = run(&mut machine(privilege, &code, &mut rng.clone()), seed);
         ended += expected.iter().filter(|text| text.contains("cause: 3,")).count();
 
         let mut m = machine(privilege, &code, &mut rng.clone());
         m.cpu.start_profile(&mut m.mem);
-        run(&mut m, seed, |_, _| {});
+        run(&mut m, seed);
         let installed = lifted::install(&mut m, Limits { threshold: 1, ..Limits::default() });
         let begin = (m.cpu.hart.instret, m.cpu.hart.lifted_retired);
-        let mut n = 0;
-        run(&mut m, seed, |_, text| {
-            assert!(
-                text == expected[n],
-                "program {seed}, trial {n}: lifted\n{text}\ninterpreted\n{}",
-                expected[n]
-            );
-            n += 1;
-        });
+        for (n, (got, expected)) in run(&mut m, seed).iter().zip(&expected).enumerate() {
+            assert!(got == expected, "program {seed}, trial {n}: lifted\n{got}\ninterpreted\n{expected}");
+        }
         retired += m.cpu.hart.instret - begin.0;
         lifted += m.cpu.hart.lifted_retired - begin.1;
         drop(m);

@@ -71,12 +71,12 @@ impl Lifter<'_> {
             let offset = self.translate(va, bytes, write, at);
             return self.ram(offset);
         };
-        let window = self.plan.windows[planned.window].clone();
+        let window = self.plan.windows[planned.window];
         if planned.opens {
-            self.open(at, insn, planned, &window);
+            self.open(at, insn, planned, window);
         }
         // Opened on every path to here.
-        let opened = self.opened(planned.window, &window);
+        let opened = self.opened(planned.window, window);
         let distance = planned.offset - window.low;
         let mut low = self.b.use_var(opened.low);
         if let Some(two) = opened.two
@@ -99,19 +99,18 @@ impl Lifter<'_> {
     }
 
     /// Looks up the window's first and last granule; leaves for `at` when the TLB does not know both.
-    fn open(&mut self, at: i32, insn: &Insn, planned: Planned, window: &Window) {
+    fn open(&mut self, at: i32, insn: &Insn, planned: Planned, window: Window) {
         let opened = self.opened(planned.window, window);
         let va = self.address(insn);
         let va = self.b.ins().iadd_imm_s(va, i64::from(window.low - planned.offset));
-        let first = self.tlb_entry(va, window.write);
-        let low = self.b.ins().iadd(va, first);
         let span = window.high - window.low;
         if span == 0 {
-            let found = self.is_in_ram(low, window.granule, 0);
-            self.leave_unless(found, at);
+            let low = self.translate(va, window.granule, window.write, at);
             self.b.def_var(opened.low, low);
             return;
         }
+        let first = self.tlb_entry(va, window.write);
+        let low = self.b.ins().iadd(va, first);
         let end = self.b.ins().iadd_imm_s(va, i64::from(span));
         let last = self.tlb_entry(end, window.write);
         // Where the window would begin before its last page. If that is before RAM, it is not opened either.
@@ -134,7 +133,7 @@ impl Lifter<'_> {
     }
 
     /// The variables of a window.
-    fn opened(&mut self, number: usize, window: &Window) -> Opened {
+    fn opened(&mut self, number: usize, window: Window) -> Opened {
         if let Some(&opened) = self.windows.get(&number) {
             return opened;
         }

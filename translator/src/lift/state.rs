@@ -233,6 +233,6 @@ impl Lifter<'_> {
 }
 
 /// The numbers of the bits of a set.
-fn bits(set: Set) -> impl Iterator<Item = u32> {
+pub(super) fn bits(set: Set) -> impl Iterator<Item = u32> {
     (0..64).filter(move |bit| set >> bit & 1 != 0)
 }

@@ -20,6 +20,7 @@
 //! all lie in windows that are open on every path to them.
 
 use super::liveness::{calls, writes};
+use super::state::bits;
 use crate::region::{Block, Function};
 use forelift_isa::rv64::{Access, Flow, Insn, Op};
 use std::collections::BTreeMap;
@@ -32,7 +33,7 @@ const WORTH: [usize; 2] = [3, 2];
 const ROUNDS: usize = 8;
 
 /// A stretch of memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Window {
     /// First granule, relative to the root value.
     pub(super) low: i32,
@@ -128,6 +129,8 @@ struct Planner<'a> {
     first: Vec<u32>,
     events: Vec<Vec<Event>>,
     groups: Vec<Group>,
+    /// The group that each access would open, by block and position.
+    openers: BTreeMap<(usize, usize), usize>,
 }
 
 /// Plans the windows of `function`.
@@ -148,8 +151,16 @@ pub(super) fn plan(function: &Function) -> Plan {
         first.push(number);
         number += block.insns.len() as u32;
     }
-    let mut planner =
-        Planner { function, blocks, next, before, first, events: Vec::new(), groups: Vec::new() };
+    let mut planner = Planner {
+        function,
+        blocks,
+        next,
+        before,
+        first,
+        events: Vec::new(),
+        groups: Vec::new(),
+        openers: BTreeMap::new(),
+    };
     planner.events = planner
         .number()
         .into_iter()
@@ -271,6 +282,7 @@ impl Planner<'_> {
     }
 
     fn add(&mut self, block: usize, window: Window, members: Vec<Reference>) {
+        self.openers.insert((block, members[0].position), self.groups.len());
         self.groups.push(Group { window, block, members, open: true, stays: false });
     }
 
@@ -307,11 +319,10 @@ impl Planner<'_> {
                 begin.fill(0);
             }
         }
-        let opened = self.opened();
         let mut todo: Vec<usize> = (0..self.blocks.len()).rev().collect();
         while let Some(block) = todo.pop() {
             let mut open = begins[block].clone();
-            self.pass(block, &opened, &mut open, |_, _, _| {});
+            self.pass(block, &mut open, |_, _, _| {});
             for &to in &self.next[block] {
                 let mut changed = false;
                 for (known, new) in begins[to].iter_mut().zip(&open) {
@@ -326,25 +337,18 @@ impl Planner<'_> {
         begins
     }
 
-    /// Number of the group that each access opens.
-    fn opened(&self) -> BTreeMap<(usize, usize), usize> {
-        let open = self.groups.iter().enumerate().filter(|(_, group)| group.open);
-        open.map(|(n, group)| ((group.block, group.members[0].position), n)).collect()
+    /// The open group that an access opens.
+    fn opener(&self, block: usize, reference: &Reference) -> Option<usize> {
+        self.openers.get(&(block, reference.position)).copied().filter(|&group| self.groups[group].open)
     }
 
     /// Goes through a block with the set of windows that are open; `seen` gets each access with its root and the windows before it.
-    fn pass(
-        &self,
-        block: usize,
-        opened: &BTreeMap<(usize, usize), usize>,
-        open: &mut [u64],
-        mut seen: impl FnMut(u32, &Reference, &[u64]),
-    ) {
+    fn pass(&self, block: usize, open: &mut [u64], mut seen: impl FnMut(u32, &Reference, &[u64])) {
         for event in &self.events[block] {
             match event {
                 Event::Refers(root, reference) => {
                     seen(*root, reference, open);
-                    if let Some(group) = opened.get(&(block, reference.position)) {
+                    if let Some(group) = self.opener(block, reference) {
                         open[group / 64] |= 1 << (group % 64);
                     }
                 }
@@ -356,24 +360,18 @@ impl Planner<'_> {
     /// Whether all accesses of a group lie in windows that are open at the beginning of its block, or opened by other groups of the block.
     fn is_covered(&self, number: usize, begin: &[u64]) -> bool {
         let group = &self.groups[number];
-        let opened = self.opened_in(group.block);
         let mut open = begin.to_vec();
         let mut covered = 0;
-        self.pass(group.block, &opened, &mut open, |root, reference, open| {
+        self.pass(group.block, &mut open, |root, reference, open| {
             let is_member = group.members.iter().any(|member| member.position == reference.position);
             covered += usize::from(is_member && self.covering(root, reference, open, number).is_some());
         });
         covered == group.members.len()
     }
 
-    fn opened_in(&self, block: usize) -> BTreeMap<(usize, usize), usize> {
-        let of_block = self.groups.iter().enumerate().filter(|(_, g)| g.block == block && g.open);
-        of_block.map(|(n, group)| ((block, group.members[0].position), n)).collect()
-    }
-
     /// An open window other than that of the group `but` in which an access lies.
     fn covering(&self, root: u32, reference: &Reference, open: &[u64], but: usize) -> Option<usize> {
-        bits(open).find(|&n| {
+        numbers(open).find(|&n| {
             n != but && self.groups.get(n).is_some_and(|g| g.open && g.window.covers(root, reference))
         })
     }
@@ -381,15 +379,14 @@ impl Planner<'_> {
     /// What becomes of each access. A window that only the access uses that opens it is none.
     fn finish(self) -> Plan {
         let begins = self.open_at_begin();
-        let opened = self.opened();
         let mut accesses = BTreeMap::new();
         let mut uses = vec![0; self.groups.len()];
         for (block, begin) in begins.into_iter().enumerate() {
             let mut open = begin;
             let start = self.blocks[block].start;
-            self.pass(block, &opened, &mut open, |root, reference, open| {
+            self.pass(block, &mut open, |root, reference, open| {
                 let inside = self.covering(root, reference, open, usize::MAX);
-                let opens = opened.get(&(block, reference.position)).copied();
+                let opens = self.opener(block, reference);
                 let Some(window) = opens.or(inside) else { return };
                 uses[window] += 1;
                 let planned = Planned { window, offset: reference.offset, opens: opens.is_some() };
@@ -401,13 +398,9 @@ impl Planner<'_> {
     }
 }
 
-/// The numbers of the bits of a set.
-fn bits(set: &[u64]) -> impl Iterator<Item = usize> + use<> {
-    let words = set.to_vec();
-    words
-        .into_iter()
-        .enumerate()
-        .flat_map(|(n, word)| (0..64).filter(move |b| word >> b & 1 != 0).map(move |b| 64 * n + b))
+/// The numbers of the bits of a set of any size.
+fn numbers(set: &[u64]) -> impl Iterator<Item = usize> {
+    set.iter().enumerate().flat_map(|(n, &word)| bits(word).map(move |bit| 64 * n + bit as usize))
 }
 
 /// The load or store that an instruction is, and the root of its address.

@@ -81,7 +81,7 @@ fn random_function(rng: &mut Rng) -> Function {
     Function { privilege, blocks, entries, cuts, ..Function::default() }
 }
 
-/// What a window is open for: the root's value, and whether it can be written.
+/// Windows that are open, with the values of their roots.
 type Open = BTreeMap<usize, u64>;
 
 /// Walks through `function` on random ways; gives how many accesses used a window that another one had opened.
@@ -93,12 +93,12 @@ fn walk(function: &Function, plan: &Plan, rng: &mut Rng) -> usize {
     let mut x: Vec<u64> = (0..32).map(|_| rng.next_u64() & 0xff8).collect();
     for _ in 0..60 {
         let Some(block) = function.blocks.get(&at) else { break };
-        let mut skipped = 0;
+        let mut skipped = 0..0;
         for (position, (_, insn)) in block.insns.iter().enumerate() {
             if let Some((_, count)) = block.skips.iter().find(|(branch, _)| *branch == position) {
-                skipped = if rng.below(2) == 0 { position + 1 + count } else { 0 };
+                skipped = if rng.below(2) == 0 { position + 1..position + 1 + count } else { 0..0 };
             }
-            if position < skipped && position > 0 {
+            if skipped.contains(&position) {
                 continue;
             }
             if let Some(planned) = plan.get(at, position) {
@@ -168,7 +168,7 @@ fn windows_are_open_where_they_are_used() {
     assert!(used > 100_000, "{used}");
 }
 
-/// The accesses of a block that goes around are in one window; the opener is known.
+/// How many accesses open a window, and how many use one, those included.
 fn opened_and_used(function: &Function) -> (usize, usize) {
     let plan = plan(function);
     let all: Vec<Planned> = function
