@@ -3,9 +3,9 @@
 //! The module's `main` and the native runs of tests and comparisons both come through [`run`].
 
 use crate::args::{self, Request};
-use crate::dev::nine_p;
-use crate::dev::p9::HostFs;
-use crate::dev::virtio::p9::P9;
+use crate::dev::fuse::Service;
+use crate::dev::share;
+use crate::dev::virtio::fs::Fs;
 use crate::host::Host;
 use crate::machine::{BootSource, Machine, Tier};
 use crate::memory::GuestMemory;
@@ -90,8 +90,8 @@ pub struct Image<'a> {
 pub struct Share {
     /// Guest path.
     pub path: String,
-    /// The directory.
-    pub directory: HostFs,
+    /// What serves the directory.
+    pub server: Box<dyn Service>,
     /// Whether the guest may only read it.
     pub read_only: bool,
 }
@@ -143,7 +143,7 @@ pub fn run(
         |e: &[u8]| ours.iter().any(|name| e.strip_prefix(*name).is_some_and(|rest| rest.starts_with(b"=")));
     let env: Vec<Vec<u8>> = env.iter().filter(|e| !is_ours(e)).cloned().collect();
     let mounts = shares.iter().enumerate().map(|(n, share)| Mount {
-        tag: nine_p::tag(n),
+        tag: share::tag(n),
         path: share.path.clone(),
         read_only: share.read_only,
     });
@@ -177,8 +177,8 @@ pub fn run(
     }
     let (devices, mem) = machine.devices_mut();
     for (n, share) in shares.into_iter().enumerate() {
-        let device = Box::new(P9::new(n, share.directory, share.read_only));
-        if let Err(error) = devices.attach_9p(n, device, mem) {
+        let device = Box::new(Fs::new(n, share.server));
+        if let Err(error) = devices.attach_share(n, device, mem) {
             return failure(format!("directory for {}: {error}", share.path));
         }
     }

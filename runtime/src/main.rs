@@ -18,7 +18,7 @@ mod wasi {
     use forelift_abi::exit::FAILURE;
     use forelift_abi::header::{ImageHeader, SIZE, Span};
     use forelift_abi::lift::dtlb_bytes;
-    use forelift_runtime::dev::p9::{HostFs, preopens};
+    use forelift_runtime::dev::fuse::{HostFs, Server, preopens, remotes};
     use forelift_runtime::image::{self, Image, Origin, Share};
     use forelift_runtime::memory::GuestMemory;
     use forelift_runtime::sys::SystemHost;
@@ -91,11 +91,17 @@ mod wasi {
 
     fn run() -> Result<u8, String> {
         let image = image()?;
-        let shares = preopens().into_iter().map(|p| Share {
+        let served = remotes().into_iter().map(|r| Share {
+            path: r.path.clone(),
+            server: Box::new(r),
+            read_only: false,
+        });
+        let preopened = preopens().into_iter().map(|p| Share {
             path: image::guest_path(&p.path),
-            directory: HostFs::new(p.fd),
+            server: Box::new(Server::new(HostFs::new(p.fd), p.read_only)),
             read_only: p.read_only,
         });
+        let shares = served.chain(preopened);
         let args = arguments();
         let env: Vec<Vec<u8>> = std::env::vars_os()
             .map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='))

@@ -5,6 +5,7 @@ use crate::{
     hosts::Host,
     images::Image,
     stream::Stream,
+    workspace::tool,
 };
 pub use nix::sys::signal::Signal;
 use nix::{
@@ -49,6 +50,8 @@ pub struct Run {
     dirs: Vec<(PathBuf, String)>,
     image_options: Vec<(&'static str, String)>,
     host_options: Vec<String>,
+    /// The program that starts the host, with its arguments; empty: none.
+    under: Vec<String>,
     input: Input,
     deadline: Duration,
 }
@@ -65,6 +68,7 @@ impl Run {
             dirs: Vec::new(),
             image_options: Vec::new(),
             host_options: Vec::new(),
+            under: Vec::new(),
             input: Input::Null,
             deadline: DEADLINE,
         }
@@ -119,6 +123,12 @@ impl Run {
         self
     }
 
+    /// Lets another program start the host (`prlimit`, `setpriv`), which ends with it.
+    pub fn under(mut self, words: &[&str]) -> Self {
+        self.under = words.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
     /// Standard input is a pipe with these bytes.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = Input::Bytes(bytes.into());
@@ -164,7 +174,14 @@ impl Run {
             command.arg("--no-stdin");
         }
         command.args(&self.args);
-        command
+        match self.under.split_first() {
+            Some((program, words)) => {
+                let mut starter = Command::new(tool(program));
+                starter.args(words).arg(command.get_program()).args(command.get_args());
+                starter
+            }
+            None => command,
+        }
     }
 
     /// Starts it, with pipes for its output.
@@ -263,6 +280,11 @@ impl Running {
     /// CPU time that the host has used, all its threads.
     pub fn cpu(&self) -> Duration {
         cpu_time(self.child.id())
+    }
+
+    /// Whether it has ended.
+    pub fn is_over(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_some())
     }
 
     /// Waits for its end.

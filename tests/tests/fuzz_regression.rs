@@ -45,8 +45,8 @@ fn layer() {
 }
 
 #[test]
-fn p9() {
-    run("p9");
+fn fuse() {
+    run("fuse");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn control() {
 fn none_is_forgotten() {
     let names: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
     let ours = BTreeSet::from(
-        ["layer", "p9", "virtqueues", "snapshot", "image_header", "control"].map(String::from),
+        ["layer", "fuse", "virtqueues", "snapshot", "image_header", "control"].map(String::from),
     );
     assert_eq!(names, ours);
     let listing = |dir: &str| -> BTreeSet<String> {

@@ -132,7 +132,7 @@ fn supervise() -> Result<(), Failure> {
     control.send(&ToHost::Started)?;
 
     let ended = io::Pump::new(&start, stage.pid, ports, stage.streams, pty)?.run(&mut control)?;
-    // The container's mounts went with its last process; what a 9p mount still had to write is written then. This
+    // The container's mounts went with its last process; what a host directory still had to be told is told then. This
     // covers a mount that anything else keeps alive.
     sys::sync();
     control.send(&ToHost::Exited {

@@ -1,4 +1,4 @@
-//! What is mounted into the container for one run: host directories (9p) and the image's volumes.
+//! What is mounted into the container for one run: host directories (virtio-fs) and the image's volumes.
 //!
 //! Both are mounted in the order of their depth, so that one may lie in another, as docker does; a host directory at a
 //! volume's path takes the volume's place. A volume is a tmpfs holding a copy of what the image has there, owners, modes,
@@ -6,18 +6,17 @@
 
 use crate::{failure::*, log, sys};
 use forelift_abi::control::Mount;
-use libc::{MS_RDONLY, MS_RELATIME};
+use libc::{MS_RDONLY, MS_RELATIME, MS_REMOUNT};
 use std::{
+    ffi::CStr,
     fs::{self, File, Metadata},
     io,
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, lchown, symlink},
     path::{Component, Path, PathBuf},
 };
 
-/// Options of every 9p mount: `mmap` is the least caching that lets files be mapped writable, so that what the host
-/// changes is seen at once; 256 KiB keep the kernel's buffers at a size that it can always allocate; the server has no
-/// extended attributes, and `noxattr` saves asking. `uname` is added: see [`mount_all`].
-const OPTIONS_9P: &str = "trans=virtio,version=9p2000.L,msize=262144,cache=mmap,access=client,noxattr";
+/// The extended attribute by which the server of a host directory is told who the container's user is, as `UID:GID`.
+const OWNER_XATTR: &CStr = c"trusted.forelift.owner";
 
 /// One thing to mount.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,8 +61,8 @@ pub(crate) fn plan<'a>(mounts: &'a [Mount], volumes: &[String]) -> Result<Vec<(P
     Ok(items)
 }
 
-/// Mounts everything into the container, this process's root. Host files are shown as owned by `uid:gid`: the server takes
-/// the owner from the mount's `uname`, so that whoever the container runs as can write to them.
+/// Mounts everything into the container, this process's root. What belongs to the host's user is shown as owned by `uid:gid`
+/// where the host does not keep owners, so that whoever the container runs as can write to it.
 pub(crate) fn mount_all(mounts: &[Mount], volumes: &[String], uid: u32, gid: u32) -> Result<(), Failure> {
     for (path, item) in plan(mounts, volumes)? {
         fs::create_dir_all(&path).with_context(|| format!("cannot create mount point {}", path.display()))?;
@@ -78,9 +77,14 @@ pub(crate) fn mount_all(mounts: &[Mount], volumes: &[String], uid: u32, gid: u32
 }
 
 fn mount_host(path: &Path, mount: &Mount, uid: u32, gid: u32) -> Result<(), Failure> {
-    let flags = MS_RELATIME | if mount.read_only { MS_RDONLY } else { 0 };
-    sys::mount(&mount.tag, path, "9p", flags, &format!("{OPTIONS_9P},uname={uid}:{gid}"))
-        .with_context(|| format!("cannot mount host directory `{}` on {}", mount.tag, path.display()))
+    let mounted = sys::mount(&mount.tag, path, "virtiofs", MS_RELATIME, "")
+        .and_then(|()| sys::set_xattr(path, OWNER_XATTR, format!("{uid}:{gid}").as_bytes()))
+        .and_then(|()| match mount.read_only {
+            // Only now: nothing could be told to a mount that takes no changes.
+            true => sys::mount(&mount.tag, path, "virtiofs", MS_REMOUNT | MS_RDONLY | MS_RELATIME, ""),
+            false => Ok(()),
+        });
+    mounted.with_context(|| format!("cannot mount host directory `{}` on {}", mount.tag, path.display()))
 }
 
 fn mount_volume(path: &Path) -> io::Result<()> {

@@ -3,6 +3,7 @@
 //! * [`engine`]: wasmtime's settings;
 //! * [`code`]: native code of a module without its data, and its cache;
 //! * [`wasi`]: the imports: wasmtime's WASI preview 1, with what it cannot do replaced by [`stdio`] and [`poll`];
+//! * [`shares`]: host directories;
 //! * [`control`]: signals and the terminal, as events for the runtime ([`forelift_abi::embed`]);
 //! * [`terminal`]: the host's terminal.
 //!
@@ -15,6 +16,7 @@ pub mod code;
 pub mod control;
 pub mod engine;
 pub mod poll;
+pub mod shares;
 pub mod stdio;
 pub mod terminal;
 pub mod wasi;

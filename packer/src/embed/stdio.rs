@@ -29,6 +29,8 @@ pub mod errno {
     pub const INVAL: i32 = 28;
     /// I/O error.
     pub const IO: i32 = 29;
+    /// Filename too long.
+    pub const NAMETOOLONG: i32 = 37;
     /// No space left on device.
     pub const NOSPC: i32 = 51;
     /// Broken pipe.

@@ -3,6 +3,7 @@
 //! wasmtime-wasi serves them but for these, which shadow its own:
 //! * `fd_read`, `fd_write`, `fd_fdstat_get` and `fd_fdstat_set_flags` on the standard streams and the control descriptor:
 //!   wasmtime-wasi buffers them, cannot say "try again", and forgets why a write failed;
+//! * `fd_read`, `fd_write`, `fd_prestat_get` and `fd_prestat_dir_name` on the descriptors of host directories ([`super::shares`]);
 //! * `poll_oneoff`, which has to wait for all of them at once;
 //! * `clock_time_get`, so that it and `poll_oneoff` mean the same clock;
 //! * `proc_exit`, which there refuses the codes from 126 on.
@@ -10,7 +11,7 @@
 use forelift_abi::embed::{CONTROL_FD, RECORD_SIZE};
 use wasmtime::{AsContextMut, Caller, Engine, Linker, Memory};
 use wasmtime_wasi::{
-    FsPerms, WasiCtxBuilder,
+    WasiCtxBuilder,
     p1::{
         self, WasiP1Ctx,
         wasi_snapshot_preview1::{self as original, WasiSnapshotPreview1},
@@ -24,6 +25,7 @@ use super::{
     control::Control,
     one_line,
     poll::{self, Streams},
+    shares::Shares,
     stdio::{self, errno, put},
     terminal,
 };
@@ -54,6 +56,7 @@ impl std::error::Error for Exit {}
 /// What the imports work on.
 pub struct Host {
     wasi: WasiP1Ctx,
+    shares: Shares,
     stdin: bool,
     /// Set once the module is about to start.
     pub control: Option<Control>,
@@ -69,12 +72,13 @@ impl Host {
     pub fn new(options: &RunOptions) -> Result<Self, RunError> {
         let mut builder = WasiCtxBuilder::new();
         builder.args(&options.args).envs(&options.env).allow_blocking_current_thread(true);
-        for share in &options.shares {
-            builder
-                .preopened_dir(&share.host, &share.guest, FsPerms::ReadWrite)
-                .map_err(|e| RunError::Share { path: share.host.clone(), message: one_line(&e) })?;
-        }
-        Ok(Host { wasi: builder.build_p1(), stdin: options.stdin, control: None, memory: None })
+        Ok(Host {
+            wasi: builder.build_p1(),
+            shares: Shares::open(&options.shares)?,
+            stdin: options.stdin,
+            control: None,
+            memory: None,
+        })
     }
 }
 
@@ -105,6 +109,9 @@ fn fd_read(mut caller: Call<'_>, fd: i32, list: i32, count: i32, out: i32) -> wa
             Some(control) => buffers(memory).and_then(|b| read_records(memory, &b, control)),
             None => Err(errno::BADF),
         },
+        share if host.shares.has(share) => {
+            buffers(memory).and_then(|b| host.shares.read(memory, &b, share))
+        }
         _ => return pass(caller, async |w, m| original::fd_read(w, m, fd, list, count, out).await),
     };
     Ok(finish(memory, out as u32, result))
@@ -134,10 +141,12 @@ fn read_records(memory: &mut [u8], buffers: &[(usize, usize)], control: &mut Con
 }
 
 fn fd_write(mut caller: Call<'_>, fd: i32, list: i32, count: i32, out: i32) -> wasmtime::Result<i32> {
-    let (memory, _) = parts(&mut caller)?;
+    let (memory, host) = parts(&mut caller)?;
+    let buffers = stdio::buffers(memory, list as u32, count as u32);
     let result = match fd as u32 {
-        1 | 2 => stdio::buffers(memory, list as u32, count as u32).and_then(|b| stdio::write(memory, &b, fd)),
+        1 | 2 => buffers.and_then(|b| stdio::write(memory, &b, fd)),
         0 | CONTROL_FD => Err(errno::BADF),
+        share if host.shares.has(share) => buffers.and_then(|b| host.shares.write(memory, &b, share)),
         _ => return pass(caller, async |w, m| original::fd_write(w, m, fd, list, count, out).await),
     };
     Ok(finish(memory, out as u32, result))
@@ -167,6 +176,16 @@ fn fd_fdstat_set_flags(caller: Call<'_>, fd: i32, flags: i32) -> wasmtime::Resul
         0..=2 | CONTROL_FD => Ok(errno::SUCCESS),
         _ => pass(caller, async |w, m| original::fd_fdstat_set_flags(w, m, fd, flags)),
     }
+}
+
+fn fd_prestat_get(mut caller: Call<'_>, fd: i32, out: i32) -> wasmtime::Result<i32> {
+    let (memory, host) = parts(&mut caller)?;
+    Ok(host.shares.prestat(memory, fd as u32, out as u32).err().unwrap_or(errno::SUCCESS))
+}
+
+fn fd_prestat_dir_name(mut caller: Call<'_>, fd: i32, to: i32, len: i32) -> wasmtime::Result<i32> {
+    let (memory, host) = parts(&mut caller)?;
+    Ok(host.shares.name(memory, fd as u32, to as u32, len as u32).err().unwrap_or(errno::SUCCESS))
 }
 
 fn poll_oneoff(mut caller: Call<'_>, list: i32, events: i32, count: i32, out: i32) -> wasmtime::Result<i32> {
@@ -208,6 +227,8 @@ pub fn linker(engine: &Engine) -> Result<Linker<Host>, RunError> {
         linker.func_wrap(MODULE, "fd_write", fd_write)?;
         linker.func_wrap(MODULE, "fd_fdstat_get", fd_fdstat_get)?;
         linker.func_wrap(MODULE, "fd_fdstat_set_flags", fd_fdstat_set_flags)?;
+        linker.func_wrap(MODULE, "fd_prestat_get", fd_prestat_get)?;
+        linker.func_wrap(MODULE, "fd_prestat_dir_name", fd_prestat_dir_name)?;
         linker.func_wrap(MODULE, "poll_oneoff", poll_oneoff)?;
         linker.func_wrap(MODULE, "clock_time_get", clock_time_get)?;
         linker.func_wrap(MODULE, "proc_exit", |code: i32| -> wasmtime::Result<()> {

@@ -9,7 +9,7 @@ use std::{io, thread};
 
 use forelift_abi::{control::WindowSize, embed::Record};
 use forelift_runtime::{
-    dev::p9::HostFs,
+    dev::fuse::{HostFs, Server},
     host::{Host, HostEvent, Interest, Read, Stream, Terminal, Written},
     image::{self, Image, Origin},
     machine::Tier,
@@ -125,7 +125,8 @@ pub fn run(packed: &PackedImage, options: &RunOptions, engine: Engine) -> Result
     let shares = options.shares.iter().map(|share| {
         let directory = HostFs::open(&share.host)
             .map_err(|source| NativeError::Share { path: share.host.clone(), source })?;
-        Ok(image::Share { path: share.guest.clone(), directory, read_only: false })
+        let server = Box::new(Server::new(directory, false));
+        Ok(image::Share { path: share.guest.clone(), server, read_only: false })
     });
     let shares = shares.collect::<Result<Vec<_>, NativeError>>()?;
     let raw = if options.tty && options.stdin {

@@ -5,7 +5,7 @@
 //!
 //! 1. init boots, mounts the root, builds the container's namespaces and sends [`ToHost::Ready`]. **This is where the
 //!    snapshot is taken.** Init then blocks in `read` on the control port.
-//! 2. The runtime sends [`ToGuest::Start`]. Init credits the entropy, sets the clock, mounts the 9p shares, and executes
+//! 2. The runtime sends [`ToGuest::Start`]. Init credits the entropy, sets the clock, mounts the host directories, and executes
 //!    the command. It answers [`ToHost::Started`] or [`ToHost::Failed`].
 //! 3. Data flows over [`PORT_STDIN`], [`PORT_STDOUT`] and [`PORT_STDERR`] (with a tty: stdin and stdout only).
 //! 4. When the command has ended and all its output has been written, init unmounts, sends [`ToHost::Exited`] and waits
@@ -40,7 +40,7 @@ pub struct WindowSize {
 /// A host directory to mount in the guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
-    /// 9p mount tag.
+    /// Tag of the virtio file system device.
     pub tag: String,
     /// Absolute guest path; created when missing.
     pub path: String,

@@ -9,18 +9,18 @@
 //! | 1 | block device, the root file system; empty when there is none ([`virtio::blk`]) | 2 |
 //! | 2 | rng ([`virtio::rng`]) | 3 |
 //! | 3 | kept for a network device | 4 |
-//! | 4-11 | 9p, mount tags `forelift0` to `forelift7`, see [`nine_p`] | 5-12 |
+//! | 4-11 | host directories, tags `forelift0` to `forelift7`, see [`share`] | 5-12 |
 //! | 12-15 | empty | |
 //!
-//! A snapshot cannot gain devices: the 9p slots exist from boot and get their directories after a restore, with
-//! [`Devices::attach_9p`].
+//! A snapshot cannot gain devices: these slots exist from boot and get their directories after a restore, with
+//! [`Devices::attach_share`].
 
-pub mod nine_p;
-pub mod p9;
+pub mod fuse;
 #[cfg(feature = "x86_64")]
 pub mod pc;
 #[cfg(feature = "riscv64")]
 pub mod plic;
+pub mod share;
 pub mod virtio;
 
 use forelift_abi::config::Arch;
@@ -33,11 +33,11 @@ use thiserror::Error;
 use crate::cpu::parts;
 use crate::host::Host;
 use crate::memory::GuestMemory;
-use nine_p::Detached;
 #[cfg(feature = "x86_64")]
 use pc::{Pc, Time};
 #[cfg(feature = "riscv64")]
 use plic::Plic;
+use share::Detached;
 use virtio::blk::Blk;
 use virtio::console::{Console, ConsoleState, Port};
 use virtio::mmio::{Mmio, MmioState};
@@ -52,11 +52,11 @@ pub const SLOT_ROOT: usize = 1;
 pub const SLOT_RNG: usize = 2;
 /// Slot kept for a network device.
 pub const SLOT_NET: usize = 3;
-/// Slot of the first 9p device.
-pub const SLOT_9P: usize = 4;
-/// Number of 9p devices.
-pub const COUNT_9P: usize = 8;
-const _: () = assert!(SLOT_9P + COUNT_9P <= VIRTIO_SLOTS);
+/// Slot of the first host directory.
+pub const SLOT_SHARE: usize = 4;
+/// Number of host directories.
+pub const COUNT_SHARES: usize = 8;
+const _: () = assert!(SLOT_SHARE + COUNT_SHARES <= VIRTIO_SLOTS);
 
 /// What is around the virtio devices.
 pub enum Platform {
@@ -149,7 +149,7 @@ pub struct Devices {
     console: Mmio<Console>,
     root: Option<Mmio<Blk>>,
     rng: Mmio<Rng>,
-    nine_p: Vec<Mmio<Box<dyn VirtioDevice>>>,
+    shares: Vec<Mmio<Box<dyn VirtioDevice>>>,
     attention: bool,
 }
 
@@ -186,14 +186,14 @@ pub enum RestoreError {
     },
 }
 
-/// A device that was refused by [`Devices::attach_9p`].
+/// A device that was refused by [`Devices::attach_share`].
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum AttachError {
     /// All slots are in use.
-    #[error("9p slot {0} does not exist: at most {COUNT_9P} directories can be mounted")]
+    #[error("directory slot {0} does not exist: at most {COUNT_SHARES} directories can be mounted")]
     NoSlot(usize),
     /// Type, features or queues differ from what the guest's driver has found.
-    #[error("9p slot {0}: the device does not look like the one the guest knows")]
+    #[error("directory slot {0}: the device does not look like the one the guest knows")]
     Shape(usize),
 }
 
@@ -207,7 +207,7 @@ impl Devices {
     }
 
     fn around(platform: Platform, root_len: u64) -> Self {
-        let nine_p = (0..COUNT_9P).map(|n| {
+        let shares = (0..COUNT_SHARES).map(|n| {
             let device: Box<dyn VirtioDevice> = Box::new(Detached::new(n));
             Mmio::new(device)
         });
@@ -216,7 +216,7 @@ impl Devices {
             console: Mmio::new(Console::new()),
             root: (root_len > 0).then(|| Mmio::new(Blk::new(root_len))),
             rng: Mmio::new(Rng::new()),
-            nine_p: nine_p.collect(),
+            shares: shares.collect(),
             attention: false,
         }
     }
@@ -247,7 +247,7 @@ impl Devices {
             SLOT_CONSOLE => Some(&self.console),
             SLOT_ROOT => self.root.as_ref().map(|p| p as _),
             SLOT_RNG => Some(&self.rng),
-            _ => self.nine_p.get(slot.checked_sub(SLOT_9P)?).map(|p| p as _),
+            _ => self.shares.get(slot.checked_sub(SLOT_SHARE)?).map(|p| p as _),
         }
     }
 
@@ -256,7 +256,7 @@ impl Devices {
             SLOT_CONSOLE => Some(&mut self.console),
             SLOT_ROOT => self.root.as_mut().map(|p| p as _),
             SLOT_RNG => Some(&mut self.rng),
-            _ => self.nine_p.get_mut(slot.checked_sub(SLOT_9P)?).map(|p| p as _),
+            _ => self.shares.get_mut(slot.checked_sub(SLOT_SHARE)?).map(|p| p as _),
         }
     }
 
@@ -350,24 +350,24 @@ impl Devices {
         }
     }
 
-    /// Puts a directory's device into 9p slot `index` (0-7), whose mount tag is [`nine_p::tag`]`(index)`.
+    /// Puts a directory's device into slot `index` (0-7), whose mount tag is [`share::tag`]`(index)`.
     ///
     /// # Errors
     /// When there is no such slot, or the device differs from what the guest's driver has found in it.
-    pub fn attach_9p(
+    pub fn attach_share(
         &mut self,
         index: usize,
         device: Box<dyn VirtioDevice>,
         mem: &mut GuestMemory,
     ) -> Result<(), AttachError> {
-        let slot = self.nine_p.get_mut(index).ok_or(AttachError::NoSlot(index))?;
-        let mut theirs = vec![0; nine_p::config(index).len()];
+        let slot = self.shares.get_mut(index).ok_or(AttachError::NoSlot(index))?;
+        let mut theirs = vec![0; share::config(index).len()];
         device.config_read(0, &mut theirs);
-        if theirs != nine_p::config(index) {
+        if theirs != share::config(index) {
             return Err(AttachError::Shape(index));
         }
         slot.replace(device, mem).map_err(|_| AttachError::Shape(index))?;
-        self.update_level(SLOT_9P + index);
+        self.update_level(SLOT_SHARE + index);
         Ok(())
     }
 
@@ -434,7 +434,7 @@ impl Devices {
         }
     }
 
-    /// Devices with saved state, checked as untrusted input. The 9p slots come back without directories.
+    /// Devices with saved state, checked as untrusted input. The slots of host directories come back without directories.
     ///
     /// # Errors
     /// See [`RestoreError`].

@@ -12,7 +12,7 @@ use super::*;
 fn slots_say_what_they_hold() {
     let mut g = Guest::new();
     let ids: Vec<u32> = [0, 1, 2, 4, 11].iter().map(|&s| g.read(s, reg::DEVICE_ID)).collect();
-    assert_eq!(ids, [3, 2, 4, 9, 9]);
+    assert_eq!(ids, [3, 2, 4, 26, 26]);
     assert_eq!(g.read(0, reg::MAGIC_VALUE), u32::from_le_bytes(*b"virt"));
     assert_eq!(g.read(0, reg::VERSION), 2);
     let pa = |slot: u64, offset| VIRTIO_BASE + slot * VIRTIO_STRIDE + offset;
@@ -21,9 +21,9 @@ fn slots_say_what_they_hold() {
     assert_eq!(config(1, 0x10c, 4), Some(126), "segments");
     assert_eq!(config(1, 0x114, 4), Some(4096), "block size");
     assert_eq!(config(1, 0x118, 8), Some(0), "beyond its end reads as zero");
-    assert_eq!(config(6, 0x100, 2), Some(9));
-    let tag: Vec<u8> = (2..11).map(|i| config(6, 0x100 + i, 1).unwrap() as u8).collect();
+    let tag: Vec<u8> = (0..9).map(|i| config(6, 0x100 + i, 1).unwrap() as u8).collect();
     assert_eq!(tag, b"forelift2");
+    assert_eq!((config(6, 0x109, 1), config(6, 0x124, 4)), (Some(0), Some(1)), "the tag's end, queues");
     assert_eq!(config(0, 0x104, 4), Some(5), "ports");
     for (slot, offset, size) in [(3, 0, 4), (12, 0, 4), (0, 2, 4), (0, 0, 8), (0, 0, 1)] {
         assert_eq!(config(slot, offset, size), None, "{slot} {offset} {size}");
@@ -429,16 +429,13 @@ struct Echo(usize, u64);
 
 impl VirtioDevice for Echo {
     fn device_id(&self) -> u32 {
-        9
-    }
-    fn features(&self) -> u64 {
-        nine_p::F_MOUNT_TAG
+        share::ID
     }
     fn queue_sizes(&self) -> &[u16] {
-        nine_p::QUEUE_SIZES
+        share::QUEUE_SIZES
     }
     fn config_read(&self, offset: usize, out: &mut [u8]) {
-        virtio::read_config_bytes(&nine_p::config(self.0), offset, out);
+        virtio::read_config_bytes(&share::config(self.0), offset, out);
     }
     fn activate(&mut self, features: u64) {
         self.1 = features;
@@ -447,7 +444,7 @@ impl VirtioDevice for Echo {
         while let Some(chain) = cx.pop(queue)? {
             let request = chain.read_all(cx.mem, 100);
             let n = chain.write_at(cx.mem, 0, &request);
-            cx.complete(queue, chain, n as u32 + self.1 as u32 % 2)?;
+            cx.complete(queue, chain, n as u32 + (self.1 >> 32) as u32 % 2)?;
         }
         Ok(())
     }
@@ -456,22 +453,22 @@ impl VirtioDevice for Echo {
 #[test]
 fn a_directory_is_attached_to_a_running_driver() {
     let mut g = Guest::new();
-    let slot = SLOT_9P + 3;
-    let mut q = g.probe(slot, ALL | 1, 1, 8).remove(0);
-    let (ask, reply) = (g.put(b"Tversion"), g.alloc(64));
+    let slot = SLOT_SHARE + 3;
+    let mut q = g.probe(slot, ALL, 2, 8).remove(1);
+    let (ask, reply) = (g.put(b"requests"), g.alloc(64));
     g.add(&mut q, &[(ask, 8, false), (reply, 64, true)]);
     g.kick(&q);
     assert!(g.used(&mut q).is_empty());
     g.devices = Devices::restore(g.devices.save(), &g.mem).unwrap();
-    let wrong = g.devices.attach_9p(3, Box::new(Echo(4, 0)), &mut g.mem);
+    let wrong = g.devices.attach_share(3, Box::new(Echo(4, 0)), &mut g.mem);
     assert_eq!(wrong, Err(AttachError::Shape(3)));
-    assert_eq!(g.devices.attach_9p(8, Box::new(Echo(8, 0)), &mut g.mem), Err(AttachError::NoSlot(8)));
-    let rng = g.devices.attach_9p(3, Box::new(virtio::rng::Rng::new()), &mut g.mem);
+    assert_eq!(g.devices.attach_share(8, Box::new(Echo(8, 0)), &mut g.mem), Err(AttachError::NoSlot(8)));
+    let rng = g.devices.attach_share(3, Box::new(virtio::rng::Rng::new()), &mut g.mem);
     assert_eq!(rng, Err(AttachError::Shape(3)));
-    g.devices.attach_9p(3, Box::new(Echo(3, 0)), &mut g.mem).unwrap();
+    g.devices.attach_share(3, Box::new(Echo(3, 0)), &mut g.mem).unwrap();
     // The request that waited is answered, by a device that knows the features.
     assert_eq!(g.used(&mut q), [(0, 9)]);
-    assert_eq!(g.get(reply, 8), b"Tversion");
+    assert_eq!(g.get(reply, 8), b"requests");
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             ]
             .concat(),
         ],
+        // A session that reaches far: files are looked up, opened, written, read, listed, linked, moved, removed.
+        "fuse" => vec![include_bytes!("../../fuzz/corpus/fuse/look_up_open_read").to_vec()],
         _ => Vec::new(),
     }
 }

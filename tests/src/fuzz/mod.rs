@@ -12,7 +12,7 @@ use forelift_abi::{
     header::{self, ImageHeader, checksum},
 };
 use forelift_runtime::{
-    dev::{Devices, p9},
+    dev::{Devices, fuse},
     memory::GuestMemory,
     snapshot::{self, MachineState},
 };
@@ -23,7 +23,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// All targets, by the names that their files in `tests/fuzz/fuzz_targets` have.
 pub const TARGETS: [Target; 6] = [
     ("layer", layer),
-    ("p9", p9),
+    ("fuse", fuse),
     ("virtqueues", virtqueues::run),
     ("snapshot", snapshot_state),
     ("image_header", image_header),
@@ -35,9 +35,9 @@ pub fn layer(data: &[u8]) {
     forelift::image::fuzz_layer(data);
 }
 
-/// A 9p session.
-pub fn p9(data: &[u8]) {
-    p9::fuzz::fuzz_one(data);
+/// A session with the server of host directories.
+pub fn fuse(data: &[u8]) {
+    fuse::fuzz::fuzz_one(data);
 }
 
 /// A snapshot's body in an envelope that only a right checksum opens: a fuzzer would never guess it.

@@ -7,6 +7,7 @@
 mod bad_images;
 mod bad_input;
 mod basic;
+mod bind;
 mod container;
 mod convert;
 mod debuggers;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
             ("bad_images", bad_images::CASES),
             ("bad_input", bad_input::CASES),
             ("basic", basic::CASES),
+            ("bind", bind::CASES),
             ("container", container::CASES),
             ("convert", convert::CASES),
             ("debuggers", debuggers::CASES),

@@ -2,7 +2,7 @@
 //!
 //! * [`mmio`]: the transport: registers, feature negotiation, status, interrupts (virtio 1.2, section 4.2);
 //! * [`queue`]: split virtqueues with every check a hostile driver makes necessary (section 2.7);
-//! * [`console`], [`blk`], [`rng`]: the devices (sections 5.3, 5.2, 5.4); 9p is written against the same trait.
+//! * [`console`], [`blk`], [`rng`], [`fs`]: the devices (sections 5.3, 5.2, 5.4, 5.11).
 //!
 //! A device never sees a register: it gets its queues, the guest's memory and a call when something happened. It never
 //! raises an interrupt: it completes chains, and the transport asks the queues afterwards whether the driver wants one.
@@ -10,8 +10,8 @@
 pub mod blk;
 mod chain;
 pub mod console;
+pub mod fs;
 pub mod mmio;
-pub mod p9;
 pub mod queue;
 pub mod rng;
 

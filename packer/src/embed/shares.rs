@@ -1,0 +1,124 @@
+//! Host directories for the guest: served here, natively, over descriptors of our own ([`forelift_abi::embed`]).
+
+use forelift_abi::embed::SHARE_FD;
+use forelift_runtime::dev::fuse::{HostFs, MAX_MESSAGE, Server};
+
+use super::{
+    RunError, Share,
+    stdio::{errno, put},
+};
+
+/// One directory.
+struct Served {
+    /// Where the guest mounts it.
+    path: String,
+    server: Server<HostFs>,
+    /// The request that waits for its reply.
+    request: Vec<u8>,
+    /// Room for replies that are not in one piece in the module's memory.
+    reply: Vec<u8>,
+}
+
+/// All directories of a run.
+#[derive(Default)]
+pub struct Shares(Vec<Served>);
+
+impl Shares {
+    /// Opens the directories.
+    ///
+    /// # Errors
+    /// When one cannot be opened.
+    pub fn open(shares: &[Share]) -> Result<Self, RunError> {
+        let open = |share: &Share| {
+            let directory = HostFs::open(&share.host)
+                .map_err(|e| RunError::Share { path: share.host.clone(), message: e.to_string() })?;
+            Ok(Served {
+                path: share.guest.clone(),
+                server: Server::new(directory, false),
+                request: Vec::new(),
+                reply: Vec::new(),
+            })
+        };
+        if !shares.is_empty() {
+            raise_limit();
+        }
+        shares.iter().map(open).collect::<Result<_, _>>().map(Shares)
+    }
+
+    fn get(&mut self, fd: u32) -> Option<&mut Served> {
+        self.0.get_mut(fd.checked_sub(SHARE_FD)? as usize)
+    }
+
+    /// Whether the descriptor is a directory's.
+    pub fn has(&mut self, fd: u32) -> bool {
+        self.get(fd).is_some()
+    }
+
+    /// `fd_prestat_get`: a directory, and the length of its name.
+    pub fn prestat(&mut self, memory: &mut [u8], fd: u32, out: u32) -> Result<(), i32> {
+        let len = self.get(fd).ok_or(errno::BADF)?.path.len() as u32;
+        let mut stat = [0; 8];
+        stat[4..].copy_from_slice(&len.to_le_bytes());
+        put(memory, out, &stat)
+    }
+
+    /// `fd_prestat_dir_name`.
+    pub fn name(&mut self, memory: &mut [u8], fd: u32, to: u32, len: u32) -> Result<(), i32> {
+        let served = self.get(fd).ok_or(errno::BADF)?;
+        if (len as usize) < served.path.len() {
+            return Err(errno::NAMETOOLONG);
+        }
+        put(memory, to, served.path.as_bytes())
+    }
+
+    /// `fd_write`: takes a request; an empty one closes everything.
+    pub fn write(&mut self, memory: &[u8], buffers: &[(usize, usize)], fd: u32) -> Result<u32, i32> {
+        let served = self.get(fd).ok_or(errno::BADF)?;
+        served.request.clear();
+        if buffers.is_empty() {
+            served.server.reset();
+        }
+        for &(start, len) in buffers {
+            if served.request.len() + len > MAX_MESSAGE {
+                return Err(errno::INVAL);
+            }
+            served.request.extend_from_slice(&memory[start..start + len]);
+        }
+        Ok(served.request.len() as u32)
+    }
+
+    /// `fd_read`: serves the request, and gives its reply.
+    pub fn read(&mut self, memory: &mut [u8], buffers: &[(usize, usize)], fd: u32) -> Result<u32, i32> {
+        let Served { server, request, reply, .. } = self.get(fd).ok_or(errno::BADF)?;
+        let len = match *buffers {
+            [] => server.handle(request, &mut []),
+            [(start, len)] => server.handle(request, &mut memory[start..start + len]),
+            _ => {
+                let room: usize = buffers.iter().map(|b| b.1).sum();
+                reply.resize(room.min(MAX_MESSAGE), 0);
+                let len = server.handle(request, reply);
+                let mut rest = &reply[..len];
+                for &(start, room) in buffers {
+                    let (now, later) = rest.split_at(room.min(rest.len()));
+                    memory[start..start + now.len()].copy_from_slice(now);
+                    rest = later;
+                }
+                len
+            }
+        };
+        request.clear();
+        Ok(len as u32)
+    }
+}
+
+/// Lets the process have as many open files as it may: the guest's count among them.
+fn raise_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls are given one valid structure. Where they fail, the limit stays what it is.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
+}
