@@ -88,7 +88,8 @@ pub(crate) fn mount_all() -> Result<(), Failure> {
     std::env::set_current_dir("/").context("cannot enter the container's root")?;
     make_devices()?;
     restrict_kernel_files()?;
-    etc::mount(files)
+    etc::mount(files)?;
+    etc::add_missing(Path::new("/"))
 }
 
 /// Creates a mount point; the image may have it as a symbolic link to a directory.

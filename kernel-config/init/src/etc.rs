@@ -1,13 +1,17 @@
-//! `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`: files of the machine, not of the image.
+//! `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`: files of the machine, not of the image; and what docker adds to an
+//! image that lacks it.
 //!
-//! As docker does, each is a file of its own mounted over the image's (so that the image's stays as it is); they are
-//! mounted empty before the snapshot and filled once the host name is known.
+//! As docker does, each of the former is a file of its own mounted over the image's (so that the image's stays as it is);
+//! they are mounted empty before the snapshot and filled once the host name is known.
 
 use crate::{failure::*, rootfs, sys};
 use std::{
     fs::{self, OpenOptions},
     io,
-    os::fd::OwnedFd,
+    os::{
+        fd::OwnedFd,
+        unix::fs::{OpenOptionsExt, symlink},
+    },
     path::{Path, PathBuf},
 };
 
@@ -31,6 +35,22 @@ pub(crate) fn mount(files: [OwnedFd; 3]) -> Result<(), Failure> {
         sys::place_mount(&file, &target).with_context(|| format!("cannot mount {target}"))?;
     }
     Ok(())
+}
+
+/// Makes `/etc/mtab` and `/.dockerenv`, which programs look for, in a root directory without them (docker:
+/// `daemon/initlayer`).
+pub(crate) fn add_missing(root: &Path) -> Result<(), Failure> {
+    let (mtab, mark) = (root.join("etc/mtab"), root.join(".dockerenv"));
+    unless_there(symlink("/proc/mounts", &mtab)).context("cannot make /etc/mtab")?;
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o755).open(&mark);
+    unless_there(made.map(drop)).context("cannot make /.dockerenv")
+}
+
+fn unless_there(made: io::Result<()>) -> io::Result<()> {
+    match made {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
 }
 
 /// Makes sure that `path` leads to a file, making the target of a dangling symbolic link where there is one (images have
@@ -81,6 +101,24 @@ mod tests {
         assert!(hosts("box").contains("\n127.0.1.1\tbox\n"));
         assert!(!hosts("").contains("127.0.1.1"));
         assert!(hosts("").starts_with("127.0.0.1\tlocalhost\n::1\tlocalhost "));
+    }
+
+    #[test]
+    fn what_docker_adds_is_added_once() {
+        let dir = std::env::temp_dir().join(format!("forelift-init-missing-{}", std::process::id()));
+        fs::create_dir_all(dir.join("etc")).unwrap();
+        add_missing(&dir).unwrap();
+        assert_eq!(fs::read_link(dir.join("etc/mtab")).unwrap(), Path::new("/proc/mounts"));
+        assert_eq!(fs::read(dir.join(".dockerenv")).unwrap(), b"");
+        // The image's own stay, of whatever kind they are.
+        fs::remove_file(dir.join("etc/mtab")).unwrap();
+        fs::write(dir.join("etc/mtab"), "own").unwrap();
+        fs::remove_file(dir.join(".dockerenv")).unwrap();
+        symlink("nowhere", dir.join(".dockerenv")).unwrap();
+        add_missing(&dir).unwrap();
+        assert_eq!(fs::read(dir.join("etc/mtab")).unwrap(), b"own");
+        assert_eq!(fs::read_link(dir.join(".dockerenv")).unwrap(), Path::new("nowhere"));
+        fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]

@@ -160,6 +160,9 @@ fn etc_files(host: Place) {
     let script = "grep -w localhost /etc/hosts | grep -c 127.0.0.1; grep -cw $HOSTNAME /etc/hosts; cat /etc/resolv.conf > /dev/null && echo readable; \
         echo 10.0.0.1 added >> /etc/hosts && grep -c added /etc/hosts";
     assert_eq!(host.sh(script).ok(), "1\n1\nreadable\n1\n");
+    // What docker adds to an image that has neither.
+    let script = "stat -c '%n %F %s %a' /.dockerenv; grep -c ' / overlay ' /etc/mtab";
+    assert_eq!(host.sh(script).ok(), "/.dockerenv regular empty file 0 755\n1\n");
     let code = "import socket; print(socket.gethostbyname('localhost'), socket.gethostbyname(socket.gethostname())[:4])";
     assert_eq!(host.run(Image::Python3).args(["python3", "-c", code]).ok(), "127.0.0.1 127.\n");
 }

@@ -17,6 +17,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
+use tar::EntryType;
 use tempfile::TempDir;
 
 pub(crate) const CASES: Group = &[
@@ -44,6 +45,7 @@ pub(crate) const CASES: Group = &[
     ("image_without_command", Check::Once(image_without_command)),
     ("image_without_passwd", Check::Once(image_without_passwd)),
     ("image_without_standard_directories", Check::Once(image_without_standard_directories)),
+    ("files_that_docker_adds", Check::Once(files_that_docker_adds)),
     ("image_of_one_static_program", Check::Once(image_of_one_static_program)),
     ("size_of_the_output", Check::Once(size_of_the_output)),
     ("progress_is_quiet_when_asked", Check::Once(progress_is_quiet_when_asked)),
@@ -539,6 +541,21 @@ fn image_without_standard_directories() {
     let script = "for f in /proc/self /sys/kernel /dev/null /etc/hosts /etc/resolv.conf /dev/shm /dev/pts; do \
         /busybox test -e $f || /busybox echo no $f; done; /busybox touch /new && /busybox echo writable";
     assert_eq!(run_file(&out).args(["sh", "-c", script]).ok(), "writable\n");
+}
+
+/// `/etc/mtab` and `/.dockerenv` are made in an image without them; the image's own stay.
+fn files_that_docker_adds() {
+    let dir = dir();
+    let look = "/busybox readlink /etc/mtab; /busybox cat /.dockerenv; /busybox stat -c '%F %a' /.dockerenv";
+    let out = small_image(dir.path(), &[], &["--entrypoint", "/busybox"]);
+    assert_eq!(run_file(&out).args(["sh", "-c", look]).ok(), "/proc/mounts\nregular empty file 755\n");
+    let own = [
+        Entry::link("etc/mtab", EntryType::Symlink, "../proc/self/mounts"),
+        Entry::file(".dockerenv", 0o600, b"the image's\n"),
+    ];
+    let out = small_image(dir.path(), &own, &["--entrypoint", "/busybox"]);
+    let text = run_file(&out).args(["sh", "-c", look]).ok();
+    assert_eq!(text, "../proc/self/mounts\nthe image's\nregular file 600\n");
 }
 
 fn image_of_one_static_program() {

@@ -43,7 +43,7 @@ fn main() -> ExitCode {
             ("terminal", terminal::CASES),
         ],
         &[
-            ("command", 75),
+            ("command", 76),
             ("wasm", 150),
             ("native", 147),
             ("jit", 4),
