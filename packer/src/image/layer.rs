@@ -2,13 +2,18 @@
 //!
 //! Every name is resolved inside the tree, as a process with the image as its root would: `..` stops at the root, symbolic
 //! links are followed within the image, at most 40 of them. A name that climbs above the root is refused, as docker does.
-//! A whiteout hides what lower layers brought, never what its own layer brings, wherever in the archive it stands.
+//! Later entries take the place of earlier ones. A directory over a directory gives it its metadata; over anything else,
+//! a link included, it takes its place. An entry below what is no directory in a lower layer makes a directory of that
+//! (as umoci and containerd do); in its own layer, it is refused.
+
+mod marks;
+mod resolve;
 
 use super::{
     ImageError, Limits, Xattr,
     error::show,
     tar::{Archive, Entry, EntryKind, Fault},
-    tree::{Extent, InodeId, Kind, Meta, Tree, components},
+    tree::{Extent, InodeId, Kind, Tree, components},
 };
 use std::{collections::BTreeMap, io::Read};
 
@@ -18,10 +23,6 @@ const NAME_MAX: usize = 255;
 const PATH_MAX: usize = 4096;
 /// Symbolic links followed in one path (Linux `MAXSYMLINKS`).
 const MAX_LINKS: usize = 40;
-/// Prefix of a whiteout (OCI image-spec, *layer.md*, Whiteouts).
-const WHITEOUT: &[u8] = b".wh.";
-/// Hides all that lower layers have in its directory.
-const OPAQUE: &[u8] = b".wh..wh..opq";
 
 /// A tree that layers are being laid into.
 pub(crate) struct Builder {
@@ -83,6 +84,9 @@ impl Builder {
                 Refusal::Image(error) => error,
             })?;
         }
+        if whiteouts {
+            self.drop_bookkeeping();
+        }
         self.layer += 1;
         self.tree.spool().flush()
     }
@@ -98,10 +102,10 @@ impl Builder {
         let Some((&name, parents)) = path.split_last() else {
             return self.root(entry);
         };
-        if whiteouts && name.starts_with(WHITEOUT) {
-            return self.whiteout(parents, name);
+        if whiteouts && name.starts_with(marks::WHITEOUT) {
+            return self.mark(parents, name);
         }
-        let parent = self.directory(parents, true)?.ok_or_else(Refusal::lost)?;
+        let parent = self.parent(parents)?;
         let xattrs = self.xattrs(entry.xattrs, &entry.name);
         let kind = match entry.kind {
             EntryKind::Dir => {
@@ -171,40 +175,12 @@ impl Builder {
         xattrs.into()
     }
 
-    /// Removes what lower layers have under a name, or in a directory.
-    fn whiteout(&mut self, parents: &[&[u8]], name: &[u8]) -> Result<(), Refusal> {
-        let hidden = &name[WHITEOUT.len()..];
-        let opaque = name == OPAQUE;
-        if !opaque && hidden.starts_with(WHITEOUT) {
-            // AUFS's own book-keeping, which docker ignores too.
-            return Ok(());
-        }
-        if hidden.is_empty() || hidden == b"." || hidden == b".." {
-            return Err(Refusal::entry("this whiteout names no file"));
-        }
-        // An opaque directory may be mentioned by its mark only.
-        let Some(parent) = self.directory(parents, opaque)? else { return Ok(()) };
-        if opaque {
-            self.tree.prune(parent, self.layer);
-            return Ok(());
-        }
-        let Some(dirent) = self.tree.entries(parent).and_then(|e| e.get(hidden)).copied() else {
-            return Ok(());
-        };
-        if dirent.layer < self.layer {
-            self.tree.unlink(parent, hidden);
-        } else {
-            self.tree.prune(dirent.inode, self.layer);
-        }
-        Ok(())
-    }
-
     fn hardlink(&mut self, parent: InodeId, name: &[u8], target: &[u8]) -> Result<(), Refusal> {
         let missing =
             || Refusal::entry(format!("hard link to `{}`, which the image does not have", show(target)));
         let path = clean(target)?;
         let (&last, parents) = path.split_last().ok_or_else(missing)?;
-        let dir = self.directory(parents, false)?.ok_or_else(missing)?;
+        let dir = resolve::resolve(&self.tree, parents)?.found().ok_or_else(missing)?;
         let inode = self.tree.child(dir, last).ok_or_else(missing)?;
         if self.tree.entries(inode).is_some() {
             return Err(Refusal::entry(format!("hard link to the directory `{}`", show(target))));
@@ -252,60 +228,6 @@ impl Builder {
         let sum = self.tree.file_bytes().saturating_add(rounded);
         if sum > self.limits.total_bytes { Err(Refusal::TooLarge(sum)) } else { Ok(()) }
     }
-
-    /// Resolves the path of a directory inside the image; missing directories are made if `create`, else `None`.
-    fn directory(&mut self, path: &[&[u8]], create: bool) -> Result<Option<InodeId>, Refusal> {
-        let mut todo: Vec<Vec<u8>> = path.iter().rev().map(|c| c.to_vec()).collect();
-        let mut stack = vec![self.tree.root()];
-        let mut followed = 0;
-        while let Some(name) = todo.pop() {
-            let Some(&here) = stack.last() else { return Ok(None) };
-            if name == b".." {
-                stack.truncate((stack.len() - 1).max(1));
-                continue;
-            }
-            let child =
-                if create { self.tree.touch(here, &name, self.layer) } else { self.tree.child(here, &name) };
-            let Some(child) = child else {
-                if !create {
-                    return Ok(None);
-                }
-                if name.len() > NAME_MAX {
-                    return Err(Refusal::entry("a name in it is longer than 255 bytes"));
-                }
-                if self.tree.capacity() > self.limits.entries.saturating_mul(2) {
-                    return Err(Refusal::TooMany);
-                }
-                let id = self.tree.add(Meta::IMPLICIT_DIR, Box::default(), Kind::Dir(BTreeMap::new()));
-                self.tree.link(here, &name, id, self.layer);
-                stack.push(id);
-                continue;
-            };
-            match &self.tree.inode(child).kind {
-                Kind::Dir(_) => stack.push(child),
-                Kind::Symlink(target) => {
-                    followed += 1;
-                    if followed > MAX_LINKS {
-                        return Err(Refusal::entry(
-                            "more than 40 symbolic links on the way to it (a cycle of links?)",
-                        ));
-                    }
-                    if target.first() == Some(&b'/') {
-                        stack.truncate(1);
-                    }
-                    todo.extend(components(target).rev().map(<[u8]>::to_vec));
-                }
-                _ if create => {
-                    return Err(Refusal::entry(format!(
-                        "it lies below `{}`, which is no directory",
-                        show(&name)
-                    )));
-                }
-                _ => return Ok(None),
-            }
-        }
-        Ok(stack.last().copied())
-    }
 }
 
 /// The components of an entry's name, with `..` taken out; absolute names are relative to the image's root.
@@ -345,9 +267,5 @@ pub(crate) enum Refusal {
 impl Refusal {
     fn entry(problem: impl Into<String>) -> Self {
         Refusal::Entry(problem.into())
-    }
-
-    fn lost() -> Self {
-        Refusal::entry("its directory cannot be made")
     }
 }

@@ -3,4 +3,5 @@
 mod formats;
 mod hostile;
 mod layering;
+mod marks;
 mod special;
