@@ -2,6 +2,7 @@
 
 mod select;
 mod spec;
+mod survey;
 
 pub(crate) use spec::Descriptor;
 
@@ -20,6 +21,7 @@ use super::{
 use serde::de::DeserializeOwned;
 use spec::{DockerArchive, Document, ImageFile, Manifest};
 use std::io::Read;
+use survey::Survey;
 
 /// Longest index, manifest or configuration in bytes.
 const MAX_DOCUMENT: u64 = 16 << 20;
@@ -122,11 +124,16 @@ pub(crate) fn load_document(
     for _ in 0..MAX_INDEXES {
         match json(&data, &name)? {
             Document { manifests: Some(manifests), .. } => {
-                let chosen = select::choose(&manifests, tag.take(), options.arch.as_deref(), &name)?;
-                data = fetch(store, chosen, true, &name, progress)?;
+                let mut survey = Survey::new(store, &name, progress);
+                let images = survey.images(&manifests)?;
+                let arch = options.arch.as_deref();
+                let chosen =
+                    select::choose(images, tag.take(), arch, &name, &mut |image| survey.probe(image))?;
+                data = fetch(store, &chosen, true, &name, progress)?;
             }
-            Document { config: Some(config), layers: Some(layers), .. } => {
-                return load_manifest(name, store, &Manifest { config, layers }, options, progress);
+            Document { config: Some(config), layers: Some(layers), artifact_type, .. } => {
+                let manifest = Manifest { config, layers, artifact_type };
+                return load_manifest(name, store, &manifest, options, progress);
             }
             _ => {
                 let problem =
@@ -148,11 +155,12 @@ fn load_manifest(
     options: &LoadOptions,
     progress: &mut dyn Progress,
 ) -> Result<LoadedImage, ImageError> {
-    for part in std::iter::once(&manifest.config).chain(&manifest.layers) {
-        select::check_media_type(part, &name)?;
-    }
+    select::check_config_type(manifest, &name)?;
     let config = fetch(store, &manifest.config, false, &name, progress)?;
-    let image: ImageFile = json(&config, &format!("{name}: image configuration"))?;
+    let image = select::image_file(manifest, &config, &name)?;
+    for layer in &manifest.layers {
+        select::check_layer_type(layer, &name)?;
+    }
     let claimed = select::check_platform(&image, options.arch.as_deref(), &name)?;
     let diff_ids = image.diff_ids(manifest.layers.len(), &name)?;
     let mut builder = Builder::new(Tree::new(options.spool_dir.as_deref())?, options.limits);

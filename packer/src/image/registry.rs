@@ -331,6 +331,11 @@ impl Store for Registry {
         Ok(Box::new(self.fetch_blob(descriptor, progress)?))
     }
 
+    /// A request for each platform of an index would be too many: what a registry names, it has.
+    fn has(&self, _: &Descriptor, _: bool) -> Option<bool> {
+        None
+    }
+
     fn file(&mut self, _: &str) -> Result<Option<Box<dyn Read + '_>>, ImageError> {
         Ok(None)
     }

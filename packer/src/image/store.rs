@@ -4,7 +4,7 @@ use super::{
     ImageError, LoadOptions, Progress,
     error::show,
     oci::Descriptor,
-    stream::{self, Codec, Unpacked},
+    stream::{self, Codec, Hasher, Unpacked},
     tar::{Archive, EntryKind},
     tree::components,
 };
@@ -29,6 +29,9 @@ pub(crate) trait Store {
         place: &str,
         progress: &mut dyn Progress,
     ) -> Result<Box<dyn Read + '_>, ImageError>;
+
+    /// Whether a blob is there, without reading it; `None` when only asking for it could tell.
+    fn has(&self, descriptor: &Descriptor, manifest: bool) -> Option<bool>;
 
     /// Opens a file of a layout by its name, if it is there.
     fn file(&mut self, name: &str) -> Result<Option<Box<dyn Read + '_>>, ImageError>;
@@ -55,6 +58,15 @@ impl Directory {
     }
 }
 
+/// Opens a file, if it is there.
+fn open(path: PathBuf) -> Result<Option<Box<dyn Read>>, ImageError> {
+    match File::open(&path) {
+        Ok(file) => Ok(Some(Box::new(file))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ImageError::Io { action: "cannot be opened", path, source }),
+    }
+}
+
 impl Store for Directory {
     fn blob(
         &mut self,
@@ -66,13 +78,13 @@ impl Store for Directory {
         self.file(&blob_path(&descriptor.digest))?.ok_or_else(|| missing(place, &descriptor.digest))
     }
 
+    fn has(&self, descriptor: &Descriptor, _: bool) -> Option<bool> {
+        let well_formed = Hasher::of(&descriptor.digest).is_some();
+        Some(well_formed && self.0.join(blob_path(&descriptor.digest)).is_file())
+    }
+
     fn file(&mut self, name: &str) -> Result<Option<Box<dyn Read + '_>>, ImageError> {
-        let path = self.0.join(name);
-        match File::open(&path) {
-            Ok(file) => Ok(Some(Box::new(file))),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(ImageError::Io { action: "cannot be opened", path, source }),
-        }
+        open(self.0.join(name))
     }
 }
 
@@ -208,6 +220,10 @@ impl Store for ArchiveFile {
         _: &mut dyn Progress,
     ) -> Result<Box<dyn Read + '_>, ImageError> {
         self.file(&blob_path(&descriptor.digest))?.ok_or_else(|| missing(place, &descriptor.digest))
+    }
+
+    fn has(&self, descriptor: &Descriptor, _: bool) -> Option<bool> {
+        Some(self.part(&blob_path(&descriptor.digest)).is_some())
     }
 
     fn file(&mut self, name: &str) -> Result<Option<Box<dyn Read + '_>>, ImageError> {

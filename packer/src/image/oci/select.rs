@@ -2,14 +2,11 @@
 
 use super::{
     ImageError,
-    spec::{Descriptor, DockerArchive, ImageFile},
+    spec::{Descriptor, DockerArchive, ImageFile, Manifest, Platform as Claimed},
+    survey::{Candidate, Probe},
 };
-use crate::platform::Platform;
-
-/// Annotation with the tag of an image in a layout.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// Annotation with the full name, as containerd and docker write it.
-const FULL_NAME: &str = "io.containerd.image.name";
+use crate::{image::error::show, platform::Platform};
+use std::collections::BTreeSet;
 
 fn listed(names: impl Iterator<Item = String>) -> String {
     let mut names: Vec<String> = names.collect();
@@ -21,77 +18,132 @@ fn listed(names: impl Iterator<Item = String>) -> String {
     if more > 0 { format!("{list} and {more} more") } else { list }
 }
 
-/// Attestations and signatures stand in indexes beside images.
-fn is_image(descriptor: &Descriptor) -> bool {
-    let attestation = descriptor.annotation("vnd.docker.reference.type").is_some();
-    let unknown = descriptor.platform.as_ref().is_some_and(|p| p.os == "unknown");
-    !attestation && !unknown
-}
-
-fn has_tag(descriptor: &Descriptor, tag: &str) -> bool {
-    let full = descriptor.annotation(FULL_NAME);
-    descriptor.annotation(REF_NAME) == Some(tag)
-        || full == Some(tag)
-        || full.and_then(|f| f.rsplit_once(':')).is_some_and(|(_, t)| t == tag)
+/// Whether an image is meant by a name, a tag, or its manifest's digest.
+fn has_name(candidate: &Candidate, wanted: &str) -> bool {
+    let tag = |name: &str| name.rsplit_once(':').is_some_and(|(_, tag)| tag == wanted);
+    candidate.descriptor.digest == wanted
+        || candidate
+            .names
+            .iter()
+            .any(|name| name == wanted || with_tag(name) == with_tag(wanted) || tag(name))
 }
 
 /// Whether every processor of the architecture will do.
-fn is_for_all(platform: &super::spec::Platform) -> bool {
+fn is_for_all(platform: &Claimed) -> bool {
     platform.variant.as_deref().is_none_or(|variant| matches!(variant, "" | "v1" | "v8"))
 }
 
-/// Chooses from an index.
-pub(super) fn choose<'a>(
-    manifests: &'a [Descriptor],
+fn is_for(candidate: &Candidate, wanted: &str) -> bool {
+    let fits = |p: &Claimed| p.architecture == wanted && matches!(&p.os[..], "linux" | "");
+    candidate.platform.as_ref().is_none_or(fits)
+}
+
+fn platforms<'a>(images: impl Iterator<Item = &'a Candidate>) -> String {
+    listed(images.map(|c| c.platform.as_ref().map_or("an unknown platform".to_owned(), Claimed::to_string)))
+}
+
+/// Chooses from what an index names. `probe` is asked only when there is a choice.
+pub(super) fn choose(
+    mut images: Vec<Candidate>,
     tag: Option<&str>,
     arch: Option<&str>,
     place: &str,
-) -> Result<&'a Descriptor, ImageError> {
-    let missing = |problem| Err(ImageError::Missing { place: place.into(), problem });
-    let mut images: Vec<&Descriptor> = manifests.iter().filter(|d| is_image(d)).collect();
+    probe: &mut dyn FnMut(&Descriptor) -> Probe,
+) -> Result<Descriptor, ImageError> {
+    let missing = |problem: String| ImageError::Missing { place: place.into(), problem };
     if let Some(tag) = tag {
-        let tags = listed(images.iter().filter_map(|d| d.annotation(REF_NAME)).map(str::to_owned));
-        images.retain(|d| has_tag(d, tag));
+        let names = listed(images.iter().filter_map(|c| c.names.first().cloned()));
+        images.retain(|c| has_name(c, tag));
         if images.is_empty() {
-            return missing(format!("no image has the tag `{tag}`; there are: {tags}"));
+            return Err(missing(match &names[..] {
+                "" => format!("no image has the tag `{tag}`, nor any other: leave the tag away"),
+                _ => format!("no image has the tag `{tag}`; there are: {names}"),
+            }));
         }
     }
-    match images[..] {
-        [] => return missing("the index names no image".into()),
-        [one] => return Ok(one),
+    if images.len() > 1 {
+        // Names of one image, and artifacts beside images, are no choice.
+        let mut seen = BTreeSet::new();
+        images.retain_mut(|c| {
+            let platform = c.platform.as_ref().map(Claimed::to_string);
+            seen.insert((c.descriptor.digest.clone(), platform)) && settle(c, probe)
+        });
+    }
+    match images.len() {
+        0 => return Err(missing("the index names no image".into())),
+        1 => return Ok(images.swap_remove(0).descriptor),
         _ => {}
     }
-    let platforms = listed(images.iter().filter_map(|d| d.platform.as_ref()).map(|p| {
-        let variant = p.variant.as_ref().map_or(String::new(), |v| format!("/{v}"));
-        format!("{}/{}{variant}", p.os, p.architecture)
-    }));
-    let is_for = |d: &Descriptor, wanted: &str| {
-        d.platform.as_ref().is_none_or(|p| p.architecture == wanted && (p.os == "linux" || p.os.is_empty()))
-    };
-    let wanted = match arch {
-        Some(arch) => Some(arch),
-        None => {
-            Platform::ALL.map(Platform::oci_arch).into_iter().find(|a| images.iter().any(|d| is_for(d, a)))
-        }
-    };
-    images.retain(|d| wanted.is_some_and(|wanted| is_for(d, wanted)));
-    // An image for better processors of the architecture stands beside the one for all.
-    images.sort_by_key(|d| !d.platform.as_ref().is_some_and(is_for_all));
-    let Some(&first) = images.first() else {
-        let problem = match arch {
-            Some(arch) => {
-                format!("there is no linux/{arch} image; there are: {platforms}; choose with --platform")
+    let mut absent = None;
+    let wanted = arch.map_or(Platform::ALL.map(Platform::oci_arch).to_vec(), |arch| vec![arch]);
+    for arch in wanted {
+        let mut fitting: Vec<&Candidate> = images.iter().filter(|c| is_for(c, arch)).collect();
+        // An image for better processors of the architecture stands beside the one for all.
+        fitting.sort_by_key(|c| !c.platform.as_ref().is_some_and(is_for_all));
+        fitting.retain(|c| match probe(&c.descriptor) {
+            Probe::Absent(digest) => {
+                absent.get_or_insert(digest);
+                false
             }
-            None => format!("there is no image that can be converted; there are: {platforms}"),
-        };
-        return Err(ImageError::WrongArch { place: place.into(), problem });
-    };
-    let names = |d: &Descriptor| d.annotation(FULL_NAME).or(d.annotation(REF_NAME)).map(str::to_owned);
-    if images.iter().any(|d| d.platform.is_none() || names(d) != names(first)) {
-        let tags = listed(images.iter().filter_map(|d| names(d)));
-        return missing(format!("there are several images: append a tag (`:TAG`), of: {tags}"));
+            _ => true,
+        });
+        let Some(&first) = fitting.first() else { continue };
+        if fitting.len() > 1 && fitting.iter().any(|c| !c.described || c.names != first.names) {
+            let names = fitting.iter().map(|c| c.names.first().unwrap_or(&c.descriptor.digest).clone());
+            let names = listed(names);
+            return Err(missing(format!("there are several images: append a tag (`:TAG`), of: {names}")));
+        }
+        return Ok(first.descriptor.clone());
     }
-    Ok(first)
+    let problem = refusal(&images, arch, absent, probe);
+    Err(ImageError::WrongArch { place: place.into(), problem })
+}
+
+/// Learns the platform of an image whose descriptor does not tell it; false for what is no image.
+fn settle(candidate: &mut Candidate, probe: &mut dyn FnMut(&Descriptor) -> Probe) -> bool {
+    if candidate.platform.is_some() {
+        return true;
+    }
+    match probe(&candidate.descriptor) {
+        Probe::NoImage => return false,
+        Probe::Whole(platform) if !platform.architecture.is_empty() => candidate.platform = Some(platform),
+        _ => {}
+    }
+    true
+}
+
+/// Why none of these images can be taken, and which could.
+fn refusal(
+    images: &[Candidate],
+    arch: Option<&str>,
+    absent: Option<String>,
+    probe: &mut dyn FnMut(&Descriptor) -> Probe,
+) -> String {
+    let (gone, here): (Vec<&Candidate>, Vec<&Candidate>) =
+        images.iter().partition(|c| matches!(probe(&c.descriptor), Probe::Absent(_)));
+    let there = match (&here[..], &gone[..]) {
+        ([], _) => format!("none is there of: {}", platforms(gone.into_iter())),
+        (_, []) => format!("there are: {}", platforms(here.into_iter())),
+        _ => format!(
+            "there are: {} (named by the index, but not there: {})",
+            platforms(here.into_iter()),
+            platforms(gone.into_iter())
+        ),
+    };
+    match (arch, absent) {
+        (Some(arch), None) => format!("there is no linux/{arch} image; {there}; choose with --platform"),
+        (None, None) => format!("there is no image that can be converted; {there}"),
+        (Some(arch), Some(digest)) => format!(
+            "the linux/{arch} image is incomplete: blob {} is missing; {there}; choose with --platform, or pull and \
+             export it for linux/{arch}",
+            show(digest.as_bytes())
+        ),
+        (None, Some(digest)) => format!(
+            "no image that can be converted is complete: blob {} is missing; {there}; pull and export it for one of \
+             these platforms",
+            show(digest.as_bytes())
+        ),
+    }
 }
 
 fn with_tag(reference: &str) -> String {
@@ -99,7 +151,7 @@ fn with_tag(reference: &str) -> String {
     reference.parse::<oci_client::Reference>().map_or_else(|_| reference.to_owned(), |r| r.whole())
 }
 
-/// Chooses from a `docker save` archive.
+/// Chooses from a `docker save` archive: by name, or by `@` and number as skopeo does.
 pub(super) fn choose_saved<'a>(
     images: &'a [DockerArchive],
     reference: Option<&str>,
@@ -108,39 +160,104 @@ pub(super) fn choose_saved<'a>(
     let tags = || images.iter().flat_map(|i| i.repo_tags.as_deref().unwrap_or_default());
     let list = || listed(tags().cloned());
     let missing = |problem| ImageError::Missing { place: place.into(), problem };
-    match (reference, images) {
-        (None, [one]) => Ok(one),
-        (None, []) => Err(missing("manifest.json names no image".into())),
-        (None, _) => {
-            Err(missing(format!("there are several images: append a name (`:NAME:TAG`), of: {}", list())))
-        }
-        (Some(wanted), _) => {
-            let is = |tag: &String| tag == wanted || with_tag(tag) == with_tag(wanted);
-            let found = images.iter().find(|i| i.repo_tags.as_deref().unwrap_or_default().iter().any(is));
-            found.ok_or_else(|| missing(format!("no image is named `{wanted}`; there are: {}", list())))
-        }
+    let Some(wanted) = reference else {
+        return match images {
+            [one] => Ok(one),
+            [] => Err(missing("manifest.json names no image".into())),
+            _ if list().is_empty() => Err(missing(format!(
+                "there are {} images without a name: append a number (`:@0`)",
+                images.len()
+            ))),
+            _ => {
+                let problem =
+                    format!("there are several images: append a name (`:NAME:TAG`), of: {}", list());
+                Err(missing(problem))
+            }
+        };
+    };
+    if let Some(number) = wanted.strip_prefix('@').and_then(|n| n.parse::<usize>().ok()) {
+        let none =
+            || missing(format!("there is no image number {number}: there are {}, from 0", images.len()));
+        return images.get(number).ok_or_else(none);
+    }
+    let is = |tag: &String| tag == wanted || with_tag(tag) == with_tag(wanted);
+    let found = images.iter().find(|i| i.repo_tags.as_deref().unwrap_or_default().iter().any(is));
+    found.ok_or_else(|| {
+        missing(match &list()[..] {
+            "" => format!("no image is named `{wanted}`, nor has any other a name: leave the name away"),
+            names => format!("no image is named `{wanted}`; there are: {names}"),
+        })
+    })
+}
+
+/// The media type without parameters; upper and lower case mean the same (RFC 6838 4.2).
+fn media_type(descriptor: &Descriptor) -> String {
+    descriptor.media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Refuses what is no layer of files, by its type: what has the type of any archive is read, and its bytes decide.
+pub(super) fn check_layer_type(layer: &Descriptor, place: &str) -> Result<(), ImageError> {
+    const ARCHIVES: [&str; 6] = [
+        "application/octet-stream",
+        "application/x-tar",
+        "application/tar",
+        "application/gzip",
+        "application/x-gzip",
+        "application/zstd",
+    ];
+    let kind = media_type(layer);
+    let refuse = |problem| Err(ImageError::Unsupported { place: place.into(), problem });
+    if kind.ends_with("+encrypted") {
+        return refuse(format!(
+            "layer {} is encrypted: decrypt the image first (`skopeo copy --decryption-key`)",
+            layer.digest
+        ));
+    }
+    let base = kind.split('+').next().unwrap_or_default();
+    if base.is_empty()
+        || ARCHIVES.contains(&base)
+        || base.starts_with("application/vnd.oci.image.layer.")
+        || base.starts_with("application/vnd.docker.")
+    {
+        return Ok(());
+    }
+    refuse(format!(
+        "`{}` is the type of {}, which is no part of a container image that could be read here",
+        show(kind.as_bytes()),
+        layer.digest
+    ))
+}
+
+/// The type of an artifact's configuration that is none.
+const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+
+fn artifact(manifest: &Manifest, place: &str) -> ImageError {
+    let kind = manifest.artifact_type.as_deref().unwrap_or(&manifest.config.media_type);
+    ImageError::Unsupported {
+        place: place.into(),
+        problem: format!(
+            "it is no container image but an artifact of type `{}`: only images can be converted",
+            show(kind.as_bytes())
+        ),
     }
 }
 
-/// Refuses what is not an image of files: an artifact, an encrypted layer.
-pub(super) fn check_media_type(part: &Descriptor, place: &str) -> Result<(), ImageError> {
-    let kind = part.media_type.as_str();
-    let base = kind.split('+').next().unwrap_or_default();
-    let known = kind.is_empty()
-        || base.starts_with("application/vnd.oci.image.")
-        || base.starts_with("application/vnd.docker.")
-        || base == "application/x-tar";
-    if known && !kind.ends_with("+encrypted") {
-        return Ok(());
+/// Refuses what says that it has no configuration.
+pub(super) fn check_config_type(manifest: &Manifest, place: &str) -> Result<(), ImageError> {
+    if media_type(&manifest.config) == EMPTY { Err(artifact(manifest, place)) } else { Ok(()) }
+}
+
+/// Understands a configuration. Its type does not matter (registries and old tools have called it
+/// `application/octet-stream`): what describes no files is the configuration of something else.
+pub(super) fn image_file(manifest: &Manifest, data: &[u8], place: &str) -> Result<ImageFile, ImageError> {
+    const IMAGES: [&str; 2] =
+        ["application/vnd.oci.image.config.", "application/vnd.docker.container.image."];
+    let kind = media_type(&manifest.config);
+    match super::json::<ImageFile>(data, &format!("{place}: image configuration")) {
+        Ok(image) if image.has_files() => Ok(image),
+        image if kind.is_empty() || IMAGES.iter().any(|known| kind.starts_with(known)) => image,
+        _ => Err(artifact(manifest, place)),
     }
-    Err(ImageError::Unsupported {
-        place: place.into(),
-        problem: format!(
-            "`{}` is the type of {}, which is no part of a container image that could be read here",
-            super::super::error::show(kind.as_bytes()),
-            part.digest
-        ),
-    })
 }
 
 /// Checks the platform that the configuration claims; gives its architecture.

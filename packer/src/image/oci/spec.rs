@@ -33,18 +33,33 @@ pub(crate) struct Platform {
     pub(crate) variant: Option<String>,
 }
 
+impl std::fmt::Display for Platform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let os = if self.os.is_empty() { "linux" } else { &self.os };
+        write!(f, "{os}/{}", self.architecture)?;
+        match self.variant.as_deref() {
+            None | Some("") => Ok(()),
+            Some(variant) => write!(f, "/{variant}"),
+        }
+    }
+}
+
 /// An index or a manifest: told by its fields, because `mediaType` is optional in both.
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Document {
     pub(crate) manifests: Option<Vec<Descriptor>>,
     pub(crate) config: Option<Descriptor>,
     pub(crate) layers: Option<Vec<Descriptor>>,
+    pub(crate) artifact_type: Option<String>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Manifest {
     pub(crate) config: Descriptor,
     pub(crate) layers: Vec<Descriptor>,
+    /// Of an artifact, what it is.
+    pub(crate) artifact_type: Option<String>,
 }
 
 /// An image of a `docker save` archive.
@@ -64,6 +79,7 @@ pub(crate) struct ImageFile {
     pub(crate) architecture: String,
     #[serde(default)]
     pub(crate) os: String,
+    variant: Option<String>,
     config: Option<Settings>,
     rootfs: Option<RootFs>,
 }
@@ -98,6 +114,17 @@ impl ImageFile {
     pub(crate) fn plain() -> Self {
         let settings = Settings { cmd: Some(vec!["/bin/sh".into()]), ..Settings::default() };
         ImageFile { config: Some(settings), ..ImageFile::default() }
+    }
+
+    /// Whether it says what an image's files are; the configuration of an artifact says nothing of the kind.
+    pub(crate) fn has_files(&self) -> bool {
+        self.rootfs.as_ref().is_some_and(|r| r.diff_ids.is_some())
+    }
+
+    /// The platform that it claims.
+    pub(crate) fn platform(&self) -> Platform {
+        let (architecture, os) = (self.architecture.clone(), self.os.clone());
+        Platform { architecture, os, variant: self.variant.clone() }
     }
 
     /// Digests of the layers unpacked, one for each.

@@ -187,7 +187,7 @@ fn archives_of_docker_save() {
     let manifest = json!([
         {"Config": format!("{hex}.json"), "RepoTags": ["debian:12"],
          "Layers": [format!("{a}/layer.tar"), format!("{b}.tar"), format!("{hex}/layer.tar")]},
-        {"Config": format!("{hex}.json"), "RepoTags": null, "Layers": ["missing.tar"]}
+        {"Config": format!("{hex}.json"), "RepoTags": null, "Layers": ["missing.tar", "x", "y"]}
     ]);
     let save = |layer: &[u8]| {
         Tar::new()
@@ -210,6 +210,9 @@ fn archives_of_docker_save() {
     // A bare path is recognised; here it names two images.
     assert!(error(&name).contains("there are several images"));
     assert!(error(&format!("docker-archive:{name}:alpine")).contains("there are: debian:12"));
+    assert!(load(&format!("docker-archive:{name}:@0"), &LoadOptions::default(), &mut ()).is_ok());
+    assert!(error(&format!("docker-archive:{name}:@1")).contains("`missing.tar` is missing"));
+    assert!(error(&format!("docker-archive:{name}:@2")).contains("no image number 2: there are 2"));
     let (_dir, name) = on_disk("x.tar", &save(&root(RISCV, b"other")));
     assert!(error(&format!("docker-archive:{name}:debian:12")).contains("digest is"));
 }
@@ -235,4 +238,32 @@ fn plain_root_file_systems() {
     let (_dir, name) = on_disk("root.tar", &Tar::new().file("x", b"").file(".wh.x", b"").done());
     let image = load(&name, &LoadOptions::default(), &mut ()).unwrap();
     assert_eq!((paths(&image.tree), image.arch), (vec!["/.wh.x".into(), "/x".into()], None));
+}
+
+#[test]
+fn docker_archives_without_names() {
+    let tar = root(RISCV, b"saved");
+    let config = json!({
+        "architecture": "riscv64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [sha256(&tar)]}
+    })
+    .to_string();
+    let one = json!({ "Config": "config.json", "RepoTags": null, "Layers": ["layer.tar"] });
+    let error = |images: &[&serde_json::Value], suffix: &str| {
+        let archive = Tar::new()
+            .file("config.json", config.as_bytes())
+            .file("layer.tar", &tar)
+            .file("manifest.json", json!(images).to_string().as_bytes());
+        let (_dir, name) = on_disk("x.tar", &archive.done());
+        load(&format!("docker-archive:{name}{suffix}"), &LoadOptions::default(), &mut ())
+            .map_or_else(|e| e.to_string(), |image| String::from_utf8(content(&image.tree, "/t")).unwrap())
+    };
+    assert_eq!(error(&[&one], ""), "saved");
+    assert_eq!(error(&[&one, &one], ":@1"), "saved");
+    let text = error(&[&one], ":a:b");
+    assert!(
+        text.contains("no image is named `a:b`, nor has any other a name: leave the name away"),
+        "{text}"
+    );
+    assert!(error(&[&one, &one], "").contains("2 images without a name: append a number (`:@0`)"));
+    assert!(error(&[], "").contains("names no image"));
 }

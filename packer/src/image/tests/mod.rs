@@ -1,5 +1,6 @@
 //! Tests of loading: layers, image formats, hostile input, special archives.
 
+mod choice;
 mod formats;
 mod hostile;
 mod layering;
