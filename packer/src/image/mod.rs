@@ -122,6 +122,9 @@ pub fn load(
     match source {
         Source::Tar(path) => rootfs::load_tar(name, &path, options, progress),
         Source::Dir(path) => rootfs::load_dir(name, &path, options, progress),
+        Source::Transport(path) => {
+            oci::load_transport(name, &mut store::Transport::new(path), options, progress)
+        }
         Source::OciDir { dir, tag } => {
             oci::load_layout(name, &mut store::Directory::new(dir), tag.as_deref(), options, progress)
         }

@@ -110,6 +110,24 @@ pub(crate) fn load_layout(
     load_document(name, store, &index, tag, options, progress)
 }
 
+/// Loads an image from what skopeo's `dir:` transport wrote.
+pub(crate) fn load_transport(
+    name: String,
+    store: &mut dyn Store,
+    options: &LoadOptions,
+    progress: &mut dyn Progress,
+) -> Result<LoadedImage, ImageError> {
+    let Some(reader) = store.file("manifest.json")? else {
+        let problem = "manifest.json is missing: the image is incomplete; export it again".into();
+        return Err(ImageError::Missing { place: name, problem });
+    };
+    let manifest = read_document(reader, &format!("{name}: manifest.json"))?;
+    let mut image = load_document(name, store, &manifest, None, options, progress)?;
+    let notice = format!("{}: an image of skopeo's `dir:` format, not a root file system", image.source);
+    image.warnings.insert(0, notice);
+    Ok(image)
+}
+
 /// Loads the image that an index or manifest describes.
 pub(crate) fn load_document(
     name: String,

@@ -1,9 +1,9 @@
 //! Names of images: skopeo's transports (*containers-transports(5)*), existing paths, and registry references.
 //!
-//! `dir:` and `tar:` differ from skopeo: here they name a plain root file system. A path that exists is recognised by its
-//! content; anything else is a registry reference.
+//! `dir:` and `tar:` differ from skopeo: here they name a plain root file system; but a `dir:` that skopeo wrote is
+//! recognised. A path that exists is recognised by its content; anything else is a registry reference.
 
-use super::{ImageError, stream, tar::Archive};
+use super::{ImageError, store::Transport, stream, tar::Archive};
 use std::{
     fmt,
     fs::File,
@@ -37,6 +37,8 @@ pub enum Source {
     },
     /// A directory that is a root file system.
     Dir(PathBuf),
+    /// A directory that holds an image in the format of skopeo's `dir:`.
+    Transport(PathBuf),
     /// A tar archive of a root file system.
     Tar(PathBuf),
     /// An image in a registry.
@@ -52,7 +54,7 @@ impl fmt::Display for Source {
             Source::DockerArchive { file, reference } => {
                 write!(f, "docker-archive:{}{}", file.display(), suffix(reference))
             }
-            Source::Dir(path) => write!(f, "dir:{}", path.display()),
+            Source::Dir(path) | Source::Transport(path) => write!(f, "dir:{}", path.display()),
             Source::Tar(path) => write!(f, "tar:{}", path.display()),
             Source::Registry(reference) => write!(f, "docker://{reference}"),
         }
@@ -96,7 +98,7 @@ pub fn parse(name: &str) -> Result<Source, ImageError> {
             let (file, reference) = split(rest);
             Source::DockerArchive { file, reference }
         }
-        "dir" => Source::Dir(rest.into()),
+        "dir" => directory(rest.into()),
         "tar" => Source::Tar(rest.into()),
         _ if name.is_empty() => {
             return Err(wrong("no name given: try `docker://debian:trixie-slim`, or the path of an archive"));
@@ -116,15 +118,21 @@ pub fn parse(name: &str) -> Result<Source, ImageError> {
     }
 }
 
+/// What a directory without an OCI layout is.
+fn directory(path: PathBuf) -> Source {
+    if Transport::is_at(&path) { Source::Transport(path) } else { Source::Dir(path) }
+}
+
 /// Tells what an existing path holds.
 fn recognise(path: &Path) -> Result<Source, ImageError> {
     let io = |source| ImageError::Io { action: "cannot be read", path: path.into(), source };
     if path.is_dir() {
-        let layout = path.join("oci-layout").is_file();
+        let layout = path.join("oci-layout").is_file()
+            || path.join("index.json").is_file() && path.join("blobs").is_dir();
         return Ok(if layout {
             Source::OciDir { dir: path.into(), tag: None }
         } else {
-            Source::Dir(path.into())
+            directory(path.into())
         });
     }
     let file = File::open(path).map_err(io)?;
@@ -133,6 +141,7 @@ fn recognise(path: &Path) -> Result<Source, ImageError> {
     // gives itself away by a name that neither kind of archive has.
     let mut archive = Archive::new(reader.take(64 << 30));
     let mut docker = false;
+    let (mut index, mut blobs) = (false, false);
     let mut first = true;
     while let Some(entry) = archive.next_entry().map_err(|fault| match (first, fault.at(&path.display().to_string())) {
         (true, ImageError::Archive { problem, .. }) => ImageError::Reference {
@@ -148,20 +157,27 @@ fn recognise(path: &Path) -> Result<Source, ImageError> {
         match &name[..] {
             b"oci-layout" => return Ok(Source::OciArchive { file: path.into(), tag: None }),
             b"manifest.json" => docker = true,
-            b"" | b"index.json" | b"repositories" | b"blobs" => {}
-            _ if name.starts_with(b"blobs/") || image_part(&name) => {}
+            b"index.json" => index = true,
+            // Jib's configuration is `config.json`.
+            b"" | b"config.json" | b"repositories" | b"blobs" => {}
+            _ if name.starts_with(b"blobs/") => blobs = true,
+            _ if image_part(&name) => {}
             _ => break,
         }
     }
     Ok(if docker {
         Source::DockerArchive { file: path.into(), reference: None }
+    } else if index && blobs {
+        Source::OciArchive { file: path.into(), tag: None }
     } else {
         Source::Tar(path.into())
     })
 }
 
-/// Whether `docker save` could have given a file this name: `HEX.json`, `HEX.tar`, or something in a directory `HEX`.
+/// Whether `docker save` and its like could have given a file this name: `HEX.json`, `HEX.tar`, something in a directory
+/// `HEX`; `HEX.tar.gz` and `sha256:HEX` (crane, kaniko, ko).
 fn image_part(name: &[u8]) -> bool {
+    let name = name.strip_prefix(b"sha256:").unwrap_or(name);
     let stem = name.split(|&b| b == b'/' || b == b'.').next().unwrap_or_default();
     stem.len() == 64 && stem.iter().all(u8::is_ascii_hexdigit)
 }

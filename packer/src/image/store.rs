@@ -1,4 +1,5 @@
-//! Where the blobs of an image are: a directory, an archive, or (in [`registry`](super::registry)) a registry.
+//! Where the blobs of an image are: a layout in a directory, an archive, skopeo's `dir:`, or (in
+//! [`registry`](super::registry)) a registry.
 
 use super::{
     ImageError, LoadOptions, Progress,
@@ -81,6 +82,58 @@ impl Store for Directory {
     fn has(&self, descriptor: &Descriptor, _: bool) -> Option<bool> {
         let well_formed = Hasher::of(&descriptor.digest).is_some();
         Some(well_formed && self.0.join(blob_path(&descriptor.digest)).is_file())
+    }
+
+    fn file(&mut self, name: &str) -> Result<Option<Box<dyn Read + '_>>, ImageError> {
+        open(self.0.join(name))
+    }
+}
+
+/// What skopeo's `dir:` and `podman save --format docker-dir` write: `manifest.json`, `version`, and blobs named by the
+/// digits of their digests (containers/image, *directory_transport.go*).
+pub(crate) struct Transport(PathBuf);
+
+/// How its file `version` begins.
+const VERSION: &[u8] = b"Directory Transport Version: ";
+
+impl Transport {
+    /// Whether a directory is one.
+    pub(crate) fn is_at(dir: &Path) -> bool {
+        let mut start = Vec::new();
+        let version = File::open(dir.join("version"));
+        let read = version.and_then(|file| file.take(VERSION.len() as u64).read_to_end(&mut start));
+        read.is_ok() && start == VERSION && dir.join("manifest.json").is_file()
+    }
+
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Transport(path)
+    }
+
+    /// Where the blob may be; the digest must have been checked for its form.
+    fn paths(&self, digest: &str, manifest: bool) -> impl Iterator<Item = PathBuf> {
+        let hex = digest.split_once(':').map_or(digest, |(_, hex)| hex);
+        let of_manifest = manifest.then(|| format!("{hex}.manifest.json"));
+        let names = of_manifest.into_iter().chain([hex.to_owned(), digest.replacen(':', "-", 1)]);
+        names.map(|name| self.0.join(name)).filter(|path| path.is_file())
+    }
+}
+
+impl Store for Transport {
+    fn blob(
+        &mut self,
+        descriptor: &Descriptor,
+        manifest: bool,
+        place: &str,
+        _: &mut dyn Progress,
+    ) -> Result<Box<dyn Read + '_>, ImageError> {
+        let path = self.paths(&descriptor.digest, manifest).next();
+        let file = path.map(open).transpose()?.flatten();
+        file.ok_or_else(|| missing(place, &descriptor.digest))
+    }
+
+    fn has(&self, descriptor: &Descriptor, manifest: bool) -> Option<bool> {
+        let well_formed = Hasher::of(&descriptor.digest).is_some();
+        Some(well_formed && self.paths(&descriptor.digest, manifest).next().is_some())
     }
 
     fn file(&mut self, name: &str) -> Result<Option<Box<dyn Read + '_>>, ImageError> {

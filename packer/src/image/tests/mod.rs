@@ -4,5 +4,6 @@ mod choice;
 mod formats;
 mod hostile;
 mod layering;
+mod makers;
 mod marks;
 mod special;
