@@ -127,6 +127,16 @@ impl Codec {
     }
 }
 
+/// A compression that is recognised, but not read.
+fn foreign(start: &[u8]) -> Option<&'static str> {
+    match start {
+        [0xfd, b'7', b'z', b'X'] => Some("xz"),
+        [b'B', b'Z', b'h', b'1'..=b'9'] => Some("bzip2"),
+        [0x04, 0x22, 0x4d, 0x18] => Some("lz4"),
+        _ => None,
+    }
+}
+
 /// Opens an archive for reading, whatever it is compressed with.
 pub(crate) fn decompress<'a>(reader: impl Read + 'a) -> io::Result<(Codec, Box<dyn Read + 'a>)> {
     let mut buffered = BufReader::with_capacity(BUFFER, reader);
@@ -138,6 +148,12 @@ pub(crate) fn decompress<'a>(reader: impl Read + 'a) -> io::Result<(Codec, Box<d
             break;
         }
         start.push(byte[0]);
+    }
+    if let Some(name) = foreign(&start) {
+        let problem = format!(
+            "it is compressed by {name}, and only gzip and zstd are read: compress it anew (`{name} -dc FILE | zstd`)"
+        );
+        return Err(io::Error::new(io::ErrorKind::Unsupported, problem));
     }
     let codec = Codec::sniff(&start);
     let whole = io::Cursor::new(start).chain(buffered);

@@ -231,6 +231,22 @@ fn what_is_no_image() {
 }
 
 #[test]
+fn compressions_that_are_not_read() {
+    for (name, start) in [("xz", &b"\xfd7zXZ\0"[..]), ("bzip2", b"BZh91AY"), ("lz4", b"\x04\x22\x4d\x18d@")] {
+        let words = format!("it is compressed by {name}, and only gzip and zstd are read");
+        let (_dir, path) = on_disk("root.tar", &[start, &[0; 1000]].concat());
+        for transport in ["", "tar:", "oci-archive:", "docker-archive:"] {
+            let error = load_error(&format!("{transport}{path}"));
+            assert!(error.contains(&words) && error.contains("root.tar"), "{error}");
+        }
+        let tar = Tar::new().file("a", b"1").done();
+        let mut layout = Layout::new();
+        layout.image("riscv64", None, serde_json::json!({}), &[(tar, start.to_vec())]);
+        assert!(load_error(&layout.name()).contains(&words));
+    }
+}
+
+#[test]
 fn fuzz_entry_survives_mutations() {
     let seed = Tar::new()
         .dir("d", 0o755)
