@@ -1,8 +1,9 @@
-"""The workloads inside the guest, on two sides that are compared.
+"""The workloads inside the guest, on two or more sides that are compared.
 
-One boot runs all workloads, in the order of benches/guest/workloads; boots of the two sides alternate, and which of
-them is first changes from round to round. The guest's lines that begin with @ are read as they come: at `@start` and
-`@end` of a workload the emulator's processor time is noted."""
+One boot runs all workloads, in the order of benches/guest/workloads; boots of the sides alternate, and which of them
+is first changes from round to round. The guest's lines that begin with @ are read as they come: at `@start` and `@end`
+of a workload the emulator's processor time is noted. A side without an emulator is judged by the processor time of the
+workload itself."""
 
 import math
 import os
@@ -19,13 +20,13 @@ RATIOS = ("ratio", "ratio_by_cpu")
 
 
 class Boot:
-    """One boot and what its guest said."""
+    """One boot and what its guest said, or one run of the same on the bare host (`emulated` is false)."""
 
-    def __init__(self, name, words):
-        self.name = name
+    def __init__(self, name, words, emulated=True):
+        self.name, self.emulated = name, emulated
         self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT)
-        self.samples, self.checks, self.other, self.started = {}, {}, [], {}
+        self.samples, self.checks, self.notes, self.other, self.started = {}, {}, {}, [], {}
         self.done = False
         begin = time.monotonic()
         try:
@@ -63,10 +64,12 @@ class Boot:
             self.started[fields[0]] = cpu_clock(self.process.pid)
         elif word == "@end":
             name, wall, user, system = fields[0], *(int(f) / 1e9 for f in fields[1:])
-            cpu = cpu_clock(self.process.pid) - self.started[name]
+            cpu = cpu_clock(self.process.pid) - self.started[name] if self.emulated else user + system
             self.samples[name] = {"guest": wall, "guest_user": user, "guest_system": system, "host_cpu": cpu}
         elif word == "@check":
             self.checks[fields[0]] = fields[1]
+        elif word == "@note":
+            self.notes[fields[0]] = " ".join(fields[1:])
         elif word == "@done":
             self.done = True
         elif line:
@@ -96,34 +99,61 @@ def forelift(product, image, *options):
     return [product.bin, "run", *options, image]
 
 
-def compare(part, sides, names, runs):
-    """Boots both sides, given as command lines by name, `runs` times each. The ratios are the second side's time over
-    the first one's: how many times faster the first one is."""
-    boots = {side: [] for side in sides}
-    first, second = sides
+def interleave(part, sides, runs, bare=(), before=None, after=None):
+    """Boots the sides, given as command lines by name, `runs` times each; the boots by side. Those in `bare` have no
+    emulator. `before` is called with the side's name, `after` with its boot."""
+    boots, order = {side: [] for side in sides}, list(sides)
     for n in range(runs):
-        for side in [first, second] if n % 2 == 0 else [second, first]:
-            boot = Boot(side, sides[side])
+        for side in order:
+            if before:
+                before(side)
+            boot = Boot(side, sides[side], side not in bare)
+            if after:
+                after(boot)
             boots[side].append(boot)
             log(f"{part}: run {n + 1} of {runs}, {side}: {boot.wall:.1f} s")
-    verify(boots[first] + boots[second], names)
+        order = order[1:] + order[:1]
+    return boots
+
+
+def middle(samples):
+    """The medians of samples, each a dictionary with the same keys."""
+    return {kind: median([sample[kind] for sample in samples]) for kind in samples[0]}
+
+
+def ratios(of, to):
+    """How many times faster a side with the medians `to` is than one with the medians `of`."""
+    return {"ratio": of["guest"] / to["guest"], "ratio_by_cpu": of["host_cpu"] / to["host_cpu"]}
+
+
+def totals(boots):
+    return {side: [{"wall": b.wall, "cpu": b.cpu, "rss": b.rss} for b in boots[side]] for side in boots}
+
+
+def compare(part, sides, names, runs, bare=(), own_output=()):
+    """Runs all sides. The ratios are the second side's time over the first one's: how many times faster the first one
+    is. A side in `bare` has no emulator; its output differs by right in the workloads `own_output`."""
+    boots = interleave(part, sides, runs, bare)
+    first, second = list(sides)[:2]
+    verify([boot for side in sides if side not in bare for boot in boots[side]], names)
+    for side in bare:
+        verify(boots[side] + boots[first], [name for name in names if name not in own_output])
+        verify(boots[side], names)
     figures = {}
     for name in names:
         samples = {side: [boot.samples[name] for boot in boots[side]] for side in sides}
-        middle = {side: {kind: median([s[kind] for s in samples[side]]) for kind in samples[side][0]} for side in sides}
+        middles = {side: middle(samples[side]) for side in sides}
         figures[name] = {
-            "ratio": middle[second]["guest"] / middle[first]["guest"],
-            "ratio_by_cpu": middle[second]["host_cpu"] / middle[first]["host_cpu"],
+            **ratios(middles[second], middles[first]),
             "check": boots[first][0].checks[name],
-            "median": middle,
+            "median": middles,
             "samples": samples,
         }
-    totals = {side: [{"wall": b.wall, "cpu": b.cpu, "rss": b.rss} for b in boots[side]] for side in sides}
-    return {"workloads": figures, "boots": totals, "commands": sides}
+    return {"workloads": figures, "boots": totals(boots), "commands": sides}
 
 
-def mean(figures, names):
+def mean(figures, names, keys=RATIOS):
     """Geometric means of the ratios over these workloads, or `None` when not all of them were run."""
     if not all(name in figures for name in names):
         return None
-    return {ratio: math.exp(sum(math.log(figures[n][ratio]) for n in names) / len(names)) for ratio in RATIOS}
+    return {ratio: math.exp(sum(math.log(figures[n][ratio]) for n in names) / len(names)) for ratio in keys}

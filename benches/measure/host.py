@@ -30,6 +30,6 @@ def describe(product):
         "load_before": os.getloadavg(),
         "forelift": first_line([product.bin, "--version"]),
         "commit": commit.stdout.strip() or None,
-        "qemu": first_line([tool(product.arch.qemu), "--version"]),
+        "qemu": first_line([product.qemu, "--version"]),
         "gcc": first_line([tool(product.arch.gcc), "--version"]),
     }

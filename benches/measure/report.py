@@ -28,35 +28,52 @@ def verdict(figure, key, reached=float.__ge__):
     return f"{target:.2f} " + ("unclear" if len(found) == 2 else "ok" if True in found else "MISSED")
 
 
-def compared(result, names, ratio, means, asked):
-    """The table of a comparison. `names` are the headings of the two sides by their names in the result, in the order
-    of the columns; `means` are last rows: heading, figure; `asked` is a list of columns: heading, key, comparison."""
+def compared(result, names, ratio, means, asked, more=()):
+    """The table of a comparison. `names` are the headings of the sides by their names in the result, in the order of
+    the columns; `means` are last rows: heading, figure; `asked` is a list of columns: heading, key, comparison; `more`
+    is one of others: heading, and what gives a figure's cell."""
     rows = [["workload", *(word for name in names.values() for word in (name, "range")), ratio, "by CPU",
-             *(heading for heading, _, _ in asked)]]
+             *(heading for heading, _ in more), *(heading for heading, _, _ in asked)]]
 
     def row(name, cells, figure):
         verdicts = (verdict(figure, key, reached) for _, key, reached in asked)
-        rows.append([name, *cells, *(f"{figure[r]:.2f}" for r in RATIOS), *verdicts])
+        others = (cell(figure) for _, cell in more)
+        rows.append([name, *cells, *(f"{figure[r]:.2f}" for r in RATIOS), *others, *verdicts])
 
     for name, figure in result["workloads"].items():
         middle, samples = figure["median"], figure["samples"]
         row(name, [cell for s in names for cell in (f"{middle[s]['guest']:.3f}", spread(samples[s]))], figure)
     for name, figure in means:
         if figure:
-            row(name, [""] * 4, figure)
-    columns(rows, 6 + len(asked))
+            row(name, [""] * 2 * len(names), figure)
+    columns(rows, 2 * len(names) + 2 + len(more) + len(asked))
+
+
+def of_host(key):
+    """What gives the cell of a figure beside the bare host."""
+    return lambda figure: f"{figure['host'][key]:.2f}" if "host" in figure else ""
 
 
 def guest(result):
     """Workloads in the guest."""
     print("\nIn the guest: seconds on the guest's clock, medians. Speed: Forelift's over QEMU's, higher is better;"
-          "\n'by CPU' is the same ratio made of the emulators' processor time. Range: slowest run over fastest.\n")
+          "\n'by CPU' is the same ratio made of the emulators' processor time. Range: slowest run over fastest.")
+    trained, measured = result["trained_on"], result["input"]
+    if trained is not None:
+        same = "the same input" if trained == measured else f"another input, {trained}"
+        print(f"Forelift's image was trained on these programs with {same}.")
+    names, more = {"qemu": "QEMU", "forelift": "Forelift"}, []
+    if result["host_arch"]:
+        names["host"] = "host"
+        more = [("host, QEMU = 1", of_host("speed")), ("Forelift, host = 1", of_host("share"))]
+        print(f"host: the same programs, built for {result['host_arch']}, on the bare host.")
+    print()
     keys = [key for key in ("floor", "mark") if any(figure[key] for figure in result["workloads"].values())]
     asked = [(key, key, float.__ge__) for key in keys]
     means = [("geometric mean", result["mean"])]
     if asked:
         means.append(("of those with a floor", result["asked_mean"]))
-    compared(result, {"qemu": "QEMU", "forelift": "Forelift"}, "speed", means, asked)
+    compared(result, names, "speed", means, asked, more)
 
 
 def untrained(result):
@@ -76,6 +93,32 @@ def node(result):
     compared(result, names, "time", means, [("asked for at most", "most", float.__le__)])
     peak = max(boot["rss"] for boot in result["boots"]["node"])
     print(f"Node's peak RSS: {peak / 2**20:.0f} MiB\n", flush=True)
+
+
+def directories(result):
+    """Mapped directories."""
+    sides, mounts = list(result["boots"]), result["mounts"]
+    print("\nOn directories: seconds on the guest's clock, medians, and the speed of the first over the second, higher is"
+          "\nbetter; in brackets the same ratio made of the emulators' processor time.\n")
+    heads = {"over_9p": "forelift/9p", "over_9p_mmap": "forelift/9p mmap", "tmpfs_over_tmpfs": "tmpfs/tmpfs",
+             "of_tmpfs": "forelift/its tmpfs", "9p_of_tmpfs": "9p/its tmpfs"}
+    pairs = list(result["mean"])
+    asked = [("over_9p", "asked for at least")] if "over_9p" in pairs else []
+    rows = [["workload", *sides, *(heads[pair] for pair in pairs), *(heading for _, heading in asked)]]
+
+    def both(figure):
+        return f"{figure['ratio']:.2f} ({figure['ratio_by_cpu']:.2f})"
+
+    for name, figure in result["workloads"].items():
+        seconds = (f"{figure['median'][side]['guest']:.3f}" for side in sides)
+        verdicts = (verdict({**figure["pairs"][pair], "least": figure["least"]}, "least") for pair, _ in asked)
+        rows.append([name, *seconds, *(both(figure["pairs"][pair]) for pair in pairs), *verdicts])
+    rows.append(["geometric mean", *("" for _ in sides), *(both(mean) for mean in result["mean"].values()),
+                 *("" for _ in asked)])
+    columns(rows, len(rows[0]) - 1)
+    for side in sides:
+        print(f"{side}: {mounts[side]}")
+    print(flush=True)
 
 
 def start(result):

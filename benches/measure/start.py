@@ -28,7 +28,7 @@ BYTES_PER_INSTRUCTION = 50
 
 def qemu_hello(product, bench, memory):
     """From QEMU's start to its exit, with `echo hello` as the one command."""
-    words = guest.qemu(product, bench, memory, ["/bin/echo", "hello"])
+    words = guest.qemu(product, os.path.join(bench, "bench.erofs"), memory, ["/bin/echo", "hello"])
     sample = timed(words)
     if "hello" not in sample["output"]:
         raise CompareError(f"qemu did not say hello:\n{sample['output']}")

@@ -1,6 +1,7 @@
 """What the parts share: messages, paths, processes that are measured, things made once."""
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ class CompareError(Exception):
 
 
 def log(message):
-    print(f"compare: {message}", file=sys.stderr, flush=True)
+    print(f"{os.path.basename(sys.argv[0])}: {message}", file=sys.stderr, flush=True)
 
 
 def tool(name):
@@ -99,6 +100,15 @@ def cached(kind, key, make):
     make(partial)
     os.rename(partial, done)
     return done
+
+
+def save(result, path):
+    """Writes a result as JSON, replacing the file as a whole."""
+    with open(path + ".new", "w") as out:
+        json.dump(result, out, indent=1)
+        out.write("\n")
+    os.replace(path + ".new", path)
+    log(f"all samples are in {path}")
 
 
 def median(values):
