@@ -1,6 +1,8 @@
 /* The first process of the comparison's other machine: makes what a container of Forelift sees, runs the command that
  * follows `--` on the kernel's command line, and ends the machine.
  *
+ * Words `mount:TYPE:SOURCE:DIRECTORY:OPTIONS` before the command are mounted, in this order.
+ *
  * Forelift's containers have an overlay in memory over the read-only root file system, and tmpfs on /dev/shm with 64 MiB: the
  * same here, so that the same kernel code is run on both sides.
  */
@@ -32,10 +34,21 @@ static void check(int result, const char *what) {
     off();
 }
 
-static void mount_on(const char *type, const char *at, const char *options) {
+static void mount_as(const char *source, const char *type, const char *at, const char *options) {
     if (mkdir(at, 0755) != 0 && errno != EEXIST)
         check(-1, at);
-    check(mount(type, at, type, MS_NOSUID, options), at);
+    check(mount(source, at, type, MS_NOSUID, options), at);
+}
+
+static void mount_on(const char *type, const char *at, const char *options) { mount_as(type, type, at, options); }
+
+/* Mounts what a word `mount:TYPE:SOURCE:DIRECTORY:OPTIONS` says. */
+static void mount_asked(char *word) {
+    char *part[4], *next = word + strlen("mount:");
+    for (int i = 0; i < 4; i++)
+        if (!(part[i] = strsep(&next, ":")))
+            check((errno = EINVAL, -1), word);
+    mount_as(part[1], part[0], part[2], part[3]);
 }
 
 static void make_root(void) {
@@ -64,6 +77,8 @@ int main(int argc, char **argv) {
     make_root();
     setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
     setenv("HOME", "/root", 1);
+    for (; argc > 1 && strncmp(argv[1], "mount:", strlen("mount:")) == 0; argc--, argv++)
+        mount_asked(argv[1]);
     if (argc < 2)
         check((errno = EINVAL, -1), "no command");
     pid_t child = fork();
