@@ -12,6 +12,7 @@ mod container;
 mod convert;
 mod debuggers;
 mod directories;
+mod dist;
 mod lockstep;
 mod platforms;
 mod signals;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
             ("convert", convert::CASES),
             ("debuggers", debuggers::CASES),
             ("directories", directories::CASES),
+            ("dist", dist::CASES),
             ("lockstep", lockstep::CASES),
             ("platforms", platforms::CASES),
             ("signals", signals::CASES),
@@ -43,16 +45,16 @@ fn main() -> ExitCode {
             ("terminal", terminal::CASES),
         ],
         &[
-            ("command", 76),
-            ("wasm", 150),
-            ("native", 147),
+            ("command", 80),
+            ("wasm", 159),
+            ("native", 156),
             ("jit", 4),
-            ("pywasmtime", 107),
-            ("node", 112),
-            ("wasm-amd64", 158),
-            ("native-amd64", 158),
-            ("pywasmtime-amd64", 21),
-            ("node-amd64", 22),
+            ("pywasmtime", 110),
+            ("node", 115),
+            ("wasm-amd64", 167),
+            ("native-amd64", 167),
+            ("pywasmtime-amd64", 22),
+            ("node-amd64", 23),
         ],
     )
 }
