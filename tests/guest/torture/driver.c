@@ -14,7 +14,7 @@
 /* No test needs a hundredth of it on qemu-user. */
 #define SECONDS 300
 
-#define TEST(number, name) extern int torture_##number(int, char **, char **);
+#define TEST(symbol, name) extern int symbol(int, char **, char **);
 #include "tests.h"
 #undef TEST
 
@@ -22,7 +22,7 @@ static const struct {
     const char *name;
     int (*main)(int, char **, char **);
 } tests[] = {
-#define TEST(number, name) {name, torture_##number},
+#define TEST(symbol, name) {name, symbol},
 #include "tests.h"
 #undef TEST
 };
