@@ -11,6 +11,7 @@ PROGRAMS, FILES = ["stream", "timed", "init"], ["files"]
 AT, SCRATCH = "/mnt/dir", "/scratch"
 OPTIONS_9P = "trans=virtio,version=9p2000.L,msize=512000"
 SIDES = ["forelift", "forelift-tmpfs", "qemu-9p", "qemu-9p-mmap", "qemu-tmpfs"]
+ON_TMPFS = ["forelift-tmpfs", "qemu-tmpfs"]
 # Pairs that are compared: the first one's speed is told, the second one's being 1.
 PAIRS = {
     "over_9p": ("forelift", "qemu-9p"),
@@ -86,13 +87,15 @@ def measure(product, made, files, place, args):
     sums = trees.expected(files)
 
     def after(boot):
-        if not boot.name.endswith("tmpfs"):
+        if boot.name not in ON_TMPFS:
             trees.look(files, os.path.join(place, boot.name), names, boot.name)
         verify([boot], names, sums)
         shutil.rmtree(os.path.join(place, boot.name))
 
-    taken = boots.interleave("directories", sides, args.n, after=after,
-                             before=lambda side: trees.fresh(files, os.path.join(place, side), names))
+    def before(side):
+        trees.fresh(files, os.path.join(place, side), names, packed=side in ON_TMPFS)
+
+    taken = boots.interleave(product.arch.name, sides, args.n, before=before, after=after)
     figures = {}
     for name in names:
         samples = {side: [boot.samples[name] for boot in taken[side]] for side in sides}

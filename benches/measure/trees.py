@@ -109,18 +109,21 @@ def expected(made):
     return {name: digest.hexdigest() for name, digest in sums.items()}
 
 
-def fresh(made, place, names):
-    """What these workloads need of the template, in the directory PLACE, which is made anew."""
+def fresh(made, place, names, packed):
+    """What these workloads need of the template, in the directory PLACE, which is made anew; directories as they are, or
+    as archives (`packed`)."""
     shutil.rmtree(place, ignore_errors=True)
     os.mkdir(place)
     if shutil.disk_usage(place).free < SPACE:
         raise CompareError(f"{os.path.dirname(place)} has less than {SPACE >> 20} MiB free: name another place by --on")
     for part in sorted({part for name in names for part in NEEDS[name]}):
-        archive = os.path.join(made, "archives", f"{part}.tar")
-        if os.path.exists(os.path.join(made, "files", part, ".")):
-            check([tool("tar"), "-C", place, "--numeric-owner", "-xpf", archive])
+        archive, original = (os.path.join(made, *words) for words in (("archives", f"{part}.tar"), ("files", part)))
+        if not os.path.isdir(original):
+            shutil.copy(original, place)
+        elif packed:
+            shutil.copy(archive, place)
         else:
-            shutil.copy(os.path.join(made, "files", part), place)
+            check([tool("tar"), "-C", place, "--numeric-owner", "-xpf", archive])
 
 
 def same_tree(left, right):
