@@ -390,5 +390,5 @@ fn one_line(text: &str) -> String {
     line
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_family = "wasm")))]
 mod tests;

@@ -479,7 +479,8 @@ fn within(pa: u64, base: u64, size: u64) -> Option<u64> {
     pa.checked_sub(base).filter(|&offset| offset < size)
 }
 
-#[cfg(test)]
+// Guest memory of the tests is a native mapping.
+#[cfg(all(test, not(target_family = "wasm")))]
 pub(crate) mod testing;
-#[cfg(test)]
+#[cfg(all(test, not(target_family = "wasm")))]
 mod tests;

@@ -30,7 +30,7 @@ pub mod sbi;
 pub mod state;
 pub mod trap;
 
-#[cfg(test)]
+#[cfg(all(test, not(target_family = "wasm")))]
 mod tests;
 
 use crate::memory::GuestMemory;

@@ -389,6 +389,6 @@ impl Table {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_family = "wasm")))]
 #[path = "queue_tests.rs"]
 mod tests;

@@ -7,6 +7,9 @@ use std::time::SystemTime;
 use super::*;
 use crate::dev::fuse::testing::Random;
 
+/// Path, mode, links, inode number, owner, group, time of change, content.
+type Facts = (PathBuf, u32, u64, u64, u32, u32, SystemTime, Vec<u8>);
+
 /// What must not change, and must not be read.
 struct Outside(tempfile::TempDir);
 
@@ -20,7 +23,7 @@ impl Outside {
     }
 
     /// Every file with all that a client could change.
-    fn state(&self) -> Vec<(PathBuf, u32, u64, u64, u32, u32, SystemTime, Vec<u8>)> {
+    fn state(&self) -> Vec<Facts> {
         let mut all = Vec::new();
         let mut dirs = vec![self.0.path().to_path_buf()];
         while let Some(dir) = dirs.pop() {
