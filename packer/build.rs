@@ -58,7 +58,9 @@ fn digest(root: &Path, names: &[&str]) -> String {
 }
 
 fn main() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    // At run time: a path that was compiled in would be wrong after the checkout has moved.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    let root = Path::new(&package).join("..");
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rustc-env=FORELIFT_LIFT_SOURCES={}", digest(&root, &LIFT));
     println!("cargo:rustc-env=FORELIFT_TRAIN_SOURCES={}", digest(&root, &TRAIN));

@@ -1,8 +1,8 @@
 //! The files that Forelift is installed with: for each guest architecture the emulator as WebAssembly, the guest's init and the
 //! guest's kernel; and the interpreter of arm64 programs.
 //!
-//! They are looked for in `$FORELIFT_ASSETS` if that is set, else in `../share/forelift` beside the program, which is how
-//! `scripts/build` lays them out.
+//! They are looked for in `$FORELIFT_ASSETS` if that is set, else in `../share/forelift` seen from the program's directory, which is how
+//! `scripts/build` lays them out. Nothing else is tried: no path of the machine that built the program is in it.
 
 use std::{
     env, fs, io,
@@ -27,12 +27,14 @@ const MAX_SYMBOLS: u64 = 64 << 20;
 #[derive(Debug, Error)]
 pub enum AssetError {
     /// A file is missing.
-    #[error("no {name} in {looked}: build it with `scripts/build`, or set ${VARIABLE} to where it is")]
+    #[error("{}no {name} in {looked}: build it with `scripts/build`, or set {VARIABLE} to where it is{}", .arch.lacks(), .arch.others())]
     Missing {
         /// The file's name.
         name: String,
-        /// The directories that were tried.
+        /// The directory that was looked in.
         looked: String,
+        /// The architecture that it is for, and those that are complete.
+        arch: Incomplete,
     },
     /// A file cannot be read.
     #[error("{path}: {source}")]
@@ -50,6 +52,36 @@ pub enum AssetError {
         /// Why.
         what: String,
     },
+}
+
+/// What an installation lacks, for a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incomplete {
+    /// The architecture whose files are not all there; `None` for a file that is not of one architecture.
+    pub arch: Option<Arch>,
+    /// The architectures whose files are all there.
+    pub complete: Vec<Arch>,
+}
+
+impl Incomplete {
+    fn lacks(&self) -> String {
+        match self.arch {
+            Some(arch) => format!("this installation cannot make images for {}: ", arch.oci_name()),
+            None => String::new(),
+        }
+    }
+
+    fn others(&self) -> String {
+        match &self.complete[..] {
+            [] => String::new(),
+            _ if self.arch.is_none() => String::new(),
+            complete => {
+                let names: Vec<String> =
+                    complete.iter().map(|arch| format!("linux/{}", arch.oci_name())).collect();
+                format!("; or choose --platform {}, if the image comes for it", names.join(" or "))
+            }
+        }
+    }
 }
 
 /// A guest kernel.
@@ -72,22 +104,33 @@ fn suffix(arch: Arch) -> &'static str {
     }
 }
 
-/// The directories that are tried, in order.
-fn directories() -> Vec<PathBuf> {
-    if let Some(dir) = env::var_os(VARIABLE) {
-        return vec![dir.into()];
-    }
-    let exe = env::current_exe().and_then(fs::canonicalize);
-    let beside = exe.ok().and_then(|exe| Some(exe.parent()?.parent()?.join("share/forelift")));
-    beside.into_iter().collect()
+/// The names of an architecture's files: emulator, init, kernel.
+fn names(arch: Arch) -> [String; 3] {
+    let suffix = suffix(arch);
+    [format!("runtime-{suffix}.wasm"), format!("init-{suffix}"), format!("Image-{suffix}")]
 }
 
-fn find(name: &str) -> Result<PathBuf, AssetError> {
-    let dirs = directories();
-    dirs.iter().map(|d| d.join(name)).find(|p| p.is_file()).ok_or_else(|| {
-        let looked: Vec<String> = dirs.iter().map(|d| d.display().to_string()).collect();
-        AssetError::Missing { name: name.into(), looked: looked.join(", ") }
-    })
+/// Where the files are looked for. The program may be called by a symbolic link: the directory is that of the file itself.
+fn directory() -> io::Result<PathBuf> {
+    if let Some(dir) = env::var_os(VARIABLE).filter(|dir| !dir.is_empty()) {
+        return Ok(dir.into());
+    }
+    let exe = env::current_exe().and_then(fs::canonicalize)?;
+    let prefix = exe.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
+    Ok(prefix.join("share/forelift"))
+}
+
+/// The file of that name, which an architecture's images need.
+fn find(name: &str, arch: Option<Arch>) -> Result<PathBuf, AssetError> {
+    let dir = directory().map_err(|source| AssetError::Io { path: "/proc/self/exe".into(), source })?;
+    let path = dir.join(name);
+    if path.is_file() {
+        return Ok(path);
+    }
+    let is_complete = |arch: &Arch| names(*arch).iter().all(|name| dir.join(name).is_file());
+    let complete = Arch::ALL.into_iter().filter(is_complete).collect();
+    let looked = dir.display().to_string();
+    Err(AssetError::Missing { name: name.into(), looked, arch: Incomplete { arch, complete } })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, AssetError> {
@@ -99,7 +142,8 @@ fn read(path: &Path) -> Result<Vec<u8>, AssetError> {
 /// # Errors
 /// See [`AssetError`].
 pub fn runtime(arch: Arch) -> Result<Vec<u8>, AssetError> {
-    read(&find(&format!("runtime-{}.wasm", suffix(arch)))?)
+    let [runtime, ..] = names(arch);
+    read(&find(&runtime, Some(arch))?)
 }
 
 /// A program that runs programs of another architecture.
@@ -115,7 +159,7 @@ pub struct Interpreter {
 /// # Errors
 /// See [`AssetError`].
 pub fn arm64_interpreter() -> Result<Interpreter, AssetError> {
-    let path = find("qemu-aarch64")?;
+    let path = find("qemu-aarch64", None)?;
     Ok(Interpreter { bytes: read(&path)?, source: source_line(&path, "qemu-aarch64") })
 }
 
@@ -124,7 +168,8 @@ pub fn arm64_interpreter() -> Result<Interpreter, AssetError> {
 /// # Errors
 /// See [`AssetError`].
 pub fn init(arch: Arch) -> Result<Vec<u8>, AssetError> {
-    read(&find(&format!("init-{}", suffix(arch)))?)
+    let [_, init, _] = names(arch);
+    read(&find(&init, Some(arch))?)
 }
 
 /// The guest's kernel: the installed one, or the user's.
@@ -132,9 +177,10 @@ pub fn init(arch: Arch) -> Result<Vec<u8>, AssetError> {
 /// # Errors
 /// See [`AssetError`].
 pub fn kernel(arch: Arch, user: Option<&Path>) -> Result<Kernel, AssetError> {
+    let [_, _, image] = names(arch);
     let path = match user {
         Some(path) => path.to_path_buf(),
-        None => find(&format!("Image-{}", suffix(arch)))?,
+        None => find(&image, Some(arch))?,
     };
     let size = fs::metadata(&path).map_err(|source| AssetError::Io { path: path.clone(), source })?.len();
     if size > MAX_KERNEL {
@@ -159,7 +205,7 @@ pub fn kernel(arch: Arch, user: Option<&Path>) -> Result<Kernel, AssetError> {
 pub fn kernel_symbols(arch: Arch, user: Option<&Path>) -> String {
     let path = match user {
         Some(kernel) => Ok(kernel.with_file_name("System.map")),
-        None => find(&format!("System.map-{}", suffix(arch))),
+        None => find(&format!("System.map-{}", suffix(arch)), None),
     };
     let small =
         |path: &PathBuf| fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_SYMBOLS);

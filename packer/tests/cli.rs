@@ -181,6 +181,64 @@ fn missing_assets_name_the_way_out() {
     assert!(names(&bench.out()).is_empty());
 }
 
+/// A build for riscv64 alone, as the quick start makes it.
+#[test]
+fn an_architecture_that_is_not_installed() {
+    let bench = Bench::new(10);
+    let convert = |options: &str| {
+        failure(&bench.shell(&format!("\"$FORELIFT\" convert -q {options} \"dir:$ROOT\" o.wasm")))
+    };
+    let words = ["images for amd64", "no runtime-x86_64.wasm", "scripts/build", "--platform linux/riscv64"];
+    let has_all = |(code, text): (i32, String)| {
+        assert!(code == 1 && words.iter().all(|word| text.contains(word)), "{text}");
+        assert!(names(&bench.out()).is_empty());
+    };
+    has_all(convert("--platform linux/amd64"));
+    std::fs::write(bench.dir.path().join("root/bin/sh"), program(62)).unwrap();
+    has_all(convert(""));
+    // With nothing at all there is nothing to choose.
+    for file in names(&bench.dir.path().join("assets")) {
+        std::fs::remove_file(bench.dir.path().join("assets").join(file)).unwrap();
+    }
+    let (_, text) = convert("");
+    assert!(text.contains("scripts/build") && !text.contains("--platform"), "{text}");
+}
+
+#[test]
+fn an_installation_can_be_moved() {
+    let bench = Bench::new(10);
+    let at = |path: &str| bench.dir.path().join(path);
+    for dir in ["old/bin", "old/share", "links"] {
+        std::fs::create_dir_all(at(dir)).unwrap();
+    }
+    std::fs::copy(env!("CARGO_BIN_EXE_forelift"), at("old/bin/forelift")).unwrap();
+    std::fs::rename(at("assets"), at("old/share/forelift")).unwrap();
+    std::fs::rename(at("old"), at("new")).unwrap();
+    std::os::unix::fs::symlink("../new/bin/forelift", at("links/forelift")).unwrap();
+    // By its path, by a symbolic link, found in PATH; FORELIFT_ASSETS is not set, or empty.
+    for call in ["../new/bin/forelift", "../links/forelift", "PATH=$PWD/../links:$PATH forelift"] {
+        for unset in ["unset FORELIFT_ASSETS", "export FORELIFT_ASSETS="] {
+            let output =
+                bench.shell(&format!("{unset}; {call} convert -q --snapshot none \"dir:$ROOT\" o.wasm"));
+            assert!(output.status.success(), "{call}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+    std::fs::rename(at("new/share/forelift"), at("assets")).unwrap();
+    let (_, text) =
+        failure(&bench.shell("unset FORELIFT_ASSETS; ../links/forelift convert -q \"dir:$ROOT\" x.wasm"));
+    let looked = at("new/share/forelift");
+    assert!(text.contains(&format!("in {}:", looked.display())), "{text}");
+    // What is set counts, and nothing else.
+    let set = "../links/forelift convert -q --snapshot none \"dir:$ROOT\" x.wasm";
+    assert!(bench.shell(set).status.success());
+    let (_, text) = failure(&bench.shell(&format!("export FORELIFT_ASSETS=/no/such; {set}")));
+    assert!(text.contains("in /no/such:"), "{text}");
+    // The program knows no place of the machine that built it.
+    let program = std::fs::read(env!("CARGO_BIN_EXE_forelift")).unwrap();
+    let checkout = env!("CARGO_MANIFEST_DIR").as_bytes();
+    assert!(!program.windows(checkout.len()).any(|part| part == checkout), "the checkout's path is in it");
+}
+
 #[test]
 fn converts_inspects_and_runs_without_a_snapshot() {
     let bench = Bench::new(500_000);
@@ -299,7 +357,8 @@ fn what_cannot_be_converted_leaves_nothing() {
     }
     let (_, text) =
         failure(&bench.shell("\"$FORELIFT\" convert -q --snapshot none dir:$ROOT /no/such/o.wasm"));
-    assert!(text.contains("/no/such/o.wasm"), "{text}");
+    assert!(text.contains("/no/such/o.wasm: its directory") && !text.contains(".tmp"), "{text}");
+    assert_eq!(text.matches("No such file").count(), 1, "{text}");
     let (_, text) = failure(&bench.shell("\"$FORELIFT\" convert -q --snapshot none dir:$ROOT /dev/null"));
     assert!(text.contains("not a regular file"), "{text}");
 }

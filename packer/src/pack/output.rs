@@ -87,8 +87,12 @@ impl Output {
         if path.metadata().is_ok_and(|m| !m.is_file()) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it exists and is not a regular file"));
         }
-        let temp =
-            tempfile::Builder::new().prefix(".forelift-").suffix(".tmp").tempfile_in(directory(path))?;
+        let dir = directory(path);
+        if let Err(e) = dir.metadata() {
+            // Else the message would be of the temporary file.
+            return Err(io::Error::new(e.kind(), format!("its directory cannot be used: {e}")));
+        }
+        let temp = tempfile::Builder::new().prefix(".forelift-").suffix(".tmp").tempfile_in(dir)?;
         let slot = Slot::take(temp.path());
         Ok(Output { path: path.to_path_buf(), temp, slot })
     }

@@ -15,6 +15,9 @@ pub enum Arch {
 }
 
 impl Arch {
+    /// All of them.
+    pub const ALL: [Arch; 2] = [Arch::Riscv64, Arch::X86_64];
+
     /// The name that OCI image configurations use (GOARCH).
     pub fn oci_name(self) -> &'static str {
         match self {
