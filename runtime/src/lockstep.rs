@@ -68,11 +68,13 @@ pub enum Command {
     TrackWrites = 5,
     /// [`GuestMemory::written`](crate::memory::GuestMemory::written); bytes: words, little-endian.
     Written = 6,
+    /// [`Stepper::lifted`].
+    Lifted = 7,
 }
 
 impl Command {
     /// All.
-    pub const ALL: [Command; 7] = [
+    pub const ALL: [Command; 8] = [
         Command::Begin,
         Command::Turn,
         Command::Run,
@@ -80,6 +82,7 @@ impl Command {
         Command::State,
         Command::TrackWrites,
         Command::Written,
+        Command::Lifted,
     ];
 }
 

@@ -195,6 +195,7 @@ mod wasi {
                     (Some(Command::Written), Some(stepper)) => {
                         give(stepper.memory().written().iter().flat_map(|w| w.to_le_bytes()).collect())
                     }
+                    (Some(Command::Lifted), Some(stepper)) => stepper.lifted(),
                     _ => u64::MAX,
                 }
             })

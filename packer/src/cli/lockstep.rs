@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::bail;
-use clap::{Parser, ValueEnum};
+use clap::{Parser, ValueEnum, ValueHint};
 use forelift_runtime::machine::lockstep::Turn;
 
 use super::print;
@@ -15,6 +15,13 @@ use crate::{
     pack::reader,
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  forelift lockstep debian.wasm sh -c 'ls -lR /usr | md5sum'
+  forelift lockstep --engines interp,aot debian.wasm python3 -c 'print(2**100)'
+  forelift lockstep --bisect debian.wasm python3 -c 'print(2**100)'
+  forelift lockstep --bisect --test './judge debian.wasm' debian.wasm";
+
 /// Run an image on two engines side by side and find where they part (for the development of translators)
 ///
 /// Both machines start from the image's snapshot, on virtual time, without input, directories or anybody who reads their
@@ -22,7 +29,7 @@ use crate::{
 ///
 /// The exit status is 0 when there is no difference, 1 when there is one or the comparison failed.
 #[derive(Debug, Parser)]
-#[command(args_override_self = false)]
+#[command(args_override_self = false, after_long_help = EXAMPLES)]
 pub(super) struct Args {
     /// The two engines: interp; aot, the image's lifted code in WebAssembly; native, lifted code compiled for this host
     #[arg(long, value_name = "A,B", value_delimiter = ',', num_args = 1, default_value = "interp,native")]
@@ -41,7 +48,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", hide = true)]
     wrong: Option<usize>,
     /// The image, and behind it the image's own arguments
-    #[arg(required = true, trailing_var_arg = true, value_names = ["IMAGE", "ARGS"])]
+    #[arg(required = true, trailing_var_arg = true, value_names = ["IMAGE", "ARGS"], value_hint = ValueHint::FilePath)]
     words: Vec<String>,
 }
 
@@ -67,7 +74,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
         bail!("no image is given: see `forelift lockstep --help`")
     };
     let engines = match args.engines[..] {
-        [a, b] if a != b => [a.into(), b.into()],
+        [a, b] if a != b => [lockstep::Engine::from(a), b.into()],
         _ => bail!("--engines: expected two different engines, as interp,native"),
     };
     let image = reader::open(Path::new(path))?;
@@ -99,9 +106,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
                 Turn::Stopped => "the guest stopped".into(),
                 Turn::GoesOn => "the limit was reached".into(),
             };
-            print(&format!(
-                "no difference in {instructions} instructions ({lifted} of them lifted natively): {end}"
-            ))?;
+            let [a, b] = [0, 1].map(|side| {
+                let count = lifted[side].map_or("an unknown number".to_string(), |count| count.to_string());
+                format!("{count} by {}", engines[side].name())
+            });
+            print(&format!("no difference in {instructions} instructions (lifted: {a}, {b}): {end}"))?;
             Ok(0)
         }
         Verdict::Different(difference) => {

@@ -5,7 +5,7 @@ use std::process::Command;
 use forelift_abi::lift::Index;
 use forelift_runtime::image::FUNCTIONS_VARIABLE;
 
-use super::{Enabled, LockstepError};
+use super::{Enabled, LockstepError, check_guest};
 use crate::pack::PackedImage;
 
 /// Exit status of a test command that cannot judge.
@@ -16,6 +16,7 @@ const CANNOT_JUDGE: i32 = 125;
 /// # Errors
 /// When there is none.
 pub fn index(image: &PackedImage) -> Result<Index, LockstepError> {
+    check_guest(image)?;
     let unfit = |why| LockstepError::Unfit(format!("{}: {why}", image.path().display()));
     if image.header.lifted.len == 0 {
         return Err(unfit("nothing is lifted in it: convert it with --lift"));

@@ -15,7 +15,7 @@ pub mod plan;
 pub mod report;
 pub mod side;
 
-use forelift_abi::control::Start;
+use forelift_abi::{config::Arch, control::Start};
 use forelift_isa::rv64::{self, decode};
 use forelift_runtime::{
     args::{self, Request},
@@ -90,8 +90,8 @@ pub enum Verdict {
     Same {
         /// Instructions that were compared.
         instructions: u64,
-        /// Those among them that lifted code executed on some side that runs natively.
-        lifted: u64,
+        /// Those among them that lifted code executed, on either side; `None` when the image's emulator is too old to tell.
+        lifted: [Option<u64>; 2],
         /// How the run stood at the end.
         end: Turn,
     },
@@ -104,6 +104,18 @@ pub struct Lockstep<'a> {
     image: &'a PackedImage,
     options: Options,
     plan: Option<Plan>,
+}
+
+/// Whether code of the image's guest can be lifted at all.
+pub(crate) fn check_guest(image: &PackedImage) -> Result<(), LockstepError> {
+    match image.config.arch {
+        Arch::Riscv64 => Ok(()),
+        other => Err(LockstepError::Unfit(format!(
+            "{}: the image is for {}, and only code of riscv64 is lifted: there is nothing to compare",
+            image.path().display(),
+            other.oci_name()
+        ))),
+    }
 }
 
 /// Machine state of `image`, and its orders.
@@ -135,6 +147,7 @@ impl<'a> Lockstep<'a> {
     /// # Errors
     /// See [`LockstepError`].
     pub fn new(image: &'a PackedImage, options: Options) -> Result<Self, LockstepError> {
+        check_guest(image)?;
         let plan = match options.engines.contains(&Engine::Native) {
             true => Some(Plan::new(image, &options)?),
             false => None,
@@ -196,7 +209,7 @@ impl<'a> Lockstep<'a> {
             if let Some(difference) = Difference::find(&mut sides, &mut (0..pages))? {
                 return Ok(Verdict::Different(Box::new(difference)));
             }
-            let lifted = sides.iter().map(Side::lifted).max().unwrap_or(0);
+            let lifted = [sides[0].lifted()?, sides[1].lifted()?];
             return Ok(Verdict::Same { instructions, lifted, end });
         }
     }

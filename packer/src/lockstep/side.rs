@@ -42,8 +42,10 @@ enum Machine {
 impl Side {
     pub(super) fn interpreted(image: &PackedImage, options: &Options) -> Result<Self, LockstepError> {
         let (machine, start) = origin(image, &options.args)?;
-        let stepper =
-            Box::new(Stepper::new(machine, start).map_err(|e| LockstepError::Unfit(e.to_string()))?);
+        let stepper = Box::new(
+            Stepper::new(machine, start)
+                .map_err(|e| LockstepError::Unfit(format!("{}: {e}", image.path().display())))?,
+        );
         let machine = Machine::Here { stepper, _code: None };
         Ok(Side { engine: Engine::Interp, machine, index: None, numbers: None })
     }
@@ -94,7 +96,10 @@ impl Side {
         let message = side.bytes(Command::Begin)?;
         match message.is_empty() {
             true => Ok(side),
-            false => Err(LockstepError::Unfit(String::from_utf8_lossy(&message).into_owned())),
+            false => {
+                let why = String::from_utf8_lossy(&message);
+                Err(LockstepError::Unfit(format!("{}: {why}", image.path().display())))
+            }
         }
     }
 
@@ -186,12 +191,13 @@ impl Side {
         }
     }
 
-    /// Instructions that lifted code executed, as far as it is known.
-    pub(super) fn lifted(&self) -> u64 {
-        match &self.machine {
-            Machine::Here { stepper, .. } => stepper.lifted(),
-            Machine::Module { .. } => 0,
+    /// Instructions that lifted code executed; `None` when the image's emulator is too old to tell.
+    pub(super) fn lifted(&mut self) -> Result<Option<u64>, LockstepError> {
+        if let Machine::Here { stepper, .. } = &self.machine {
+            return Ok(Some(stepper.lifted()));
         }
+        // What a module gives for a command that it does not know.
+        Ok(Some(self.send(Command::Lifted, 0)?).filter(|count| *count != u64::MAX))
     }
 
     /// The lifted function that begins at `offset` of a page with these contents: number and name.

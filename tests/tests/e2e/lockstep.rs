@@ -29,19 +29,23 @@ fn lockstep(options: &[&str], image: &Path, command: &[&str]) -> Done {
     })
 }
 
-/// What `no difference in N instructions (M of them ...` says.
-fn counts(text: &str) -> (u64, u64) {
+/// What `no difference in N instructions (lifted: M by ENGINE, M by ENGINE): ...` says: N, and M of the two engines.
+fn counts(text: &str, engines: &str) -> (u64, [u64; 2]) {
     let numbers: Vec<u64> = text.split([' ', '(']).filter_map(|word| word.parse().ok()).collect();
     assert!(text.starts_with("no difference in ") && text.contains("ended with status 0"), "{text}");
-    (numbers[0], numbers[1])
+    let (a, b) = engines.split_once(',').expect("two engines");
+    let (all, lifted) = (numbers[0], [numbers[1], numbers[2]]);
+    let said = format!("instructions (lifted: {} by {a}, {} by {b}): ", lifted[0], lifted[1]);
+    assert!(text.contains(&said), "{text}");
+    (all, lifted)
 }
 
 fn python_agrees() {
     let code = "print(sum(i * i % 7 for i in range(100000)), sorted(str(n) for n in range(999))[5])";
-    let text =
-        lockstep(&["--engines", "native,interp"], &Image::Python3.wasm(), &["python3", "-c", code]).ok();
-    let (all, lifted) = counts(&text);
-    assert!(all >= 50_000_000 && lifted > all / 2, "{text}");
+    let engines = "native,interp";
+    let text = lockstep(&["--engines", engines], &Image::Python3.wasm(), &["python3", "-c", code]).ok();
+    let (all, [native, interp]) = counts(&text, engines);
+    assert!(all >= 50_000_000 && native > all / 2 && interp == 0, "{text}");
 }
 
 fn any_two_engines_agree() {
@@ -52,9 +56,14 @@ fn any_two_engines_agree() {
     let mut instructions = Vec::new();
     for engines in ["interp,aot", "aot,native", "native,interp"] {
         let text = lockstep(&["--engines", engines], &image, &["sh", "-c", SHELL]).ok();
-        let (all, lifted) = counts(&text);
+        let (all, lifted) = counts(&text, engines);
         assert!(all >= 50_000_000, "{engines}: {text}");
-        assert_eq!(lifted > all / 2, engines.contains("native"), "{engines}: {text}");
+        for (engine, lifted) in engines.split(',').zip(lifted) {
+            match engine {
+                "interp" => assert_eq!(lifted, 0, "{text}"),
+                _ => assert!(lifted > all / 2 && lifted <= all, "{engine}: {text}"),
+            }
+        }
         instructions.push(all);
     }
     assert!(instructions.iter().all(|n| *n == instructions[0]), "{instructions:?}");
