@@ -147,17 +147,17 @@ fn a_damaged_header_is_named() {
 #[test]
 fn other_files_are_refused_in_words() {
     for (bytes, word) in [
-        (&b""[..], "not a WebAssembly module"),
-        (b"#!/bin/sh\n", "not a WebAssembly module"),
-        (b"\0asm\x0d\0\x01\0", "not a WebAssembly module"),
+        (&b""[..], "empty"),
+        (b"#!/bin/sh\n", "a script"),
+        (b"\0asm\x0d\0\x01\0", "a WebAssembly component"),
         (&wat::parse_str("(module (memory 1))").unwrap(), "no Forelift image"),
         (&runtime("nop"), "holds no image"),
     ] {
         let text = open(bytes).err().unwrap().to_string();
         assert!(text.contains(word), "{text}");
     }
-    assert!(matches!(reader::open(Path::new("/no/such")), Err(OpenError::Io { .. })));
-    assert!(matches!(reader::open(Path::new("/dev/null")), Err(OpenError::NotAnImage { .. })));
+    assert!(matches!(reader::open(Path::new("/no/such")), Err(OpenError::Missing { .. })));
+    assert!(matches!(reader::open(Path::new("/dev/null")), Err(OpenError::Foreign { .. })));
 }
 
 #[test]

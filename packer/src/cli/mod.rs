@@ -5,6 +5,7 @@
 
 mod compile;
 mod convert;
+mod errors;
 mod inspect;
 mod lockstep;
 mod rootfs;
@@ -65,22 +66,10 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(e) => {
-            let _ = writeln!(std::io::stderr(), "forelift: {}", one_line(&e));
+            let _ = writeln!(std::io::stderr(), "forelift: {}", errors::line(&e));
             ExitCode::from(failure)
         }
     }
-}
-
-/// An error with its causes. Most errors here tell their cause in their own words, so a cause that was said is not said
-/// again.
-fn one_line(error: &anyhow::Error) -> String {
-    let mut text = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text.replace('\n', ": ")
 }
 
 /// Prints a result; a closed stdout is an error like any other, not a panic.
@@ -93,26 +82,4 @@ fn print(text: &str) -> anyhow::Result<()> {
 fn at(path: &std::path::Path) -> impl Fn(std::io::Error) -> anyhow::Error {
     let path: PathBuf = path.into();
     move |e| anyhow::anyhow!("{}: {e}", path.display())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::one_line;
-    use crate::image::{ImageError, LoadOptions, load};
-    use anyhow::Context;
-
-    #[test]
-    fn a_cause_is_said_once() {
-        let error = load("tar:/no/such/file", &LoadOptions::default(), &mut ()).unwrap_err();
-        assert_eq!(
-            one_line(&error.into()),
-            "/no/such/file: cannot be read: No such file or directory (os error 2)"
-        );
-        let source = serde_json::from_str::<u8>("[").unwrap_err();
-        let error = anyhow::Error::from(ImageError::Json { place: "x".into(), source });
-        assert_eq!(one_line(&error.context("loading")).matches("EOF while").count(), 1);
-        // What was not said is.
-        let error = Err::<(), _>(std::io::Error::other("first\nsecond")).context("at a").unwrap_err();
-        assert_eq!(one_line(&error), "at a: first: second");
-    }
 }

@@ -26,11 +26,12 @@ const HEAD: usize = 72;
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum CompiledError {
     /// Too short, or its parts lie outside of the file.
-    #[error("damaged precompiled image: {0}: make it again with `forelift compile`")]
+    #[error("damaged precompiled image: {0}: make it again from the .wasm, with `forelift compile`")]
     Damaged(&'static str),
     /// Another version.
     #[error(
-        "precompiled image of version {0}, this build reads {VERSION}: make it again with `forelift compile`"
+        "precompiled image of version {0}, this build reads {VERSION}: make it again from the .wasm, with \
+         `forelift compile`"
     )]
     Version(u32),
 }

@@ -7,6 +7,7 @@
 //! * [`writer`]: the whole module;
 //! * [`manifest`]: the custom section for people and tools;
 //! * [`output`]: an output file that appears complete or not at all;
+//! * [`foreign`]: what a file is that is no image;
 //! * [`reader`] and [`mapping`]: a finished image read back, and its memory mapped;
 //! * [`compiled`]: an image together with native code;
 //! * [`initrd`]: the archive that a kernel without snapshot boots from.
@@ -14,6 +15,7 @@
 pub mod compiled;
 pub mod data;
 pub mod extend;
+pub mod foreign;
 pub mod initrd;
 pub mod manifest;
 pub mod mapping;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use forelift_abi::{
-    config::ImageConfig,
+    config::{Arch, ImageConfig},
     header::{self, HeaderError, ImageHeader, Span},
 };
 use forelift_runtime::memory::GuestMemory;
@@ -22,6 +22,7 @@ use thiserror::Error;
 use super::{
     Manifest,
     compiled::{self, CompiledError},
+    foreign::{Foreign, is_image_name},
     manifest::SECTION,
     mapping::{self, Region, Source},
     module::{Module, ModuleError, Segment},
@@ -36,6 +37,14 @@ const MAX_STATE: u64 = 1 << 30;
 /// Why a file is no image.
 #[derive(Debug, Error)]
 pub enum OpenError {
+    /// It is not there.
+    #[error("{path}: {source}: {}", instead_of(path))]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// It cannot be read.
     #[error("{path}: {source}")]
     Io {
@@ -44,13 +53,25 @@ pub enum OpenError {
         /// Why.
         source: io::Error,
     },
-    /// It is no usable module.
-    #[error("{path}: {source}")]
+    /// It is something else.
+    #[error("{path}: {what}")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: Foreign,
+    },
+    /// It is a damaged module.
+    #[error(
+        "{path}: {source}: the file, of {len} bytes, is damaged or was cut off: copy it again, or convert the image again"
+    )]
     Module {
         /// The file.
         path: PathBuf,
         /// Why.
         source: ModuleError,
+        /// Bytes of the module.
+        len: usize,
     },
     /// It is a damaged precompiled image.
     #[error("{path}: {source}")]
@@ -60,22 +81,58 @@ pub enum OpenError {
         /// Why.
         source: CompiledError,
     },
-    /// The header is damaged.
-    #[error("{path}: {source}")]
+    /// The header is damaged, or of another version.
+    #[error("{path}: {}{source}", by(made_by))]
     Header {
         /// The file.
         path: PathBuf,
         /// Why.
         source: HeaderError,
+        /// The version of Forelift that made it, if that is another.
+        made_by: Option<String>,
     },
-    /// A WebAssembly module, but not one of ours, or one that was changed.
-    #[error("{path}: {what}")]
-    NotAnImage {
+    /// Its guest is none that this build knows.
+    #[error(
+        "{path}: {}the guest's architecture is {arch}, this build runs riscv64 and amd64: convert an image for one of \
+         them, or use another version of Forelift",
+        by(made_by)
+    )]
+    Arch {
+        /// The file.
+        path: PathBuf,
+        /// The architecture.
+        arch: String,
+        /// The version of Forelift that made it, if that is another.
+        made_by: Option<String>,
+    },
+    /// It is inconsistent in itself.
+    #[error("{path}: {}{what}: convert the image again", by(made_by))]
+    Damaged {
         /// The file.
         path: PathBuf,
         /// Why.
         what: &'static str,
+        /// The version of Forelift that made it, if that is another.
+        made_by: Option<String>,
     },
+}
+
+/// What to do about a file that is not there.
+fn instead_of(path: &Path) -> String {
+    match is_image_name(path) {
+        true => format!(
+            "this is the name of an image: convert it first, with `forelift convert {}`",
+            path.display()
+        ),
+        false => "give a file that `forelift convert` made".into(),
+    }
+}
+
+/// For messages: who made it, if another version did.
+fn by(made_by: &Option<String>) -> String {
+    made_by.as_ref().map_or(String::new(), |version| {
+        format!("made by forelift {version}, this is {}: ", env!("CARGO_PKG_VERSION"))
+    })
 }
 
 /// An open image. See the module's documentation.
@@ -112,11 +169,16 @@ pub struct NativeImage {
 /// # Errors
 /// See [`OpenError`].
 pub fn open(path: &Path) -> Result<PackedImage, OpenError> {
-    let io = |source| OpenError::Io { path: path.to_path_buf(), source };
-    let file = File::open(path).map_err(io)?;
-    if !file.metadata().map_err(io)?.is_file() {
-        return Err(OpenError::NotAnImage { path: path.to_path_buf(), what: "not a regular file" });
+    let io = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => OpenError::Missing { path: path.to_path_buf(), source },
+        _ => OpenError::Io { path: path.to_path_buf(), source },
+    };
+    // Looked at first: opening a pipe waits for whoever writes into it.
+    let kind = path.metadata().map_err(io)?.file_type();
+    if !kind.is_file() {
+        return Err(OpenError::Foreign { path: path.to_path_buf(), what: Foreign::of_type(path, kind) });
     }
+    let file = File::open(path).map_err(io)?;
     // SAFETY: the file may change under the mapping only when somebody overwrites it in place; `mapping` documents that.
     let map = unsafe { Mmap::map(&file) }.map_err(io)?;
     PackedImage::from_parts(path.to_path_buf(), file, map)
@@ -132,22 +194,36 @@ impl PackedImage {
             (None, 0..map.len())
         };
         let bytes = &map[module_range.clone()];
-        let module =
-            Module::parse(bytes).map_err(|source| OpenError::Module { path: path.clone(), source })?;
-        let refuse = |what| OpenError::NotAnImage { path: path.clone(), what };
+        let foreign = |what| OpenError::Foreign { path: path.clone(), what };
+        let module = Module::parse(bytes).map_err(|source| match source {
+            ModuleError::NotWasm => foreign(Foreign::of_content(&path, bytes)),
+            ModuleError::Unsupported(why) => foreign(Foreign::Module(why)),
+            _ => OpenError::Module { path: path.clone(), source, len: bytes.len() },
+        })?;
+        let manifest = module.custom(bytes, SECTION).and_then(Manifest::from_json);
         let Some(header_addr) = module.header_addr else {
-            return Err(refuse("a WebAssembly module, but no Forelift image (`forelift convert` makes one)"));
+            return Err(foreign(Foreign::Module("it has no image header")));
         };
+        let made_by = || {
+            let version = manifest.as_ref().map(|manifest| manifest.forelift.clone());
+            version.filter(|version| !version.is_empty() && version != env!("CARGO_PKG_VERSION"))
+        };
+        let refuse = |what| OpenError::Damaged { path: path.clone(), what, made_by: made_by() };
         let size = module.memory_size();
         if header_addr + header::SIZE as u64 > size {
             return Err(refuse("its header lies outside of its memory"));
         }
         if module.has_start {
-            return Err(refuse("it has a start function: it was changed after `forelift convert` made it"));
+            return Err(refuse(
+                "it has a start function, so it was changed after `forelift convert` made it",
+            ));
         }
         let block = module.memory(bytes, header_addr, header::SIZE);
-        let header = ImageHeader::parse(&block, size)
-            .map_err(|source| OpenError::Header { path: path.clone(), source })?;
+        let header = ImageHeader::parse(&block, size).map_err(|source| OpenError::Header {
+            path: path.clone(),
+            source,
+            made_by: made_by(),
+        })?;
         for span in [header.ram, header.root] {
             if !span.len.is_multiple_of(PAGE as u64) {
                 return Err(refuse("its RAM or root file system is not a number of pages"));
@@ -158,9 +234,13 @@ impl PackedImage {
         }
         let config = module.memory(bytes, header.config.addr, header.config.len as usize);
         let Ok(config) = postcard::from_bytes::<ImageConfig>(&config) else {
-            return Err(refuse("its configuration cannot be decoded: the file is damaged"));
+            let arch =
+                manifest.as_ref().map(|manifest| manifest.arch.clone()).filter(|arch| !arch.is_empty());
+            return Err(match arch.filter(|arch| Arch::ALL.iter().all(|known| known.oci_name() != arch)) {
+                Some(arch) => OpenError::Arch { path: path.clone(), arch, made_by: made_by() },
+                None => refuse("its configuration cannot be decoded"),
+            });
         };
-        let manifest = module.custom(bytes, SECTION).and_then(Manifest::from_json);
         let map = Arc::new(map);
         Ok(PackedImage { path, file, map, module_range, code_range, module, header, config, manifest })
     }

@@ -59,7 +59,7 @@ pub enum HeaderError {
     #[error("this runtime holds no image: it is made into one by `forelift convert`")]
     Empty,
     /// The block does not start with [`MAGIC`].
-    #[error("image header: bad magic")]
+    #[error("image header: bad magic: the file is damaged: convert the image again")]
     Magic,
     /// The layout's version is not this build's.
     #[error("image header: version {found}, this build reads {VERSION}: convert the image again")]
@@ -74,10 +74,12 @@ pub enum HeaderError {
         found: usize,
     },
     /// The checksum does not match.
-    #[error("image header: checksum mismatch: the file is damaged")]
+    #[error("image header: checksum mismatch: the file is damaged: convert the image again")]
     Checksum,
     /// A part lies outside memory or is misaligned.
-    #[error("image header: part `{part}` at {addr:#x}+{len:#x} is outside of memory or misaligned")]
+    #[error(
+        "image header: part `{part}` at {addr:#x}+{len:#x} is outside of memory or misaligned: convert the image again"
+    )]
     Part {
         /// Name of the field.
         part: &'static str,

@@ -40,7 +40,8 @@ pub(crate) const CASES: Group = &[
     ("damaged_snapshot", Check::On(&Host::ALL, damaged_snapshot)),
     ("damaged_memory_is_contained", Check::On(&Host::OURS, damaged_memory_is_contained)),
     ("truncated_native_code", Check::In(Guest::Riscv64, &[Host::Wasm], truncated_native_code)),
-    ("inspect_and_compile_refuse", Check::Once(inspect_and_compile_refuse)),
+    ("every_command_refuses", Check::Once(every_command_refuses)),
+    ("lockstep_refuses_native_code", Check::Once(lockstep_refuses_native_code)),
 ];
 
 fn dir() -> TempDir {
@@ -450,18 +451,57 @@ fn truncated_native_code(host: Place) {
     host.run(Image::Busybox).file(&path).args(["true"]).go().expect_status(125).one_error(&["bad.cwasm"]);
 }
 
-fn inspect_and_compile_refuse() {
+fn every_command_refuses() {
     let dir = dir();
     let path = dir.path().join("bad.wasm");
-    let whole = fs::read(Image::Busybox.wasm()).expect("the module");
-    for bytes in [&b""[..], b"text", &whole[..whole.len() / 2], b"\0asm\x01\0\0\0"] {
-        fs::write(&path, bytes).expect("writing");
-        for command in ["inspect", "compile"] {
+    let refused = |file: &Path, words: &[&str]| {
+        for (command, status) in [("run", 125), ("inspect", 1), ("compile", 1), ("lockstep", 1)] {
             let done = program(forelift(), |c| {
-                c.arg(command).arg(&path);
+                c.arg(command).arg(file);
             });
-            done.expect_status(1).one_error(&["bad.wasm"]);
+            done.expect_status(status).one_error(words);
         }
+    };
+    let whole = fs::read(Image::Busybox.wasm()).expect("the module");
+    for (bytes, word) in [
+        (&b""[..], "empty"),
+        (b"text", "a text file"),
+        (&whole[..whole.len() / 2], "cut off"),
+        (b"\0asm\x01\0\0\0", "no Forelift image"),
+    ] {
+        fs::write(&path, bytes).expect("writing");
+        refused(&path, &["bad.wasm", word]);
         assert_eq!(listing(dir.path()), ["bad.wasm"]);
     }
+    // Images that were not converted, in each form.
+    for (image, word) in [
+        (Image::Busybox, "OCI layout: convert it first"),
+        (Image::Minbase, "image archive: convert it first"),
+        (Image::Python3, "image archive: convert it first"),
+    ] {
+        let reference = image.reference();
+        refused(Path::new(&reference), &[&reference, "name of an image", "convert it first"]);
+        let (_, file) = reference.split_once(':').expect("a transport");
+        refused(Path::new(file), &[file, word]);
+    }
+}
+
+/// What the engines of `lockstep` say of damaged native code. Of another build or another CPU: `packer/tests/wrong_files.rs`.
+fn lockstep_refuses_native_code() {
+    let dir = dir();
+    let path = dir.path().join("bad.cwasm");
+    let whole = fs::read(Image::Busybox.cwasm()).expect("the compiled image");
+    let lockstep = |options: &[&str]| {
+        program(forelift(), |c| {
+            c.arg("lockstep").args(options).arg(&path).arg("true");
+        })
+    };
+    fs::write(&path, &whole[..whole.len() - 1]).expect("writing");
+    lockstep(&[]).expect_status(1).one_error(&["bad.cwasm", "forelift compile"]);
+    // A byte of the code: only the engine that executes it looks at it.
+    let mut bad = whole;
+    bad[10_000] ^= 1;
+    fs::write(&path, &bad).expect("writing");
+    lockstep(&["--engines", "interp,aot"]).expect_status(1).one_error(&["bad.cwasm", "checksum"]);
+    assert!(lockstep(&["--engines", "interp,native"]).ok().starts_with("no difference"));
 }

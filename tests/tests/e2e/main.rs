@@ -45,7 +45,7 @@ fn main() -> ExitCode {
             ("terminal", terminal::CASES),
         ],
         &[
-            ("command", 80),
+            ("command", 81),
             ("wasm", 159),
             ("native", 156),
             ("jit", 4),
