@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, path::PathBuf};
 
-use clap::Parser;
+use clap::{Parser, ValueHint};
 use forelift_abi::config::ImageConfig;
 use serde_json::{Value, json};
 
@@ -20,10 +20,17 @@ use crate::{
 /// Lines of each table of functions; the JSON has all that the image has.
 const LINES: usize = 20;
 
+const EXAMPLES: &str = "\
+Examples:
+  forelift inspect debian.wasm
+  forelift inspect --json debian.wasm | jq .manifest.lifted.hottest";
+
 /// Show what is inside an image
 #[derive(Debug, Parser)]
+#[command(after_long_help = EXAMPLES)]
 pub(super) struct Args {
     /// The image: what `convert` or `compile` made
+    #[arg(value_hint = ValueHint::FilePath)]
     image: PathBuf,
     /// Print JSON
     #[arg(long)]

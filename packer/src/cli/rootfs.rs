@@ -2,7 +2,7 @@
 
 use std::{io::Write, path::PathBuf};
 
-use clap::Parser;
+use clap::{Parser, ValueHint};
 
 use super::at;
 use crate::{
@@ -13,12 +13,20 @@ use crate::{
     progress::Stages,
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  forelift rootfs docker://alpine alpine.erofs
+  forelift rootfs --platform linux/amd64 oci:layout:latest root.erofs";
+
 /// Write only the root file system of an image, as an EROFS file
 #[derive(Debug, Parser)]
+#[command(after_long_help = EXAMPLES)]
 pub(super) struct Args {
     /// The image, named as for `convert`
+    #[arg(value_hint = ValueHint::AnyPath)]
     image: String,
     /// The file to write
+    #[arg(value_hint = ValueHint::FilePath)]
     output: PathBuf,
     /// Platform to choose, such as linux/amd64
     #[arg(long, alias = "arch")]

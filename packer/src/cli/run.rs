@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use clap::Parser;
+use clap::{Parser, ValueHint};
 use forelift_runtime::image::FUNCTIONS_VARIABLE;
 
 use crate::{
@@ -16,6 +16,14 @@ use crate::{
     native,
     pack::reader,
 };
+
+const EXAMPLES: &str = "\
+Examples:
+  forelift run debian.wasm uname -a
+  forelift run -it debian.wasm bash
+  forelift run --dir .::/work -w /work -e CI=1 debian.wasm make test
+  forelift run --entrypoint sh debian.wasm -c 'echo $0 $#' a b
+  forelift run -i --user 1000:1000 debian.cwasm sort <names.txt >sorted.txt";
 
 /// Run an image
 ///
@@ -27,7 +35,7 @@ use crate::{
 /// The exit status is that of the command, 128+n when signal n ended it, 125 when Forelift failed, 126 when the command
 /// cannot be executed, 127 when it is not found.
 #[derive(Debug, Parser)]
-#[command(args_override_self = false)]
+#[command(args_override_self = false, after_long_help = EXAMPLES)]
 pub(super) struct Args {
     /// Keep standard input connected, even if it is a terminal
     #[arg(short = 'i', long)]
@@ -36,13 +44,13 @@ pub(super) struct Args {
     #[arg(short = 't', long)]
     tty: bool,
     /// Mount a host directory, read and write; GUEST is an absolute path, by default that of HOST
-    #[arg(long = "dir", value_name = "HOST[::GUEST]")]
+    #[arg(long = "dir", value_name = "HOST[::GUEST]", value_hint = ValueHint::DirPath)]
     dirs: Vec<String>,
     /// Set an environment variable, or pass on the one of that name
     #[arg(short = 'e', long = "env", value_name = "NAME[=VALUE]")]
     env: Vec<String>,
     /// Read environment variables from a file, one NAME[=VALUE] a line, # for comments
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     env_file: Vec<PathBuf>,
     /// Use this instead of the image's entry point (empty: none)
     #[arg(long, value_name = "COMMAND")]
@@ -68,7 +76,7 @@ pub(super) struct Args {
     native: bool,
     /// The image (what `convert` or `compile` made), and behind it the image's own arguments, which are not read here: a
     /// command and its arguments, instead of the image's default
-    #[arg(required = true, trailing_var_arg = true, value_names = ["IMAGE", "ARGS"])]
+    #[arg(required = true, trailing_var_arg = true, value_names = ["IMAGE", "ARGS"], value_hint = ValueHint::FilePath)]
     words: Vec<String>,
 }
 
