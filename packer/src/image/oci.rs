@@ -258,9 +258,11 @@ fn unpack(
     builder.apply(&mut archive, place, true)?;
     let offset = archive.offset();
     match archive.into_inner().finish().map_err(fault(offset))? {
-        Some(found) if found != diff_id => {
-            Err(ImageError::Digest { place: format!("{place}, unpacked"), expected: diff_id.into(), found })
-        }
+        Some(hasher) if !stream::is_archive(hasher.clone(), diff_id) => Err(ImageError::Digest {
+            place: format!("{place}, unpacked"),
+            expected: diff_id.into(),
+            found: hasher.finish(),
+        }),
         _ => Ok(()),
     }
 }

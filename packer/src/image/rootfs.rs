@@ -52,8 +52,8 @@ pub(crate) fn load_tar(
             "the archive is truncated: it ends without its end mark of zero blocks; fetch or make it again";
         return Err(ImageError::Archive { place: name, offset, problem: problem.into() });
     }
-    let digest =
-        archive.into_inner().finish().map_err(|e| Fault::Io(offset, e).at(&name))?.unwrap_or_default();
+    let hasher = archive.into_inner().finish().map_err(|e| Fault::Io(offset, e).at(&name))?;
+    let digest = hasher.map(Hasher::finish).unwrap_or_default();
     let (bytes, _) = stored.finish().map_err(io)?;
     elf::finish(builder, plain(name, digest, bytes), options)
 }

@@ -217,6 +217,28 @@ fn archives_of_docker_save() {
     assert!(error(&format!("docker-archive:{name}:debian:12")).contains("digest is"));
 }
 
+/// `zstd:chunked` of skopeo 1.9 is without the padding that the layer's digest includes.
+#[test]
+fn padding_behind_the_end_mark_may_be_missing() {
+    let mut padded = root(RISCV, b"padded");
+    let end = padded.len();
+    padded.resize(end.next_multiple_of(10240), 0);
+    assert!(padded.len() > end);
+    let loads = |stored: &[u8]| {
+        let mut layout = Layout::new();
+        layout.image("riscv64", None, json!({}), &[(padded.clone(), zstd(stored))]);
+        load(&layout.name(), &LoadOptions::default(), &mut ()).map_err(|e| e.to_string())
+    };
+    let image = loads(&padded[..end]).unwrap();
+    assert_eq!(content(&image.tree, "/t"), b"padded");
+    // Nothing else may: neither other bytes, nor part of a block.
+    let mut other = padded[..end].to_vec();
+    other[end - 1] = 1;
+    for stored in [&padded[..end + 100], &[&padded[..], &[0; 512]].concat(), &other] {
+        assert!(loads(stored).unwrap_err().contains("unpacked: digest is"));
+    }
+}
+
 #[test]
 fn plain_root_file_systems() {
     let tar = root(RISCV, b"plain");
