@@ -66,6 +66,22 @@ impl Tar {
         self.raw(header, name, "", b"")
     }
 
+    /// An entry of any type flag, with mode, owner, group and time.
+    pub(crate) fn described(
+        self,
+        name: &str,
+        flag: u8,
+        link: &str,
+        data: &[u8],
+        (mode, (uid, gid), mtime): (u32, (u64, u64), u64),
+    ) -> Self {
+        let mut header = Self::header(EntryType::new(flag), mode);
+        header.set_uid(uid);
+        header.set_gid(gid);
+        header.set_mtime(mtime);
+        self.raw(header, name, link, data)
+    }
+
     /// An entry of any type flag, with data.
     pub(crate) fn typed(self, name: &str, flag: u8, data: &[u8]) -> Self {
         self.raw(Self::header(EntryType::new(flag), 0o644), name, "", data)

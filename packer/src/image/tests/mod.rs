@@ -1,6 +1,7 @@
 //! Tests of loading: layers, image formats, hostile input, special archives.
 
 mod choice;
+mod differential;
 mod formats;
 mod hostile;
 mod layering;
