@@ -14,6 +14,7 @@ mod debuggers;
 mod directories;
 mod dist;
 mod lockstep;
+mod makers;
 mod platforms;
 mod signals;
 mod start;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
             ("directories", directories::CASES),
             ("dist", dist::CASES),
             ("lockstep", lockstep::CASES),
+            ("makers", makers::CASES),
             ("platforms", platforms::CASES),
             ("signals", signals::CASES),
             ("start", start::CASES),
@@ -45,7 +47,7 @@ fn main() -> ExitCode {
             ("terminal", terminal::CASES),
         ],
         &[
-            ("command", 81),
+            ("command", 86),
             ("wasm", 159),
             ("native", 156),
             ("jit", 4),
