@@ -109,9 +109,7 @@ fn fd_read(mut caller: Call<'_>, fd: i32, list: i32, count: i32, out: i32) -> wa
             Some(control) => buffers(memory).and_then(|b| read_records(memory, &b, control)),
             None => Err(errno::BADF),
         },
-        share if host.shares.has(share) => {
-            buffers(memory).and_then(|b| host.shares.read(memory, &b, share))
-        }
+        share if host.shares.has(share) => buffers(memory).and_then(|b| host.shares.read(memory, &b, share)),
         _ => return pass(caller, async |w, m| original::fd_read(w, m, fd, list, count, out).await),
     };
     Ok(finish(memory, out as u32, result))

@@ -99,7 +99,8 @@ fn as_on_the_host(host: Place) {
     for dir in [&theirs, &ours] {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
     }
-    let done = Command::new(tool("python3")).arg("-c").arg(BIND).arg(theirs.path()).output().expect("python3");
+    let done =
+        Command::new(tool("python3")).arg("-c").arg(BIND).arg(theirs.path()).output().expect("python3");
     let expected = String::from_utf8_lossy(&done.stdout).into_owned();
     assert!(done.status.success(), "on the host: {expected}{}", String::from_utf8_lossy(&done.stderr));
     assert!(expected.ends_with("exclusive EEXIST\n"), "{expected}");
@@ -219,7 +220,10 @@ fn full_disk(host: Place) {
     run.end_stdin();
     assert_eq!(run.finish().out(), "ready\n0\n0\n");
     mount(None::<&str>, disk.0.path(), None::<&str>, flags, None::<&str>).expect("remounting");
-    let done = host.sh("cd /mnt; exec 2>&1; echo x > new2; mkdir d; rm open; touch new; cat new").dir(disk.0.path(), "/mnt").go();
+    let done = host
+        .sh("cd /mnt; exec 2>&1; echo x > new2; mkdir d; rm open; touch new; cat new")
+        .dir(disk.0.path(), "/mnt")
+        .go();
     let text = done.out();
     assert_eq!(text.matches("Read-only file system").count(), 4, "{text}");
     assert!(text.ends_with("x\n"), "{text}");
@@ -262,7 +266,8 @@ fn two_guests(host: Place) {
     assert_eq!((one.finish().ok(), two.finish().ok()), ("a\nb\n".to_owned(), "a\nb\n".to_owned()));
     let log = fs::read_to_string(dir.path().join("log")).expect("a file");
     for name in ["a", "b"] {
-        let numbers: Vec<&str> = log.lines().filter_map(|l| l.strip_prefix(name)?.strip_prefix(' ')).collect();
+        let numbers: Vec<&str> =
+            log.lines().filter_map(|l| l.strip_prefix(name)?.strip_prefix(' ')).collect();
         assert_eq!(numbers, (1..=200).map(|n| n.to_string()).collect::<Vec<_>>(), "{name}");
     }
 }
@@ -274,7 +279,11 @@ fn the_unprivileged_user_s_files(host: Place) {
     fs::write(dir.path().join("theirs"), b"x").expect("a file");
     let script = "cd /mnt; echo mine > new; mkdir d; chown 5:6 new d; chmod 4711 new; stat -c '%n %u:%g %a' . new d theirs; \
         echo more >> new; chmod 600 theirs || echo refused; rm -r d; ln -s /etc/hostname l; mkfifo p; ls";
-    let done = host.run(Image::Busybox).args(["sh", "-c", script]).dir(dir.path(), "/mnt").under(&["setpriv", "--reuid=1234", "--regid=2345", "--clear-groups"])
+    let done = host
+        .run(Image::Busybox)
+        .args(["sh", "-c", script])
+        .dir(dir.path(), "/mnt")
+        .under(&["setpriv", "--reuid=1234", "--regid=2345", "--clear-groups"])
         .go();
     assert_eq!(
         done.out(),
@@ -321,7 +330,8 @@ print(sorted(seen))
     while !run.is_over() {
         let (real, link) = (dir.path().join("d"), dir.path().join("link"));
         let flags = nix::fcntl::RenameFlags::RENAME_EXCHANGE;
-        nix::fcntl::renameat2(nix::fcntl::AT_FDCWD, &real, nix::fcntl::AT_FDCWD, &link, flags).expect("exchanging");
+        nix::fcntl::renameat2(nix::fcntl::AT_FDCWD, &real, nix::fcntl::AT_FDCWD, &link, flags)
+            .expect("exchanging");
     }
     assert_eq!(run.finish().ok(), "['mine']\n");
     assert_eq!(tree(outside.path()), before);
@@ -337,7 +347,8 @@ fn what_a_sandbox_cannot_say(host: Place) {
     symlink("/etc/hostname", dir.path().join("abs")).expect("a link");
     symlink("/no/such/place", dir.path().join("dangling")).expect("a link");
     let ours = host.host.is_ours();
-    let text = host.sh("cd /mnt; ls; cat a b c; ls -la | grep -c '[abc]$'").dir(dir.path(), "/mnt").go().out();
+    let text =
+        host.sh("cd /mnt; ls; cat a b c; ls -la | grep -c '[abc]$'").dir(dir.path(), "/mnt").go().out();
     let bad = if ours { "bad\u{fffd}\n" } else { "" };
     let shown = text.replace("bad?\n", if ours { "bad\u{fffd}\n" } else { "bad?\n" });
     assert_eq!(shown, format!("a\nabs\nb\n{bad}c\ndangling\nabc3\n"));

@@ -236,8 +236,7 @@ fn names(host: Place) {
 fn two_directories(host: Place) {
     let (one, two) = (Share::new(host), Share::new(host));
     one.put("f", b"one");
-    let script =
-        "cat /one/f > /deep/er/two/g; mv /one/f /deep/er/two/h; ls /one | wc -l; mount | grep -c ' type virtiofs '";
+    let script = "cat /one/f > /deep/er/two/g; mv /one/f /deep/er/two/h; ls /one | wc -l; mount | grep -c ' type virtiofs '";
     let text = host.sh(script).dir(one.path(), "/one").dir(two.path(), "/deep/er/two").ok();
     assert_eq!(text, "0\n2\n");
     assert_eq!((two.text("g").as_str(), two.text("h").as_str()), ("one", "one"));
