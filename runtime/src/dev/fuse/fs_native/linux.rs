@@ -132,17 +132,19 @@ impl<'a> Place<'a> {
 
     pub(super) fn set(&self, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
         let flags = XattrFlags::from_bits_retain(flags);
-        Ok(match self {
-            Place::Open(fd) => sys::fsetxattr(fd, name, value, flags)?,
-            Place::Name(path) => sys::lsetxattr(path, name, value, flags)?,
-        })
+        let done = match self {
+            Place::Open(fd) => sys::fsetxattr(fd, name, value, flags),
+            Place::Name(path) => sys::lsetxattr(path, name, value, flags),
+        };
+        Ok(done?)
     }
 
     pub(super) fn remove(&self, name: &[u8]) -> Result<()> {
-        Ok(match self {
-            Place::Open(fd) => sys::fremovexattr(fd, name)?,
-            Place::Name(path) => sys::lremovexattr(path, name)?,
-        })
+        let done = match self {
+            Place::Open(fd) => sys::fremovexattr(fd, name),
+            Place::Name(path) => sys::lremovexattr(path, name),
+        };
+        Ok(done?)
     }
 }
 
