@@ -113,7 +113,15 @@ fn whole(how: Open) -> Open {
     Open { write: how.write || how.truncate, truncate: false, ..how }
 }
 
-/// Whether a file changed so shortly ago that another change might leave the same time stamps.
+/// Whether another change of a file would show in its time stamps: it did not change just now, and the host
+/// tells the time of the last change of its attributes, which nobody can set. (wasmtime tells the time of its
+/// creation instead; a change of the content then lies behind that.)
+fn is_settled(stat: &Stat) -> bool {
+    let (changed, attributes) = (stat.mtime, stat.ctime);
+    (changed.sec, changed.nsec) <= (attributes.sec, attributes.nsec) && !is_fresh(attributes)
+}
+
+/// Whether this was so shortly ago that another change might leave the same time stamps.
 fn is_fresh(ctime: Time) -> bool {
     let Ok(sec) = u64::try_from(ctime.sec) else { return false };
     let changed = SystemTime::UNIX_EPOCH.checked_add(Duration::new(sec, ctime.nsec));
@@ -167,7 +175,7 @@ impl<B: Backend> Server<B> {
 
     /// Whether the file is still what the client opened last, so that its cached pages are right; remembers what it is now.
     fn is_as_seen(&mut self, id: NodeId, stat: &Stat) -> Result<bool> {
-        let now = (!is_fresh(stat.ctime)).then(|| Version::of(stat));
+        let now = is_settled(stat).then(|| Version::of(stat));
         let node = self.nodes.get_mut(id)?;
         let same = now.is_some() && node.seen == now;
         node.seen = now;

@@ -222,7 +222,13 @@ fn many_files_at_once() {
 /// The client keeps its pages of a file only if nobody has changed it since it was last opened.
 #[test]
 fn cached_pages_are_kept_while_nothing_changes() {
-    const KEEP: u32 = 2;
+    // FOPEN_KEEP_CACHE. Not on wasmtime, which does not tell of every change: see `is_settled`.
+    let keep = |c: &mut Client, node| {
+        let a = c.attr(node).unwrap();
+        let told = a.ctime >= a.mtime;
+        assert!(told || cfg!(target_os = "wasi"), "{a:?}");
+        if told { 2 } else { 0 }
+    };
     // Long enough that time stamps of before and after differ.
     let settle = || std::thread::sleep(std::time::Duration::from_millis(70));
     let mut c = Client::new();
@@ -236,20 +242,20 @@ fn cached_pages_are_kept_while_nothing_changes() {
     assert_eq!(opened(&mut c), 0, "never seen");
     settle();
     opened(&mut c);
-    assert_eq!(opened(&mut c), KEEP);
-    assert_eq!(opened(&mut c), KEEP);
+    assert_eq!(opened(&mut c), keep(&mut c, f));
+    assert_eq!(opened(&mut c), keep(&mut c, f));
     std::fs::write(c.at("f"), b"xyz").unwrap();
     assert_eq!(opened(&mut c), 0, "the host has changed it, and left its size");
     settle();
     opened(&mut c);
-    assert_eq!(opened(&mut c), KEEP);
+    assert_eq!(opened(&mut c), keep(&mut c, f));
     // Under its old time stamp: that of the attributes tells.
     let attr = c.attr(f).unwrap();
     std::fs::write(c.at("f"), b"123").unwrap();
     c.set(f, Set { valid: 1 << 5, mtime: attr.mtime, ..Set::default() }).unwrap();
     settle();
     assert_eq!(opened(&mut c), 0);
-    assert_eq!(opened(&mut c), KEEP);
+    assert_eq!(opened(&mut c), keep(&mut c, f));
     c.init();
     c.walk("f").unwrap();
 }
