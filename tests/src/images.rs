@@ -22,6 +22,8 @@ pub enum Image {
     /// Busybox under layers of its own with an unprivileged user, a volume, an entry point that is a script; an OCI layout
     /// with two layers more ([`service_layers`]).
     Service,
+    /// Debian with git and databases; an OCI layout.
+    Files,
     /// [`Image::Busybox`] for amd64.
     Amd64Busybox,
     /// [`Image::Minbase`] for amd64.
@@ -30,6 +32,8 @@ pub enum Image {
     Amd64Python3,
     /// [`Image::Service`] for amd64.
     Amd64Service,
+    /// [`Image::Files`] for amd64.
+    Amd64Files,
     /// Debian with redis-server for amd64; an OCI layout, zstd.
     Amd64Redis,
     /// Debian with gcc, gdb, strace, ltrace and git for amd64; an OCI layout.
@@ -46,7 +50,8 @@ pub enum Image {
 
 impl Image {
     /// All images for riscv64.
-    pub const ALL: [Image; 4] = [Image::Busybox, Image::Minbase, Image::Python3, Image::Service];
+    pub const ALL: [Image; 5] =
+        [Image::Busybox, Image::Minbase, Image::Python3, Image::Service, Image::Files];
 
     /// Its name in file names.
     pub fn name(self) -> &'static str {
@@ -55,10 +60,12 @@ impl Image {
             Image::Minbase => "minbase",
             Image::Python3 => "python3",
             Image::Service => "service",
+            Image::Files => "files",
             Image::Amd64Busybox => "amd64-busybox",
             Image::Amd64Minbase => "amd64-minbase",
             Image::Amd64Python3 => "amd64-python3",
             Image::Amd64Service => "amd64-service",
+            Image::Amd64Files => "amd64-files",
             Image::Amd64Redis => "amd64-redis",
             Image::Amd64Debug => "amd64-debug",
             Image::I386Busybox => "386-busybox",
@@ -75,6 +82,7 @@ impl Image {
             Image::Minbase => Image::Amd64Minbase,
             Image::Python3 => Image::Amd64Python3,
             Image::Service => Image::Amd64Service,
+            Image::Files => Image::Amd64Files,
             other => other,
         }
     }
@@ -86,11 +94,12 @@ impl Image {
     /// Its architecture, as OCI names it.
     pub fn arch(self) -> &'static str {
         match self {
-            Image::Busybox | Image::Minbase | Image::Python3 | Image::Service => "riscv64",
+            Image::Busybox | Image::Minbase | Image::Python3 | Image::Service | Image::Files => "riscv64",
             Image::Amd64Busybox
             | Image::Amd64Minbase
             | Image::Amd64Python3
             | Image::Amd64Service
+            | Image::Amd64Files
             | Image::Amd64Redis
             | Image::Amd64Debug => "amd64",
             Image::I386Busybox | Image::I386Minbase => "386",
@@ -116,7 +125,9 @@ impl Image {
             Image::Amd64Redis => {
                 &["--format", "oci", "--compression", "zstd", "--cmd", "redis-server", "--expose", "6379"]
             }
-            Image::Amd64Debug => &["--format", "oci", "--compression", "none", "--cmd", "bash"],
+            Image::Files | Image::Amd64Files | Image::Amd64Debug => {
+                &["--format", "oci", "--compression", "none", "--cmd", "bash"]
+            }
             Image::Minbase | Image::Amd64Minbase | Image::I386Minbase | Image::Arm64Minbase => {
                 &["--format", "oci-archive", "--compression", "zstd", "--cmd", "bash"]
             }

@@ -2,7 +2,7 @@
 //! errors where Linux reports them, nothing lost, and no way out of it. And what of that holds on other hosts.
 
 use forelift_tests::{
-    hosts::{Host, Place},
+    hosts::{Guest, Host, Place},
     images::Image,
     run::Run,
     table::{Check, Group},
@@ -32,10 +32,14 @@ pub(crate) const CASES: Group = &[
     ("two_guests", Check::On(&Host::OURS, two_guests)),
     ("the_unprivileged_user_s_files", Check::On(&Host::OURS, the_unprivileged_user_s_files)),
     ("no_way_out", Check::On(&Host::OURS, no_way_out)),
+    ("programs", Check::On(&[Host::Wasm], programs)),
+    ("postgresql", Check::In(Guest::Riscv64, &[Host::Wasm], postgresql)),
     ("what_a_sandbox_cannot_say", Check::On(&Host::ALL, what_a_sandbox_cannot_say)),
 ];
 
 const BIND: &str = include_str!("../../guest/directory/bind.py");
+const POSTGRESQL: &str = include_str!("../../guest/directory/postgresql.sh");
+const PROGRAMS: &str = include_str!("../../guest/directory/programs.sh");
 const WRITERS: &str = include_str!("../../guest/directory/writers.py");
 
 fn temporary() -> TempDir {
@@ -135,6 +139,30 @@ fn random_operations(host: Place) {
     let run = host.sh(&format!("cd /mnt && for seed in 1 2 3; do ./fsx data $seed 3000 {how} || exit; done"));
     let text = run.dir(dir.path(), "/mnt").deadline(600).ok();
     assert_eq!(text, "3000 operations, no difference\n".repeat(3));
+}
+
+/// A script of tests/guest/directory in the image that has the programs.
+fn programs_of(host: Place, script: &str) -> String {
+    let (dir, scripts) = (temporary(), temporary());
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
+    fs::write(scripts.path().join("script"), script).expect("a script");
+    host.run(Image::Files)
+        .args(["sh", "/scripts/script"])
+        .dir(dir.path(), "/mnt")
+        .dir(scripts.path(), "/scripts")
+        .deadline(900)
+        .ok()
+}
+
+/// git, LMDB (which maps its file), fio with checks by pwrite and by mmap, SQLite with a rollback journal.
+fn programs(host: Place) {
+    let expected = "git\n2\nlmdb\n  Entries: 500\n500\nfio\npsync ok\nmmap ok\nsqlite\ndelete\n2000\nok\n";
+    assert_eq!(programs_of(host, PROGRAMS), expected);
+}
+
+fn postgresql(host: Place) {
+    let expected = "initdb ok\nnumber of transactions actually processed: 100/100\n100\nno bad checksums\n";
+    assert_eq!(programs_of(host, POSTGRESQL), expected);
 }
 
 /// A file system of the test's own, unmounted at the end.
