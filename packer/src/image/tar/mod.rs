@@ -120,9 +120,9 @@ impl<R: Read> Archive<R> {
     }
 
     /// Reads a block, or as much of it as there is.
-    fn read_block(&mut self, block: &mut [u8; BLOCK]) -> Result<usize, Fault> {
+    fn fill(&mut self, block: &mut [u8]) -> Result<usize, Fault> {
         let mut have = 0;
-        while have < BLOCK {
+        while have < block.len() {
             match self.input.read(&mut block[have..]) {
                 Ok(0) => break,
                 Ok(n) => {
@@ -162,11 +162,14 @@ impl<R: Read> Archive<R> {
         }
     }
 
+    /// Skips the rest of the current entry. The archive may end with its last byte, without padding: `umoci insert` (0.4.7)
+    /// writes such layers, and Go's reader takes them.
     fn skip(&mut self) -> Result<(), Fault> {
-        self.remaining += std::mem::take(&mut self.padding);
         let mut sink = [0; 16384];
         while self.read_data(&mut sink)? > 0 {}
-        Ok(())
+        // Less than a block.
+        let padding = std::mem::take(&mut self.padding) as usize;
+        self.fill(&mut sink[..padding]).map(drop)
     }
 
     fn open_data(&mut self, size: u64) {
@@ -192,7 +195,7 @@ impl<R: Read> Archive<R> {
     fn header(&mut self) -> Result<Option<(u64, Header)>, Fault> {
         let at = self.offset;
         let mut block = [0; BLOCK];
-        match self.read_block(&mut block)? {
+        match self.fill(&mut block)? {
             0 => return Ok(None),
             BLOCK => {}
             n => return self.bad(at, format!("the archive is truncated: a header of {n} bytes")),

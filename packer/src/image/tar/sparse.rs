@@ -45,7 +45,7 @@ impl<R: Read> Archive<R> {
     ) -> Result<Vec<(u64, u64)>, Fault> {
         while more {
             let mut block = [0; BLOCK];
-            if self.read_block(&mut block)? < BLOCK {
+            if self.fill(&mut block)? < BLOCK {
                 return self.bad(self.offset, "the archive is truncated: in a sparse map");
             }
             map.extend(header::runs(&block[..504]).or_else(|problem| self.bad(at, problem))?);

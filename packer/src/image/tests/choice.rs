@@ -296,6 +296,8 @@ fn tags_and_names() {
     assert_eq!(taken(&name, "").as_deref(), Ok("riscv64"));
 }
 
+type Pack = fn(&[u8]) -> Vec<u8>;
+
 /// A layout of one image with these types; the configuration's bytes are given.
 fn typed(config_type: Option<&str>, config: Option<Value>, layer_types: &[Option<&str>]) -> Layout {
     let layout = Layout::new();
@@ -313,7 +315,7 @@ fn typed(config_type: Option<&str>, config: Option<Value>, layer_types: &[Option
         }
         descriptor
     };
-    let pack: [fn(&[u8]) -> Vec<u8>; 3] = [gzip, zstd, <[u8]>::to_vec];
+    let pack: [Pack; 3] = [gzip, zstd, <[u8]>::to_vec];
     let layers: Vec<Value> = tars
         .iter()
         .zip(layer_types)

@@ -138,6 +138,22 @@ fn bombs_and_limits() {
     assert!(matches!(load_tar(&again.done()), ImageError::Bomb { .. } | ImageError::TooLarge { .. }));
 }
 
+/// `umoci insert` ends a layer with the last file's last byte.
+#[test]
+fn a_layer_may_end_without_padding() {
+    let whole = Tar::new().file("a", b"1").file("b", b"23").done();
+    let data = 3 * 512 + 2;
+    assert_eq!(&whole[data - 2..data], b"23");
+    for end in [data, data + 7, data + 510] {
+        let image = try_layers(&[whole[..end].to_vec()]).unwrap();
+        assert_eq!(crate::image::testing::content(&image.tree, "/b"), b"23");
+        // Nothing else says that a bare archive is whole.
+        let (_dir, name) = on_disk("x.tar", &whole[..end]);
+        assert!(load_error(&format!("tar:{name}")).contains("truncated"));
+    }
+    refused(whole[..data - 1].to_vec(), "1 bytes of this entry are missing");
+}
+
 fn one_layer() -> (Layout, String) {
     let tar = Tar::new().program("bin/sh", &elf(243)).done();
     let stored = gzip(&tar);
