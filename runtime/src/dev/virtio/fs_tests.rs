@@ -41,7 +41,8 @@ impl Driver {
         let queues = [URGENT, REQUESTS].map(|q| {
             let mut queue = Queue::new(share::QUEUE_SIZES[q]);
             let state = queue.setup().unwrap();
-            [state.desc, state.avail, state.used] = TABLES.map(|at| RAM_BASE + q as u64 * TABLES_SIZE + at);
+            let base = RAM_BASE + q as u64 * TABLES_SIZE;
+            [state.desc, state.avail, state.used] = TABLES.map(|at| base + at);
             queue.enable(&mem).unwrap();
             queue
         });
