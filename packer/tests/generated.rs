@@ -72,11 +72,11 @@ fn completions_know_every_command_and_option() {
     assert!(output.status.code() == Some(2) && said.contains("bash") && said.contains("zsh"), "{said}");
 }
 
-/// What bash offers for the last of these words.
+/// What bash offers for the last of these words. (`compopt` works only where somebody types.)
 fn completed(script: &Path, dir: &Path, words: &[&str]) -> Vec<String> {
     let list: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
     let ask = format!(
-        "source {}; COMP_WORDS=({}); COMP_CWORD={}; \
+        "source {}; compopt() {{ :; }}; COMP_WORDS=({}); COMP_CWORD={}; \
          $(complete -p forelift | sed 's/.*-F \\([^ ]*\\) .*/\\1/') forelift '{}' '{}'; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
         script.display(),
         list.join(" "),
@@ -95,7 +95,9 @@ fn bash_completes() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let script = dir.join("script");
-    fs::write(&script, forelift(&["completions", "bash"])).unwrap();
+    let text = forelift(&["completions", "bash"]);
+    assert!(text.contains("-o default"), "files where nothing else is offered");
+    fs::write(&script, text).unwrap();
     fs::write(dir.join("image.wasm"), b"").unwrap();
     for (words, offered) in [
         (&["forelift", "conv"][..], &["convert"][..]),
@@ -103,8 +105,10 @@ fn bash_completes() {
         (&["forelift", "run", "--env"], &["--env", "--env-file"]),
         (&["forelift", "convert", "--snapshot", ""], &["ready", "none"]),
         (&["forelift", "run", "--engine", "i"], &["interp"]),
-        (&["forelift", "inspect", "im"], &["image.wasm"]),
-        (&["forelift", "run", "im"], &["image.wasm"]),
+        (&["forelift", "convert", "--kernel", "im"], &["image.wasm"]),
+        (&["forelift", "run", "--env-file", "im"], &["image.wasm"]),
+        // Nothing of the command's own: bash completes files then.
+        (&["forelift", "run", "im"], &[""]),
         (&["forelift", "completions", "z"], &["zsh"]),
     ] {
         let got: BTreeSet<String> = completed(&script, dir, words).into_iter().collect();
