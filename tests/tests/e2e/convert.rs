@@ -553,7 +553,8 @@ fn files_that_docker_adds() {
         Entry::link("etc/mtab", EntryType::Symlink, "../proc/self/mounts"),
         Entry::file(".dockerenv", 0o600, b"the image's\n"),
     ];
-    let out = small_image(dir.path(), &own, &["--entrypoint", "/busybox"]);
+    let other = self::dir();
+    let out = small_image(other.path(), &own, &["--entrypoint", "/busybox"]);
     let text = run_file(&out).args(["sh", "-c", look]).ok();
     assert_eq!(text, "../proc/self/mounts\nthe image's\nregular file 600\n");
 }
