@@ -75,10 +75,11 @@ fn run(name: &str, args: &[&str], dir: &Path) -> String {
 fn root_of(reference: &str) -> Vec<u8> {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let out = dir.path().join("root.erofs");
+    // A `dir:` that holds skopeo's format is converted with a warning.
     program(forelift(), |c| {
         c.args(["rootfs", "-q", reference]).arg(&out);
     })
-    .ok();
+    .expect_status(0);
     let mut bytes = fs::read(&out).expect("the root file system");
     bytes[1024 + 4..1024 + 8].fill(0);
     bytes[1024 + 48..1024 + 64].fill(0);
