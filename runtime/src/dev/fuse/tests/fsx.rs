@@ -26,6 +26,8 @@ struct Run {
     done: BTreeMap<&'static str, u64>,
     /// Whether the host can allocate and copy: asked for once.
     extended: bool,
+    /// Whether it can fill with zeros without making a hole: tmpfs cannot.
+    zeroes: bool,
     names: u64,
 }
 
@@ -39,7 +41,8 @@ impl Run {
         let files = [model("a"), model("b")];
         let extended = c.allocate(files[0].file, 0, 0, 0) != Err(Errno::OPNOTSUPP);
         assert!(extended || !cfg!(target_os = "linux"));
-        Run { c, r: Random(seed), files, done: BTreeMap::new(), extended, names: 0 }
+        let zeroes = c.allocate(files[0].file, 0x11, 0, 1) != Err(Errno::OPNOTSUPP);
+        Run { c, r: Random(seed), files, done: BTreeMap::new(), extended, zeroes, names: 0 }
     }
 
     /// A piece of a file: offset and length, often at round numbers, sometimes behind its end.
@@ -214,8 +217,8 @@ impl Run {
             76..80 => ("allocate", self.allocate(which, 0)),
             80..82 => ("allocate behind the end", self.allocate(which, 1)),
             82..88 => ("punch", self.allocate(which, 3)),
-            88..90 => ("zero", self.allocate(which, 0x11)),
-            90..92 => ("zero and grow", self.allocate(which, 0x10)),
+            88..90 => ("zero", self.allocate(which, if self.zeroes { 0x11 } else { 3 })),
+            90..92 => ("zero and grow", self.allocate(which, if self.zeroes { 0x10 } else { 0 })),
             _ => ("copy", self.copy()),
         };
         *self.done.entry(what.0).or_default() += 1;
