@@ -150,16 +150,23 @@ fn arguments_environment_and_options_reach_the_module() {
 }
 
 #[test]
-fn shared_directories_are_open() {
+fn shared_directories_are_served() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("file"), "from the host").unwrap();
-    let body = r#"(i32.store (i32.const 512) (i32.const 0x656c6966))
-        (if (call $path_open (i32.const 3) (i32.const 0) (i32.const 512) (i32.const 4) (i32.const 0)
-              (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 28)) (then (unreachable)))
-        (if (call $read (i32.load (i32.const 28)) (i32.const 4096) (i32.const 100)) (then (unreachable)))
+    // FUSE_INIT of version 7.41 to the first directory's descriptor, and its reply to stdout.
+    let body = r#"(i32.store (i32.const 512) (i32.const 56))
+        (i32.store (i32.const 516) (i32.const 26))
+        (i32.store (i32.const 520) (i32.const 9))
+        (i32.store (i32.const 552) (i32.const 7))
+        (i32.store (i32.const 556) (i32.const 41))
+        (if (call $write (i32.const 1001) (i32.const 512) (i32.const 56)) (then (unreachable)))
+        (if (call $read (i32.const 1001) (i32.const 4096) (i32.const 200)) (then (unreachable)))
         (drop (call $write (i32.const 1) (i32.const 4096) (i32.load (i32.const 24))))"#;
     let output = run(body, &["--dir", &format!("{}::/mnt", dir.path().display())]);
-    assert_eq!(output.stdout, b"from the host", "{}", String::from_utf8_lossy(&output.stderr));
+    let reply = &output.stdout;
+    assert_eq!(reply.len(), 16 + 64, "{}", String::from_utf8_lossy(&output.stderr));
+    // Length, no error, the request's number; then the version.
+    assert_eq!(reply[..16], [80, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(reply[16..24], [7, 0, 0, 0, 41, 0, 0, 0]);
 }
 
 /// Sends every record to stdout; ends with the number of the first signal.

@@ -319,8 +319,9 @@ fn the_unprivileged_user_s_files(host: Place) {
         "{}",
         done.err()
     );
+    // The bit reached the host, and went when somebody without privileges wrote to the file.
     let meta = fs::metadata(dir.path().join("new")).expect("a file");
-    assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o7777), (1234, 2345, 0o4711));
+    assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o7777), (1234, 2345, 0o711));
 }
 
 /// Names, links, and directories that the host exchanges for links while the guest works in them.
@@ -375,6 +376,12 @@ fn what_a_sandbox_cannot_say(host: Place) {
     symlink("/etc/hostname", dir.path().join("abs")).expect("a link");
     symlink("/no/such/place", dir.path().join("dangling")).expect("a link");
     let ours = host.host.is_ours();
+    if host.host == Host::PyWasmtime {
+        // It lists no directory that holds such a name; the files in it can be opened all the same.
+        let text = host.sh("cd /mnt; cat a b c; ls 2>&1").dir(dir.path(), "/mnt").go().out();
+        assert!(text.starts_with("abc") && text.contains("multibyte"), "{text}");
+        fs::remove_file(dir.path().join(OsStr::from_bytes(b"bad\xff"))).expect("removing");
+    }
     let text =
         host.sh("cd /mnt; ls; cat a b c; ls -la | grep -c '[abc]$'").dir(dir.path(), "/mnt").go().out();
     let bad = if ours { "bad\u{fffd}\n" } else { "" };
