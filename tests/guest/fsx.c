@@ -1,7 +1,7 @@
 // Random operations on one file against a model of it in memory, in the manner of fsx (Apple, 1991): what is read, by
 // pread or through a mapping, by any of three descriptors, must be what was written, and the size what it must be.
 //
-//     fsx FILE SEED COUNT [all|plain]      plain: without fallocate, holes and copy_file_range
+//     fsx FILE SEED COUNT [plain|all]      all: with fallocate, holes and copy_file_range, which not every file system has
 //
 // Without arguments, 2000 operations on ./fsx.tmp.
 
@@ -160,7 +160,7 @@ int main(int argc, char **argv) {
     path = argc > 1 ? argv[1] : "fsx.tmp";
     state = (argc > 2 ? strtoull(argv[2], NULL, 10) : 1) * 0x9e3779b97f4a7c15u + 1;
     long count = argc > 3 ? atol(argv[3]) : 2000;
-    int all = argc <= 4 || strcmp(argv[4], "all") == 0;
+    int all = argc > 4 && strcmp(argv[4], "all") == 0;
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0644);
     if (fd < 0) fail("creating the file", 0);
     close(fd);

@@ -200,8 +200,8 @@ macro_rules! stress {
     };
 }
 
-stress!(stress Riscv64: alias, dispatch, forks, fp, integer, jumps, misaligned, remap, signals, smc, threads);
-stress!(stress_amd64 Amd64: faults, forks, smc, threads);
+stress!(stress Riscv64: alias, dispatch, forks, fp, fsx, integer, jumps, misaligned, remap, signals, smc, threads);
+stress!(stress_amd64 Amd64: faults, forks, fsx, smc, threads);
 
 fn run_torture(guest: Guest, level: &str) {
     let expected = read(&torture(guest).join(format!("expected-{level}")));
