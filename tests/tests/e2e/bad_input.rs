@@ -425,8 +425,10 @@ fn damaged_memory_is_contained(host: Place) {
                 None => sleep(Duration::from_millis(20)),
             }
         };
-        let mut text = String::new();
-        std::io::Read::read_to_string(&mut child.stderr.take().expect("a pipe"), &mut text).expect("UTF-8");
+        // The guest's own words may be any bytes: its memory is damaged.
+        let mut said = Vec::new();
+        std::io::Read::read_to_end(&mut child.stderr.take().expect("a pipe"), &mut said).expect("reading");
+        let text = String::from_utf8_lossy(&said);
         assert!(!text.contains("panicked"), "{text}");
         assert!(status.is_none_or(|s| s.code().is_some()), "{status:?}: {text}");
     }
