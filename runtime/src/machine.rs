@@ -11,7 +11,8 @@ use crate::boot;
 pub use crate::boot::BootSource;
 use crate::clock::Clock;
 use crate::cpu::{Cpu, Exit};
-use crate::dev::Devices;
+use crate::dev::virtio::fs::Fs;
+use crate::dev::{Devices, fuse, share};
 use crate::host::Host;
 use crate::memory::GuestMemory;
 use crate::session::{ConsoleLog, Outcome, Session, State};
@@ -287,8 +288,9 @@ impl Machine {
         format!("{{{}}}", fields.join(","))
     }
 
-    /// Runs the container's command, or without orders the init's exercise, for at most `limit` instructions on virtual time, counting what is executed. `go_on` is asked
-    /// now and then, with the number of instructions, whether to continue. A machine whose code cannot be lifted learns nothing.
+    /// Runs the container's command, or without orders the init's exercise, with a host directory that lives in memory,
+    /// for at most `limit` instructions on virtual time, counting what is executed. `go_on` is asked now and then, with
+    /// the number of instructions, whether to continue. A machine whose code cannot be lifted learns nothing.
     pub fn train(
         &mut self,
         start: Option<Start>,
@@ -303,7 +305,13 @@ impl Machine {
         }
         match start {
             Some(start) => self.session.start(start),
-            None => self.session.exercise(),
+            None => {
+                // The slot is free: nothing is attached to a machine that trains.
+                let directory = Box::new(Fs::new(0, fuse::in_memory()));
+                if self.devices.attach_share(0, directory, &mut self.mem).is_ok() {
+                    self.session.exercise(share::tag(0));
+                }
+            }
         }
         let begin = self.cpu.instret();
         let mut exit = Exit::Budget;

@@ -80,8 +80,8 @@ pub struct Progress {
 pub struct Session {
     state: State,
     start: Option<Start>,
-    /// An exercise is to be sent instead.
-    exercise: bool,
+    /// An exercise is to be sent instead, with the tag of this directory.
+    exercise: Option<String>,
     ending: Option<Outcome>,
     from_guest: Vec<u8>,
     to_guest: Vec<u8>,
@@ -97,7 +97,7 @@ impl Session {
         Session {
             state,
             start: None,
-            exercise: false,
+            exercise: None,
             ending: None,
             from_guest: Vec::new(),
             to_guest: Vec::new(),
@@ -124,9 +124,9 @@ impl Session {
         self.start = Some(start);
     }
 
-    /// Orders an exercise instead of a command, as soon as the guest is ready.
-    pub fn exercise(&mut self) {
-        self.exercise = true;
+    /// Orders an exercise instead of a command, as soon as the guest is ready; `directory` is the tag of one to use.
+    pub fn exercise(&mut self, directory: String) {
+        self.exercise = Some(directory);
     }
 
     /// Where the run stands.
@@ -204,8 +204,11 @@ impl Session {
         let mut moved = self.receive(devices, mem);
         if self.state == State::Ready && self.ending.is_none() && self.start.is_some() {
             self.send_start(host);
-        } else if self.state == State::Ready && self.ending.is_none() && std::mem::take(&mut self.exercise) {
-            self.tell(&ToGuest::Exercise);
+        } else if self.state == State::Ready
+            && self.ending.is_none()
+            && let Some(directory) = self.exercise.take()
+        {
+            self.tell(&ToGuest::Exercise { directory });
             self.state = State::Running { started: true };
         }
         self.take_events(host);

@@ -2,6 +2,7 @@
 //! the command was. Nothing here has a result; what fails was at least tried.
 
 use crate::{rootfs::ROOT, sys};
+use libc::MS_RELATIME;
 use std::{
     fs::{self, File, OpenOptions},
     io::{Read, Seek, SeekFrom, Write},
@@ -17,13 +18,19 @@ const PAGE: usize = 4096;
 const FILES: usize = 40;
 const FILE_BYTES: usize = 1 << 20;
 
-/// Everything, once.
-pub(crate) fn run() {
+/// Size of the file that is read and written in blocks, and of the small and the large blocks, in bytes.
+const BLOCKS: usize = 768 << 10;
+const SMALL: usize = PAGE;
+const LARGE: usize = 256 << 10;
+
+/// Everything, once. `directory` is the mount tag of a host directory.
+pub(crate) fn run(directory: &str) {
     let programs = programs();
     single_bytes();
     read_and_map(&programs);
     files(Path::new("/files/exercise"));
     files(&Path::new(ROOT).join("exercise"));
+    host_directory(directory);
     processes(&programs);
     pipes();
     signals();
@@ -142,6 +149,32 @@ fn files(dir: &Path) {
         }
     }
     let _ = fs::remove_dir(dir);
+}
+
+/// The same on a host directory, and larger files.
+fn host_directory(tag: &str) {
+    let dir = Path::new("/exercise");
+    if fs::create_dir(dir).is_err() || sys::mount(tag, dir, "virtiofs", MS_RELATIME, "").is_err() {
+        return;
+    }
+    files(&dir.join("files"));
+    blocks(&dir.join("small"), SMALL);
+    blocks(&dir.join("large"), LARGE);
+    let _ = sys::detach("/exercise");
+}
+
+/// Writes a file in blocks, and reads it.
+fn blocks(path: &Path, size: usize) {
+    let mut block = vec![b'y'; size];
+    let _ = File::create(path).and_then(|mut file| {
+        (0..BLOCKS / size).try_for_each(|_| file.write_all(&block))?;
+        file.sync_all()
+    });
+    // The server has seen another file at the last open, so nothing of it is cached.
+    if let Ok(mut file) = File::open(path) {
+        while file.read(&mut block).is_ok_and(|n| n > 0) {}
+    }
+    let _ = fs::remove_file(path);
 }
 
 /// Forks, in children: memory and files; and programs that are executed.

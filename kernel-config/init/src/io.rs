@@ -264,7 +264,7 @@ impl Pump {
     fn orders(&mut self, control: &mut Control) -> Result<(), Failure> {
         while let Some(order) = control.receive()? {
             match order {
-                ToGuest::Start(_) | ToGuest::Exercise => log::warn("a second start was ignored"),
+                ToGuest::Start(_) | ToGuest::Exercise { .. } => log::warn("a second start was ignored"),
                 ToGuest::Signal(signal) => self.signal(signal),
                 ToGuest::Stop => self.signal(self.stop_signal),
                 ToGuest::WindowSize(size) => {

@@ -118,10 +118,13 @@ fn supervise() -> Result<(), Failure> {
     wait_prepared(&mut stage.status)?;
     control.send(&ToHost::Ready)?;
 
-    let Some(start) = receive_start(&mut control)? else {
-        exercise::run();
-        programs::run(stage.pid);
-        return control.send(&ToHost::Exited { code: 0 });
+    let start = match receive_orders(&mut control)? {
+        Orders::Run(start) => start,
+        Orders::Exercise(directory) => {
+            exercise::run(&directory);
+            programs::run(stage.pid);
+            return control.send(&ToHost::Exited { code: 0 });
+        }
     };
     entropy::stir(&start.entropy)?;
     entropy::set_clock(start.realtime_ns);
@@ -177,12 +180,19 @@ fn wait_prepared(status: &mut File) -> Result<(), Failure> {
     }
 }
 
-/// The orders; none for an exercise.
-fn receive_start(control: &mut port::Control) -> Result<Option<Start>, Failure> {
+/// What there is to do.
+enum Orders {
+    /// The container's command.
+    Run(Start),
+    /// The exercise, with the mount tag of a host directory.
+    Exercise(String),
+}
+
+fn receive_orders(control: &mut port::Control) -> Result<Orders, Failure> {
     loop {
         match control.receive()? {
-            Some(ToGuest::Start(start)) => return Ok(Some(start)),
-            Some(ToGuest::Exercise) => return Ok(None),
+            Some(ToGuest::Start(start)) => return Ok(Orders::Run(start)),
+            Some(ToGuest::Exercise { directory }) => return Ok(Orders::Exercise(directory)),
             // What concerns a command has no meaning before there is one.
             Some(other) => log::warn(&format!("ignored before the start: {other:?}")),
             None => {}

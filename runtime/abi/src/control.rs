@@ -100,7 +100,10 @@ pub enum ToGuest {
     /// command gets EPIPE and SIGPIPE.
     OutputClosed(u8),
     /// Instead of a start: use the kernel as programs do, then answer [`ToHost::Exited`]. For training.
-    Exercise,
+    Exercise {
+        /// Mount tag of a host directory, which is the exercise's to change.
+        directory: String,
+    },
 }
 
 /// From init to the runtime.

@@ -3,33 +3,14 @@
 use super::errno::Errno;
 use super::fs::{Backend, Kind, Open, Owner, Owners, Result, SetTime, Stat, Target, Time};
 use super::nodes::{self, NodeId};
-use super::perms::{DEFAULT_MODE, Perm};
+use super::perms::{DEFAULT_MODE, Perm, shown};
 use super::server::{OWNER_XATTR, Server};
-use super::wire::{self, Attr, InHeader, Reader, Writer, valid};
+use super::wire::{self, InHeader, Reader, Writer, valid};
 
 /// Longest value of an extended attribute in bytes, as Linux's XATTR_SIZE_MAX.
 const XATTR_MAX: usize = 64 << 10;
 /// Longest name of an extended attribute in bytes, as Linux's XATTR_NAME_MAX.
 const XATTR_NAME_MAX: usize = 255;
-
-/// A file as it is shown to the client: the host's attributes, and what was remembered.
-pub(super) fn shown(stat: &Stat, number: u64, owner: Owner, perm: Perm) -> Attr {
-    let time = |t: Time| (t.sec, t.nsec);
-    let mode = perm.mode.or(stat.mode).unwrap_or(DEFAULT_MODE);
-    Attr {
-        ino: number,
-        size: stat.size,
-        blocks: stat.blocks,
-        atime: time(stat.atime),
-        mtime: time(stat.mtime),
-        ctime: time(stat.ctime),
-        mode: stat.kind.mode_bits() | mode & 0o7777,
-        nlink: u32::try_from(stat.nlink).unwrap_or(u32::MAX),
-        uid: perm.uid.unwrap_or(owner.uid),
-        gid: perm.gid.unwrap_or(owner.gid),
-        rdev: wire::encode_device(stat.device.0, stat.device.1),
-    }
-}
 
 /// Says "no such operation" as *setxattr(2)* does. ENOSYS would make Linux never ask again.
 fn unsupported(e: Errno) -> Errno {
@@ -170,14 +151,12 @@ impl<B: Backend> Server<B> {
     pub(super) fn change_mode_of(
         &mut self,
         target: Target<'_, B::File>,
-        stat: &Stat,
-        path: &[u8],
+        number: u64,
         mode: u32,
     ) -> Result<()> {
         if self.backend.keeps_modes() {
             return self.backend.set_mode(target, mode);
         }
-        let number = self.file_number(stat.dev, stat.ino, path);
         self.remember_mode(number, mode);
         Ok(())
     }
@@ -191,16 +170,15 @@ impl<B: Backend> Server<B> {
     /// privileges has written to. (Linux's own write does so too, but not for root.)
     pub(super) fn drop_privileges(&mut self, id: NodeId) -> Result<()> {
         let stat = self.stat_node(id)?;
-        let path = if stat.ino == 0 { self.nodes.path(id).unwrap_or_default() } else { Vec::new() };
-        match self.left_privileges(&stat, &path) {
+        let number = self.number(id, &stat);
+        match self.left_privileges(&stat, number) {
             Some(mode) => self.change_mode(id, &stat, mode),
             None => Ok(()),
         }
     }
 
     /// The mode without these bits, if it has any.
-    pub(super) fn left_privileges(&mut self, stat: &Stat, path: &[u8]) -> Option<u32> {
-        let number = self.file_number(stat.dev, stat.ino, path);
+    pub(super) fn left_privileges(&self, stat: &Stat, number: u64) -> Option<u32> {
         let mode = self.perms.get(number).mode.or(stat.mode).unwrap_or(DEFAULT_MODE);
         let set_gid = if mode & 0o010 != 0 { 0o2000 } else { 0 };
         let left = mode & !(0o4000 | set_gid);

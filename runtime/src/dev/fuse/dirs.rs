@@ -2,6 +2,7 @@
 
 use super::errno::Errno;
 use super::fs::{Backend, Entry, Kind, Result, Target};
+use super::handles::{Dir, Listing};
 use super::nodes::{self, NodeId};
 use super::server::Server;
 use super::wire::{InHeader, Reader, Writer};
@@ -12,21 +13,6 @@ const LISTING_BUDGET: usize = 256 << 20;
 const ENTRY_COST: usize = 64;
 /// Length of `struct fuse_dirent` without the name, in bytes.
 const DIRENT: usize = 24;
-
-/// An open directory, listed at the first read.
-pub(crate) struct Dir {
-    node: NodeId,
-    listing: Option<Listing>,
-}
-
-/// A directory as it was when reading it began: offsets in it stay good while entries come and go.
-struct Listing {
-    entries: Vec<Entry>,
-    /// Device that the entries lie on.
-    dev: u64,
-    /// What it takes of the budget, in bytes.
-    cost: usize,
-}
 
 /// An entry as it is shown.
 struct Shown {

@@ -1,11 +1,11 @@
 //! Open files: open, create, read, write, flush, sync, allocate, seek, copy.
 
-use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use super::errno::Errno;
 use super::fs::{ALLOCATE_MODES, Backend, Kind, Open, Result, Seek, Stat, Target, Time};
-use super::nodes::{NodeId, Nodes, Version};
+use super::handles::Handle;
+use super::nodes::{NodeId, Version};
 use super::perms::Perm;
 use super::server::Server;
 use super::wire::{self, ENTRY_OUT, InHeader, Reader, Writer};
@@ -25,8 +25,6 @@ mod flag {
 const SEEK_DATA: u32 = 3;
 const SEEK_HOLE: u32 = 4;
 
-/// Open files at a time; the host's own limit may be lower, and gives EMFILE then.
-pub(crate) const MAX_OPEN: usize = 1 << 16;
 /// Most bytes that one copy within the host may take: Linux's own limit for a write.
 const MAX_COPY: u64 = 0x7fff_f000;
 /// Two changes of a file within this time may leave the same time stamps: hosts count in ticks of up to 10 ms.
@@ -34,68 +32,6 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// Length of `struct fuse_open_out` in bytes.
 const OPEN_OUT: usize = 16;
-
-/// An open file.
-pub(crate) struct Handle<F> {
-    pub(crate) node: NodeId,
-    pub(crate) file: F,
-    pub(crate) read: bool,
-    pub(crate) write: bool,
-}
-
-/// The table of open files and directories.
-pub(crate) struct Handles<F> {
-    files: HashMap<u64, Handle<F>>,
-    pub(super) dirs: HashMap<u64, super::dirs::Dir>,
-    /// Bytes in directory listings.
-    pub(super) listed: usize,
-    next: u64,
-}
-
-impl<F> Handles<F> {
-    pub(crate) fn new() -> Self {
-        Handles { files: HashMap::new(), dirs: HashMap::new(), listed: 0, next: 1 }
-    }
-
-    pub(crate) fn get(&self, fh: u64) -> Result<&Handle<F>> {
-        self.files.get(&fh).ok_or(Errno::BADF)
-    }
-
-    fn readable(&self, fh: u64) -> Result<&F> {
-        let open = self.get(fh)?;
-        if open.read { Ok(&open.file) } else { Err(Errno::BADF) }
-    }
-
-    fn writable(&self, fh: u64) -> Result<&F> {
-        let open = self.get(fh)?;
-        if open.write { Ok(&open.file) } else { Err(Errno::BADF) }
-    }
-
-    /// An open file of a node that may be written to.
-    pub(super) fn writable_of(&self, nodes: &Nodes, id: NodeId) -> Option<&F> {
-        let all = nodes.get(id).ok()?.open.iter();
-        all.filter_map(|fh| self.files.get(fh)).find(|open| open.write).map(|open| &open.file)
-    }
-
-    /// Some open file of a node.
-    pub(crate) fn of_node(&self, nodes: &Nodes, id: NodeId) -> Option<&F> {
-        let fh = nodes.get(id).ok()?.open.last()?;
-        self.files.get(fh).map(|open| &open.file)
-    }
-
-    /// A number that was not used before, if another file or directory may be opened.
-    pub(super) fn number(&mut self) -> Result<u64> {
-        if self.files.len() + self.dirs.len() >= MAX_OPEN {
-            return Err(Errno::NFILE);
-        }
-        self.next += 1;
-        Ok(self.next)
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.files.len() + self.dirs.len()
-    }
-}
 
 /// How a file shall be opened, from the flags; EINVAL for the access mode that does not exist.
 fn how(flags: u32) -> Result<Open> {
@@ -207,11 +143,12 @@ impl<B: Backend> Server<B> {
                 let file = self.backend.open(&path, whole(asked))?;
                 let stat = self.backend.stat(Target::File(&file))?;
                 let (file, mut stat) = self.cut(file, stat, asked)?;
+                let number = self.file_number(stat.dev, stat.ino, &path);
                 if asked.truncate
                     && open_flags & wire::OPEN_KILL_SUIDGID != 0
-                    && let Some(mode) = self.left_privileges(&stat, &path)
+                    && let Some(mode) = self.left_privileges(&stat, number)
                 {
-                    self.change_mode_of(Target::File(&file), &stat, &path, mode)?;
+                    self.change_mode_of(Target::File(&file), number, mode)?;
                     stat = self.backend.stat(Target::File(&file))?;
                 }
                 (file, stat)

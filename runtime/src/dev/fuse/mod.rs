@@ -2,10 +2,10 @@
 //!
 //! * [`Server`]: dispatch, safety; its operations by family in `names`, `files`, `dirs`, `attr`;
 //! * `wire`: messages to and from bytes; [`errno`]: Linux's error numbers;
-//! * `nodes`: the files that the client knows; `perms`: modes and owners of a session;
+//! * `nodes`: the files that the client knows; `handles`: those that it has open; `perms`: modes and owners of a session;
 //! * [`fs`]: what the server needs of a file system; [`HostFs`] is the host's, chosen once, here: `fs_native` on Unix,
 //!   `fs_wasi` in the image; `remote`: where `forelift run` serves a directory for the image;
-//! * [`fuzz`]: arbitrary bytes through a server on a file system in memory (`fs_mem`).
+//! * [`in_memory`]: a directory in memory (`fs_mem`); [`fuzz`]: arbitrary bytes through a server on one.
 //!
 //! Nothing of it is saved in a snapshot: the guest mounts after the restore.
 
@@ -16,6 +16,7 @@ mod files;
 pub mod fs;
 mod fs_mem;
 pub mod fuzz;
+mod handles;
 mod names;
 mod nodes;
 mod perms;
@@ -37,6 +38,11 @@ mod remote;
 pub use remote::{Remote, remotes};
 
 pub use server::{MAX_MESSAGE, OWNER_XATTR, Server, Service};
+
+/// A directory that is nobody's: what training attaches.
+pub fn in_memory() -> impl Service {
+    Server::new(fs_mem::MemFs::new(), false)
+}
 
 #[cfg(test)]
 pub(crate) mod testing;

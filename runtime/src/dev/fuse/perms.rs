@@ -8,6 +8,9 @@
 
 use std::collections::HashMap;
 
+use super::fs::{Owner, Stat, Time};
+use super::wire::{self, Attr};
+
 /// Files remembered at most; further changes are accepted and forgotten.
 const MAX_FILES: usize = 1 << 16;
 
@@ -40,6 +43,25 @@ impl Perms {
         } else if self.files.len() < MAX_FILES || self.files.contains_key(&file) {
             self.files.insert(file, perm);
         }
+    }
+}
+
+/// A file as it is shown to the client: the host's attributes, and what was remembered.
+pub(super) fn shown(stat: &Stat, number: u64, owner: Owner, perm: Perm) -> Attr {
+    let time = |t: Time| (t.sec, t.nsec);
+    let mode = perm.mode.or(stat.mode).unwrap_or(DEFAULT_MODE);
+    Attr {
+        ino: number,
+        size: stat.size,
+        blocks: stat.blocks,
+        atime: time(stat.atime),
+        mtime: time(stat.mtime),
+        ctime: time(stat.ctime),
+        mode: stat.kind.mode_bits() | mode & 0o7777,
+        nlink: u32::try_from(stat.nlink).unwrap_or(u32::MAX),
+        uid: perm.uid.unwrap_or(owner.uid),
+        gid: perm.gid.unwrap_or(owner.gid),
+        rdev: wire::encode_device(stat.device.0, stat.device.1),
     }
 }
 

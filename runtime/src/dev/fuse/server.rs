@@ -13,12 +13,11 @@
 //! itself, among its own names); nodes, open files and listings are bounded; nothing is allocated by a length that the
 //! client told.
 
-use super::attr::shown;
 use super::errno::Errno;
-use super::files::Handles;
 use super::fs::{Backend, Kind, Owner, Owners, Result, Stat, Target};
+use super::handles::Handles;
 use super::nodes::{self, Key, NodeId, Nodes};
-use super::perms::{Perm, Perms};
+use super::perms::{Perm, Perms, shown};
 use super::wire::{self, InHeader, OUT_HEADER, Reader, Writer, init, op};
 
 /// Longest request or reply in bytes: a page of header, and data.

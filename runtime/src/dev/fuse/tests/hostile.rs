@@ -1,7 +1,7 @@
 //! A client that means harm: names, links, numbers, lengths.
 
 use super::*;
-use crate::dev::fuse::files::MAX_OPEN;
+use crate::dev::fuse::handles::MAX_OPEN;
 use crate::dev::fuse::fs_mem::MemFs;
 use crate::dev::fuse::wire;
 
