@@ -1,7 +1,7 @@
-//! Digests of the sources that decide what is cached between conversions: what makes lifted code, and what makes a profile. A
-//! change of either makes another key by itself; a number that somebody has to raise would be forgotten one day, and then a stale
-//! cache is wrong code. The price, a cold cache after any change, is seconds. `Cargo.lock` stands for the dependencies,
-//! Cranelift above all.
+//! Digests of the sources that decide what is cached between conversions: what makes lifted code, and what
+//! makes a profile. A change of either makes another key by itself; a number that somebody has to raise would
+//! be forgotten one day, and then a stale cache is wrong code. The price, a cold cache after any change, is
+//! seconds. `Cargo.lock` stands for the dependencies, Cranelift above all.
 
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};

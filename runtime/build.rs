@@ -1,8 +1,10 @@
 //! Link options of the WebAssembly module.
 //!
-//! * The addresses of the image header and of the layout for lifted code are exported, and the functions that lifted code calls.
-//! * The module's own memory is large enough for all that it usually allocates. What memory grows by instead is answered by
-//!   V8 with garbage collections, which Node 20 does not always survive. Memory that nobody touches costs nothing.
+//! * The addresses of the image header and of the layout for lifted code are exported, and the functions that
+//!   lifted code calls.
+//! * The module's own memory is large enough for all that it usually allocates. What memory grows by instead
+//!   is answered by V8 with garbage collections, which Node 20 does not always survive. Memory that nobody
+//!   touches costs nothing.
 
 const HEADER: &str = "forelift_image_header";
 /// What lifted code needs (forelift_abi::lift).

@@ -1,15 +1,16 @@
 # shellcheck shell=bash
 # Debian's archive, as the scripts that make a root of its packages see it. Sourced, after lib.sh, never run.
 #
-# Packages come from the mirror this machine's own apt uses (FORELIFT_MIRROR overrides it), from the one suite named
-# below. A mirror caught half-way through an update has a Release file that does not fit its package lists; apt refuses
-# it. The suite is then asked for by its other name, `stable`, which may be whole; the signed Release file must still
-# say that it is the suite named below.
+# Packages come from the mirror this machine's own apt uses (FORELIFT_MIRROR overrides it), from the one suite
+# named below. A mirror caught half-way through an update has a Release file that does not fit its package
+# lists; apt refuses it. The suite is then asked for by its other name, `stable`, which may be whole; the
+# signed Release file must still say that it is the suite named below.
 
 readonly SUITE=trixie COMPONENT=main
 readonly KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 
-# The mirror of this machine's own release, as apt understands its sources, whichever file and format they are in.
+# The mirror of this machine's own release, as apt understands its sources, whichever file and format they are
+# in.
 mirror() {
     local release uri
     if [ -n "${FORELIFT_MIRROR:-}" ]; then
@@ -58,9 +59,9 @@ private_lists() {
     APT_CONFIG=$dir/apt.conf apt-get -q update >&2
 }
 
-# archive_date DIR: when the archive whose lists are in DIR was last changed; no packaged file is newer. (A fixed date
-# would not do: files newer than it would be set back in the tar, and python would find its compiled modules stale at
-# every start.)
+# archive_date DIR: when the archive whose lists are in DIR was last changed; no packaged file is newer. (A
+# fixed date would not do: files newer than it would be set back in the tar, and python would find its
+# compiled modules stale at every start.)
 archive_date() {
     local date
     date=$(sed -n 's/^Date: //p' "$1"/lists/*_InRelease | head -n 1)

@@ -1,5 +1,6 @@
-//! The interpreter, natively, on loops that each do one thing. Elements are instructions: elements per second over a
-//! million are MIPS. The time of a TLB miss is four times that of an element of `TLB misses`, less that of `TLB hits`.
+//! The interpreter, natively, on loops that each do one thing. Elements are instructions: elements per second
+//! over a million are MIPS. The time of a TLB miss is four times that of an element of `TLB misses`, less
+//! that of `TLB hits`.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use forelift_benches::kernels::{Kernel, run};

@@ -1,5 +1,5 @@
-//! Lifted code, compiled for this host by cranelift-jit, on the loops of `interpreter`; what lifted code leaves (a TLB
-//! miss, a system call) is the runtime's and the interpreter's. Elements are instructions.
+//! Lifted code, compiled for this host by cranelift-jit, on the loops of `interpreter`; what lifted code
+//! leaves (a TLB miss, a system call) is the runtime's and the interpreter's. Elements are instructions.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use forelift_benches::{

@@ -1,5 +1,5 @@
-//! Saving and restoring the machine's state, without RAM, which a start maps instead of reading. What is left is paid at
-//! every start.
+//! Saving and restoring the machine's state, without RAM, which a start maps instead of reading. What is left
+//! is paid at every start.
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use forelift_abi::config::Arch;
@@ -15,7 +15,8 @@ use forelift_runtime::{
 
 const RAM: usize = 128 << 20;
 
-/// The smallest thing that passes for a kernel: a header (*Documentation/arch/riscv/boot-image-header.rst*) and a `wfi`.
+/// The smallest thing that passes for a kernel: a header (*Documentation/arch/riscv/boot-image-header.rst*)
+/// and a `wfi`.
 fn kernel() -> Vec<u8> {
     let mut image = vec![0; 4096];
     image[0..4].copy_from_slice(&encode(Op::Wfi, &Fields::default()).to_le_bytes());

@@ -1,5 +1,5 @@
-//! The translator's stages, one after the other, on one program. Elements are guest instructions, copies in resume
-//! functions included.
+//! The translator's stages, one after the other, on one program. Elements are guest instructions, copies in
+//! resume functions included.
 
 use cranelift_codegen::ir;
 use criterion::{BatchSize, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};

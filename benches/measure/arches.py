@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-# Places and interrupts of the microvm's virtio transports. QEMU would append those in use to the kernel's command line,
-# behind the guest's command.
+# Places and interrupts of the microvm's virtio transports. QEMU would append those in use to the kernel's
+# command line, behind the guest's command.
 TRANSPORTS = tuple(f"virtio_mmio.device=512@{0xfeb00000 + 512 * n:#x}:{5 + n}" for n in range(8))
-# What an amd64 processor without AVX has, as Forelift's: programs choose the same code on both sides (a QEMU that has no
-# instructions for SHA warns). QEMU is spared long copies by `rep movsb`, which Forelift advertises as fast.
+# What an amd64 processor without AVX has, as Forelift's: programs choose the same code on both sides (a QEMU
+# that has no instructions for SHA warns). QEMU is spared long copies by `rep movsb`, which Forelift
+# advertises as fast.
 X86_64_V2 = "Westmere,-spec-ctrl,+movbe,+bmi1,+bmi2,+abm,+rdtscp,+sha-ni"
 
 
@@ -21,14 +22,15 @@ class Arch:
     machine: tuple
     # For the kernel on that machine.
     cmdline: tuple
-    # Whether the kernel must be told the frequency of QEMU's time-stamp counter: the machine has nothing to find it by.
+    # Whether the kernel must be told the frequency of QEMU's time-stamp counter: the machine has nothing to
+    # find it by.
     tell_ticks: bool
     # Whether code is translated ahead of time.
     lifted: bool
     # What benches/compare can measure.
     parts: tuple
-    # What is asked for, by workload, as Forelift's speed over QEMU's: the floor, below which something is wrong, and
-    # the mark.
+    # What is asked for, by workload, as Forelift's speed over QEMU's: the floor, below which something is
+    # wrong, and the mark.
     speeds: dict
     # The same of the geometric mean over these workloads.
     mean: tuple

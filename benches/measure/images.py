@@ -101,8 +101,8 @@ def bench(product, memory, trained_on):
 
     def make(out):
         reference = root(product.arch, out, "bench", PROGRAMS, FILES)
-        # Each workload is trained on by itself, as the image of its own would be; together they want more than the
-        # default budget.
+        # Each workload is trained on by itself, as the image of its own would be; together they want more
+        # than the default budget.
         command = f"/bench/workloads --input {trained_on}"
         training = [word for name in WORKLOADS for word in ("--train", f"{command} {name}")]
         lift = [*training, "--lift", "16M"] if product.arch.lifted else ["--lift", "none"]

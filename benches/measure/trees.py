@@ -18,7 +18,8 @@ IN_A_DIRECTORY = 100
 OLD = 1_700_000_000
 # What a template takes on a file system with blocks of 4 KiB, with what the guest writes, and some to spare.
 SPACE = 800 << 20
-# What of the template each workload needs. Directories are kept as archives, too: unpacking is faster than copying.
+# What of the template each workload needs. Directories are kept as archives, too: unpacking is faster than
+# copying.
 NEEDS = {"write-4k": ["read-4k"], "read-4k": ["read-4k"], "write-1m": ["read-1m"], "read-1m": ["read-1m"],
          "git-status": ["repo"], "tar": ["small"], "untar": ["small.tar"], "rm": ["many"]}
 IDENTITY = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER")

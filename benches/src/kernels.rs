@@ -37,8 +37,8 @@ pub enum Kernel {
     Misses(u32),
     /// A jump to another page per instruction, through this many pages.
     Jumps(u32),
-    /// A function call through a register and return, to another page, per turn of four instructions. Lifted code goes
-    /// through the dispatcher.
+    /// A function call through a register and return, to another page, per turn of four instructions. Lifted
+    /// code goes through the dispatcher.
     Calls,
     /// The same by a direct call.
     DirectCalls,

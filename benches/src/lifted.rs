@@ -14,8 +14,8 @@ use crate::kernels::{Kernel, run};
 /// Instructions that a kernel is trained on.
 const TRAINING: u64 = 100_000;
 
-/// The functions to lift of what `machine` has executed since its profile was started, and the program that they are
-/// part of.
+/// The functions to lift of what `machine` has executed since its profile was started, and the program that
+/// they are part of.
 pub fn functions(machine: &Machine, limits: Limits) -> (Program, Vec<Function>) {
     let program = Program::new(machine.cpu.profile(&machine.mem));
     let functions =

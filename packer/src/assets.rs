@@ -1,8 +1,9 @@
-//! The files that Forelift is installed with: for each guest architecture the emulator as WebAssembly, the guest's init and the
-//! guest's kernel; and the interpreter of arm64 programs.
+//! The files that Forelift is installed with: for each guest architecture the emulator as WebAssembly, the
+//! guest's init and the guest's kernel; and the interpreter of arm64 programs.
 //!
-//! They are looked for in `$FORELIFT_ASSETS` if that is set, else in `../share/forelift` seen from the program's directory, which is how
-//! `scripts/build` lays them out. Nothing else is tried: no path of the machine that built the program is in it.
+//! They are looked for in `$FORELIFT_ASSETS` if that is set, else in `../share/forelift` seen from the
+//! program's directory, which is how `scripts/build` lays them out. Nothing else is tried: no path of the
+//! machine that built the program is in it.
 
 use std::{
     env, fs, io,
@@ -110,7 +111,8 @@ fn names(arch: Arch) -> [String; 3] {
     [format!("runtime-{suffix}.wasm"), format!("init-{suffix}"), format!("Image-{suffix}")]
 }
 
-/// Where the files are looked for. The program may be called by a symbolic link: the directory is that of the file itself.
+/// Where the files are looked for. The program may be called by a symbolic link: the directory is that of the
+/// file itself.
 fn directory() -> io::Result<PathBuf> {
     if let Some(dir) = env::var_os(VARIABLE).filter(|dir| !dir.is_empty()) {
         return Ok(dir.into());
@@ -200,8 +202,8 @@ pub fn kernel(arch: Arch, user: Option<&Path>) -> Result<Kernel, AssetError> {
     Ok(Kernel { bytes, origin, source, memory })
 }
 
-/// The `System.map` of the guest's kernel, for names: the installed one, or what is beside the user's kernel. Empty when there is
-/// none.
+/// The `System.map` of the guest's kernel, for names: the installed one, or what is beside the user's kernel.
+/// Empty when there is none.
 pub fn kernel_symbols(arch: Arch, user: Option<&Path>) -> String {
     let path = match user {
         Some(kernel) => Ok(kernel.with_file_name("System.map")),
@@ -221,7 +223,8 @@ fn source_line(file: &Path, suffix: &str) -> String {
     if lines.is_empty() { "see NOTICE".into() } else { lines.join(" | ") }
 }
 
-/// Checks the header of a RISC-V `Image` (Documentation/arch/riscv/boot-image-header.rst) and gives the RAM it takes.
+/// Checks the header of a RISC-V `Image` (Documentation/arch/riscv/boot-image-header.rst) and gives the RAM
+/// it takes.
 fn check_riscv(bytes: &[u8]) -> Result<u64, String> {
     const HEADER: usize = 64;
     let hint = "give the file arch/riscv/boot/Image of a riscv64 kernel build";

@@ -44,22 +44,24 @@ pub enum BootError {
     Guest(#[from] MachineError),
 }
 
-/// What the kernel's random number generator starts from in every snapshot: equal inputs give equal outputs. Init credits
-/// fresh entropy at each start, before any program of the container runs.
+/// What the kernel's random number generator starts from in every snapshot: equal inputs give equal outputs.
+/// Init credits fresh entropy at each start, before any program of the container runs.
 const RNG_SEED: [u8; 64] = *b"forelift: the same for all, replaced at every start of an image.";
 
-/// Kernel command line of an image, before the user's additions. Where the devices are is added when the machine boots.
+/// Kernel command line of an image, before the user's additions. Where the devices are is added when the
+/// machine boots.
 pub fn default_cmdline(arch: Arch) -> &'static str {
     match arch {
         Arch::Riscv64 => "quiet",
-        // The serial port is no console, whatever a driver thinks of it. The time-stamp counter needs no other clock to watch it, which would wake an idle machine twice a second. There is no
-        // keyboard controller to reset the machine by, but a triple fault does.
+        // The serial port is no console, whatever a driver thinks of it. The time-stamp counter needs no
+        // other clock to watch it, which would wake an idle machine twice a second. There is no keyboard
+        // controller to reset the machine by, but a triple fault does.
         Arch::X86_64 => "quiet console=hvc0 tsc=reliable reboot=t",
     }
 }
 
-/// Boots the machine of `config` with `kernel` and `initrd`, and the root file system `root` attached, in `ram_len` bytes of RAM until the guest's
-/// init says that it is ready to exec.
+/// Boots the machine of `config` with `kernel` and `initrd`, and the root file system `root` attached, in
+/// `ram_len` bytes of RAM until the guest's init says that it is ready to exec.
 ///
 /// # Errors
 /// See [`BootError`].

@@ -1,6 +1,7 @@
 //! What is kept between runs: where, and how files get there and back.
 //!
-//! A cache never makes anything fail: what cannot be read or is damaged is a miss, what cannot be written is not cached.
+//! A cache never makes anything fail: what cannot be read or is damaged is a miss, what cannot be written is
+//! not cached.
 
 use std::{
     ffi::OsString,
@@ -59,8 +60,8 @@ pub trait Store: Sync {
     fn put(&self, key: &Key, value: &[u8]);
 }
 
-/// A [`Store`] in a directory that any number of processes share: one file per value, in sixteen directories by the first digit of
-/// the key. What was not used for longest goes when it gets too large.
+/// A [`Store`] in a directory that any number of processes share: one file per value, in sixteen directories
+/// by the first digit of the key. What was not used for longest goes when it gets too large.
 pub struct Directory {
     dir: PathBuf,
     limit: u64,

@@ -56,7 +56,8 @@ impl Platform {
         }
     }
 
-    /// Whether the machine's processor knows none of its instructions, so that its programs need an interpreter in the guest.
+    /// Whether the machine's processor knows none of its instructions, so that its programs need an
+    /// interpreter in the guest.
     pub fn is_foreign(self) -> bool {
         self == Platform::Arm64
     }
@@ -75,8 +76,8 @@ impl fmt::Display for Platform {
     }
 }
 
-/// As docker's `--platform`: `linux/arm64`, `linux/arm64/v8`, `arm64`; other names of an architecture count, too (containerd,
-/// *platforms*: `normalizeArch`).
+/// As docker's `--platform`: `linux/arm64`, `linux/arm64/v8`, `arm64`; other names of an architecture count,
+/// too (containerd, *platforms*: `normalizeArch`).
 impl FromStr for Platform {
     type Err = UnknownPlatform;
 

@@ -1,4 +1,5 @@
-//! Progress of a long command, on stderr: a bar per stage on a terminal, a line per stage elsewhere, or nothing.
+//! Progress of a long command, on stderr: a bar per stage on a terminal, a line per stage elsewhere, or
+//! nothing.
 
 use std::{
     io::{IsTerminal, stderr},
@@ -108,7 +109,8 @@ impl Stages {
         }
     }
 
-    /// Sets how many bytes (or percent) of the stage are done. It never goes back: threads may come out of order.
+    /// Sets how many bytes (or percent) of the stage are done. It never goes back: threads may come out of
+    /// order.
     pub fn set(&self, done: u64) {
         if let Some(bar) = &self.bar {
             bar.set_position(done.max(bar.position()));

@@ -1,7 +1,7 @@
 //! Sizes as people write and read them.
 
-/// Reads a size: digits and an optional unit (`K`, `M`, `G`, also `KiB`, `MB`, ...; all powers of 1024, upper or lower
-/// case). Without a unit it is bytes.
+/// Reads a size: digits and an optional unit (`K`, `M`, `G`, also `KiB`, `MB`, ...; all powers of 1024, upper
+/// or lower case). Without a unit it is bytes.
 ///
 /// # Errors
 /// One line that says what is wrong.

@@ -65,7 +65,8 @@ fn memory_holds_the_image() {
     assert_eq!(output.stderr, b"\x05\x05\x05\x05\x05\x05\x05\x05the runtime's own data");
 }
 
-/// Copies standard input to standard output, waiting by poll_oneoff; ends with the number of times there was nothing.
+/// Copies standard input to standard output, waiting by poll_oneoff; ends with the number of times there was
+/// nothing.
 const COPY: &str = "(local $e i32)
     (block $end
       (loop $more

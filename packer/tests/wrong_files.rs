@@ -1,5 +1,5 @@
-//! What every command that takes an image says of a file that is none, or none for this build and this host: one line, with the file's
-//! name, what it is, and what to do.
+//! What every command that takes an image says of a file that is none, or none for this build and this host:
+//! one line, with the file's name, what it is, and what to do.
 
 mod common;
 
@@ -275,7 +275,8 @@ fn other_arch(mut code: Vec<u8>) -> Vec<u8> {
     code
 }
 
-/// The code as if made for a CPU that has what this one, and this build, have not: the name of a feature, and that it is used.
+/// The code as if made for a CPU that has what this one, and this build, have not: the name of a feature, and
+/// that it is used.
 fn other_cpu(mut code: Vec<u8>) -> Vec<u8> {
     let names: [&[u8]; 2] = match std::env::consts::ARCH {
         "x86_64" => [b"has_avx512vbmi", b"has_avx999vbmi"],

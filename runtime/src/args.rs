@@ -1,5 +1,5 @@
-//! The image's own command line, and what becomes of it together with the image's configuration: the orders for the
-//! guest ([`Start`]). The rules for entry point, command and environment are docker's (`docker run`).
+//! The image's own command line, and what becomes of it together with the image's configuration: the orders
+//! for the guest ([`Start`]). The rules for entry point, command and environment are docker's (`docker run`).
 //!
 //! Arguments and environment are bytes: what is not UTF-8 reaches the command unchanged.
 
@@ -92,7 +92,8 @@ struct Options {
     workdir: Option<String>,
 }
 
-/// Reads a command line. `args` is without the program's name; `env` holds `NAME=value` each; `mounts` are passed on.
+/// Reads a command line. `args` is without the program's name; `env` holds `NAME=value` each; `mounts` are
+/// passed on.
 ///
 /// # Errors
 /// See [`ArgsError`].
@@ -203,8 +204,8 @@ fn command_line(
     if argv.is_empty() { Err(ArgsError::NoCommand) } else { Ok(argv) }
 }
 
-/// The image's environment, then the caller's: the later entry of a name wins and keeps the earlier one's place. Words
-/// without a name are dropped: no process could look them up.
+/// The image's environment, then the caller's: the later entry of a name wins and keeps the earlier one's
+/// place. Words without a name are dropped: no process could look them up.
 fn merge_env(image: &[String], ours: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut merged: Vec<Vec<u8>> = Vec::with_capacity(image.len() + ours.len());
     let mut places = std::collections::HashMap::new();

@@ -1,8 +1,8 @@
 //! The guest's `time`, in ticks of 100 ns.
 //!
-//! During conversion time is virtual: it follows the instructions retired and jumps over idle waits, so that the same
-//! input gives the same snapshot, bit for bit. From the start of a run it follows the host's monotonic clock, beginning where the
-//! snapshot stopped: the guest sees neither a gap nor a jump.
+//! During conversion time is virtual: it follows the instructions retired and jumps over idle waits, so that
+//! the same input gives the same snapshot, bit for bit. From the start of a run it follows the host's
+//! monotonic clock, beginning where the snapshot stopped: the guest sees neither a gap nor a jump.
 
 use crate::host::Host;
 use forelift_abi::layout::TIMEBASE_HZ;
@@ -77,8 +77,8 @@ impl Clock {
         }
     }
 
-    /// Waits until the clock shows `until` or something happens (`wait` gets the nanoseconds, `None` for ever). Virtual time
-    /// just jumps.
+    /// Waits until the clock shows `until` or something happens (`wait` gets the nanoseconds, `None` for
+    /// ever). Virtual time just jumps.
     pub fn idle(&mut self, now: u64, until: u64, wait: impl FnOnce(Option<u64>)) {
         match self {
             Clock::Virtual { skipped } if until != u64::MAX => {

@@ -1,5 +1,6 @@
-//! The machine's processor, of one guest architecture or the other. Everything here is called once per slice of instructions or less,
-//! so that a match costs nothing; in a build for one architecture there is nothing to match.
+//! The machine's processor, of one guest architecture or the other. Everything here is called once per slice
+//! of instructions or less, so that a match costs nothing; in a build for one architecture there is nothing
+//! to match.
 
 use crate::clock::Clock;
 #[cfg(feature = "x86_64")]
@@ -166,7 +167,8 @@ impl Cpu {
         }
     }
 
-    /// Counts what is executed from now on; false when this architecture's code cannot be lifted, so that nobody wants to know.
+    /// Counts what is executed from now on; false when this architecture's code cannot be lifted, so that
+    /// nobody wants to know.
     pub(crate) fn start_profile(&mut self, mem: &mut GuestMemory) -> bool {
         match self {
             #[cfg(feature = "riscv64")]

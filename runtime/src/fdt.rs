@@ -1,8 +1,9 @@
 //! The device tree of the riscv64 machine (Devicetree specification 0.4; Linux's
 //! *Documentation/devicetree/bindings/{riscv/cpus,interrupt-controller/sifive,plic-1.0.0,virtio/mmio}.yaml*).
 //!
-//! It says what the machine is and nothing that could differ between two conversions of one image: the snapshot must
-//! come out the same, so `rng-seed` is a constant of the conversion, and true entropy arrives with the orders at the start.
+//! It says what the machine is and nothing that could differ between two conversions of one image: the
+//! snapshot must come out the same, so `rng-seed` is a constant of the conversion, and true entropy arrives
+//! with the orders at the start.
 
 use forelift_abi::layout::{
     PLIC_BASE, PLIC_SIZE, RAM_BASE, TIMEBASE_HZ, VIRTIO_BASE, VIRTIO_IRQ_BASE, VIRTIO_SLOTS, VIRTIO_STRIDE,

@@ -1,8 +1,9 @@
 //! Where a hart is kept.
 
-/// For a module with a plain type `Hart` that has a constant `Hart::RESET`: its owner `HartCell`, and its address. In WebAssembly the one hart
-/// of a module lives in a static, so that the compiler folds its address into every access (a pointer argument would cost an addition each time,
-/// 15-20 % of the interpreter); natively it is boxed, so that tests and the converter can have several.
+/// For a module with a plain type `Hart` that has a constant `Hart::RESET`: its owner `HartCell`, and its
+/// address. In WebAssembly the one hart of a module lives in a static, so that the compiler folds its address
+/// into every access (a pointer argument would cost an addition each time, 15-20 % of the interpreter);
+/// natively it is boxed, so that tests and the converter can have several.
 macro_rules! hart_cell {
     () => {
         #[cfg(target_family = "wasm")]
@@ -48,8 +49,8 @@ macro_rules! hart_cell {
             /// Owner of a hart.
             pub struct HartCell(Box<Hart>);
 
-            // SAFETY: the pointers in a hart lead to what it owns, or to what moves with it: the block cache, and the tables that are
-            // set for the duration of a run.
+            // SAFETY: the pointers in a hart lead to what it owns, or to what moves with it: the block cache,
+            // and the tables that are set for the duration of a run.
             unsafe impl Send for HartCell {}
 
             impl HartCell {

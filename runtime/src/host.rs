@@ -84,13 +84,13 @@ pub trait Host {
     fn event(&mut self) -> Option<HostEvent>;
     /// How the standard streams are connected.
     fn terminal(&mut self) -> Terminal;
-    /// Sleeps until `timeout_ns` from now have passed (`None`: for ever), or until something of `interest` or an event is
-    /// there. May return early for no reason.
+    /// Sleeps until `timeout_ns` from now have passed (`None`: for ever), or until something of `interest` or
+    /// an event is there. May return early for no reason.
     fn wait(&mut self, timeout_ns: Option<u64>, interest: Interest);
 }
 
-/// No outside world: the clocks stand still, nothing comes in, what goes out is dropped, and the entropy is a constant.
-/// What a boot for a snapshot and a training run run in, which must depend on their inputs alone.
+/// No outside world: the clocks stand still, nothing comes in, what goes out is dropped, and the entropy is a
+/// constant. What a boot for a snapshot and a training run run in, which must depend on their inputs alone.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoHost {
     /// What [`Host::realtime_ns`] gives.
@@ -100,7 +100,8 @@ pub struct NoHost {
 }
 
 impl NoHost {
-    /// Nothing to read, nobody who listens, and a plausible date, 2025-01-01: for a command that shall run the same way each time.
+    /// Nothing to read, nobody who listens, and a plausible date, 2025-01-01: for a command that shall run
+    /// the same way each time.
     pub const fn sealed() -> Self {
         NoHost { realtime_ns: 1_735_689_600_000_000_000, stdin_ended: true }
     }

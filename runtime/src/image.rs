@@ -15,18 +15,19 @@ use forelift_abi::control::Mount;
 use forelift_abi::exit::FAILURE;
 use forelift_abi::lift::{FUNCTION_BITS, Index};
 
-/// Name of the environment variable that shows the guest kernel's console on standard error (any value but `0`).
-/// It is not passed on to the container.
+/// Name of the environment variable that shows the guest kernel's console on standard error (any value but
+/// `0`). It is not passed on to the container.
 pub const CONSOLE_VARIABLE: &[u8] = b"FORELIFT_CONSOLE";
 
-/// Name of the environment variable that chooses the engine: `interp` interprets throughout. It is not passed on to the container.
+/// Name of the environment variable that chooses the engine: `interp` interprets throughout. It is not passed
+/// on to the container.
 pub const ENGINE_VARIABLE: &[u8] = b"FORELIFT_ENGINE";
-/// Name of the environment variable that has figures of the run written to standard error at its end, as JSON (any value but `0`). It
-/// is not passed on to the container.
+/// Name of the environment variable that has figures of the run written to standard error at its end, as JSON
+/// (any value but `0`). It is not passed on to the container.
 pub const STATISTICS_VARIABLE: &[u8] = b"FORELIFT_STATISTICS";
 
-/// Name of the environment variable that leaves only some of the lifted functions in use: their numbers in the image, from 0 on, and
-/// ranges of them (`0-99,120`). It is not passed on to the container.
+/// Name of the environment variable that leaves only some of the lifted functions in use: their numbers in
+/// the image, from 0 on, and ranges of them (`0-99,120`). It is not passed on to the container.
 pub const FUNCTIONS_VARIABLE: &str = "FORELIFT_FUNCTIONS";
 
 /// Leaves only the functions in use that `list` names (see [`FUNCTIONS_VARIABLE`]).
@@ -105,7 +106,8 @@ fn printed(print: impl FnOnce(&str), text: &str) -> Outcome {
     Outcome { code: 0, message: None }
 }
 
-/// Where a host directory is mounted whose guest path is the root or a relative `.`, which cannot be mounted over.
+/// Where a host directory is mounted whose guest path is the root or a relative `.`, which cannot be mounted
+/// over.
 pub const DEFAULT_SHARE: &str = "/mnt";
 
 /// Absolute guest path for the path that the host names a directory by (`wasmtime --dir .` names it `.`).
@@ -114,8 +116,8 @@ pub fn guest_path(name: &str) -> String {
     if parts.is_empty() { DEFAULT_SHARE.to_owned() } else { format!("/{}", parts.join("/")) }
 }
 
-/// Runs an image: `args` without the program's name, `env` as `NAME=value` each. Help and version are printed by
-/// the caller's `print`. The outcome's message, if there is one, is for standard error.
+/// Runs an image: `args` without the program's name, `env` as `NAME=value` each. Help and version are printed
+/// by the caller's `print`. The outcome's message, if there is one, is for standard error.
 pub fn run(
     image: Image<'_>,
     args: &[Vec<u8>],

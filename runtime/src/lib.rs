@@ -1,5 +1,5 @@
-//! The machine: one processor, its MMU, its devices, its snapshot. One crate, built natively for both guest architectures, and for wasm32-wasip1
-//! for one of them, which the features `riscv64` and `x86_64` choose.
+//! The machine: one processor, its MMU, its devices, its snapshot. One crate, built natively for both guest
+//! architectures, and for wasm32-wasip1 for one of them, which the features `riscv64` and `x86_64` choose.
 
 pub mod args;
 pub mod boot;

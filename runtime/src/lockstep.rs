@@ -1,8 +1,10 @@
-//! A machine that runs beside another one: on virtual time, with an empty outside world, and stopping where it is told.
+//! A machine that runs beside another one: on virtual time, with an empty outside world, and stopping where
+//! it is told.
 //!
 //! Two machines that are told the same go the same way, whatever engines they have: data moves and interrupts
-//! change only in [`Stepper::turn`], at the same number of retired instructions in both. An engine stops where it can
-//! ([`Stepper::run`]); the one that is behind then interprets up to the other's count ([`Stepper::run_to`]).
+//! change only in [`Stepper::turn`], at the same number of retired instructions in both. An engine stops
+//! where it can ([`Stepper::run`]); the one that is behind then interprets up to the other's count
+//! ([`Stepper::run_to`]).
 
 use super::{Machine, MachineBus, MachineError, SLICE, State};
 use crate::clock::Clock;
@@ -47,14 +49,16 @@ impl Turn {
     }
 }
 
-/// Name of the function that a runtime in WebAssembly exports for this: `(command: i32, argument: i64) -> i64`.
+/// Name of the function that a runtime in WebAssembly exports for this: `(command: i32, argument: i64) ->
+/// i64`.
 pub const EXPORT: &str = "forelift_lockstep";
 
 /// Commands of [`EXPORT`]'s function. Bytes are given as address and length: `address << 32 | length`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Command {
-    /// Restores the image's machine and gives it the orders of the image's arguments; bytes: an error message, empty when all is well.
+    /// Restores the image's machine and gives it the orders of the image's arguments; bytes: an error
+    /// message, empty when all is well.
     Begin = 0,
     /// [`Stepper::turn`], as [`Turn::to_word`].
     Turn = 1,
@@ -161,13 +165,14 @@ impl Stepper {
         Turn::GoesOn
     }
 
-    /// Runs until the engine can stop behind `budget` instructions or more, or the machine has to act; gives the number of
-    /// instructions retired in all.
+    /// Runs until the engine can stop behind `budget` instructions or more, or the machine has to act; gives
+    /// the number of instructions retired in all.
     pub fn run(&mut self, budget: u64) -> u64 {
         self.advance(|cpu, mem, bus| cpu.run_retiring(mem, bus, budget))
     }
 
-    /// Interprets until exactly `instret` instructions have retired, or the machine has to act; gives their number.
+    /// Interprets until exactly `instret` instructions have retired, or the machine has to act; gives their
+    /// number.
     pub fn run_to(&mut self, instret: u64) -> u64 {
         self.advance(|cpu, mem, bus| cpu.interpret_to(mem, bus, instret))
     }

@@ -4,8 +4,8 @@
 //! Machine::boot ──boot_to_ready──▶ ready to exec ──save──▶ snapshot ──Machine::restore──▶ start ──run──▶ Outcome
 //! ```
 //!
-//! [`Machine::run`] alternates between slices of instructions, moving data between the host and the guest's ports, and
-//! sleeping when the guest has nothing to do.
+//! [`Machine::run`] alternates between slices of instructions, moving data between the host and the guest's
+//! ports, and sleeping when the guest has nothing to do.
 
 use crate::boot;
 pub use crate::boot::BootSource;
@@ -127,8 +127,8 @@ impl Machine {
     /// A machine that is about to boot `source`, on virtual time.
     ///
     /// # Errors
-    /// [`MachineError::Kernel`], [`MachineError::Ram`], [`MachineError::TooMuchRam`], [`MachineError::CommandLine`],
-    /// [`MachineError::Devices`].
+    /// [`MachineError::Kernel`], [`MachineError::Ram`], [`MachineError::TooMuchRam`],
+    /// [`MachineError::CommandLine`], [`MachineError::Devices`].
     pub fn boot(mut mem: GuestMemory, source: BootSource<'_>, log: ConsoleLog) -> Result<Self, MachineError> {
         let devices = Devices::new(source.arch, mem.root_len() as u64)?;
         let cpu = boot::load(&mut mem, &devices, &source)?;
@@ -212,8 +212,8 @@ impl Machine {
         log
     }
 
-    /// Boots until init is ready to exec and the guest is idle: where a snapshot belongs. `progress` gets the number of
-    /// instructions retired, now and then.
+    /// Boots until init is ready to exec and the guest is idle: where a snapshot belongs. `progress` gets the
+    /// number of instructions retired, now and then.
     ///
     /// # Errors
     /// [`MachineError::Boot`] when the guest switches itself off, reports an error or makes no progress.
@@ -268,12 +268,14 @@ impl Machine {
         Ok(())
     }
 
-    /// Takes into use what the module's table holds; false when the index is inconsistent or the machine takes none.
+    /// Takes into use what the module's table holds; false when the index is inconsistent or the machine
+    /// takes none.
     pub(crate) fn install_lifted(&mut self, index: Index) -> bool {
         #[cfg(feature = "riscv64")]
         if let Some(cpu) = self.cpu.riscv64() {
-            // SAFETY: only images have an index, and their packer put the functions into the table. (A wrong number is caught by the engine,
-            // which checks the signature; natively there are no functions, so no index is taken.)
+            // SAFETY: only images have an index, and their packer put the functions into the table. (A wrong
+            // number is caught by the engine, which checks the signature; natively there are no functions, so
+            // no index is taken.)
             return unsafe { cpu.install(index, Vec::new(), &mut self.mem) };
         }
         drop(index);
@@ -288,9 +290,10 @@ impl Machine {
         format!("{{{}}}", fields.join(","))
     }
 
-    /// Runs the container's command, or without orders the init's exercise, with a host directory that lives in memory,
-    /// for at most `limit` instructions on virtual time, counting what is executed. `go_on` is asked now and then, with
-    /// the number of instructions, whether to continue. A machine whose code cannot be lifted learns nothing.
+    /// Runs the container's command, or without orders the init's exercise, with a host directory that lives
+    /// in memory, for at most `limit` instructions on virtual time, counting what is executed. `go_on` is
+    /// asked now and then, with the number of instructions, whether to continue. A machine whose code cannot
+    /// be lifted learns nothing.
     pub fn train(
         &mut self,
         start: Option<Start>,
@@ -341,7 +344,8 @@ impl Machine {
         self.cpu.profile(&self.mem)
     }
 
-    /// Places in the code that control came to at least `times` times since training began: cheap, to tell whether anything new is.
+    /// Places in the code that control came to at least `times` times since training began: cheap, to tell
+    /// whether anything new is.
     pub fn hot(&self, times: u32) -> usize {
         self.cpu.hot(times)
     }

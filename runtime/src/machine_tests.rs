@@ -171,7 +171,8 @@ mod x86_64 {
 
     #[test]
     fn a_timer_of_the_local_apic_ends_a_wait() {
-        // An interrupt gate for vector 0x40 at 0x30400 in an IDT at 0x30000 that leads to 0x1000100; there: log, switch off.
+        // An interrupt gate for vector 0x40 at 0x30400 in an IDT at 0x30000 that leads to 0x1000100; there:
+        // log, switch off.
         let code = [
             // mov ebx, 0xfee00320; mov dword [rbx], 0x40
             &[0xbb, 0x20, 0x03, 0xe0, 0xfe, 0xc7, 0x03, 0x40, 0, 0, 0][..],
@@ -182,7 +183,8 @@ mod x86_64 {
             &[0x66, 0xc7, 0x04, 0x25, 0x00, 0x10, 0x03, 0, 0xff, 0x0f],
             &[0xc7, 0x04, 0x25, 0x02, 0x10, 0x03, 0, 0x00, 0x00, 0x03, 0x00],
             &[0x0f, 0x01, 0x1c, 0x25, 0x00, 0x10, 0x03, 0],
-            // mov dword [rbx + 0x60], 25000000: the initial count, at a divisor of 2 for two seconds; sti; hlt; hlt
+            // mov dword [rbx + 0x60], 25000000: the initial count, at a divisor of 2 for two seconds; sti;
+            // hlt; hlt
             &[0xc7, 0x43, 0x60, 0x40, 0x78, 0x7d, 0x01, 0xfb, 0xf4, 0xf4],
         ]
         .concat();

@@ -1,11 +1,13 @@
-//! Guest physical memory: RAM, and the root file system as a read-only window that the block device serves from.
+//! Guest physical memory: RAM, and the root file system as a read-only window that the block device serves
+//! from.
 //!
-//! Natively both are mappings; in WebAssembly they are ranges of the module's own linear memory, where the packer placed
-//! them. Either way a guest page is a host page, and the interpreter reaches it through a raw pointer from the TLB.
+//! Natively both are mappings; in WebAssembly they are ranges of the module's own linear memory, where the
+//! packer placed them. Either way a guest page is a host page, and the interpreter reaches it through a raw
+//! pointer from the TLB.
 //!
-//! The module also keeps the set of RAM pages that hold decoded code. Whoever writes to such a page (a store, a device)
-//! must drop what was decoded from it: [`GuestMemory::write`] and [`GuestMemory::slice_mut`] note the page, and the
-//! CPU picks the notes up with [`GuestMemory::take_dirty_code`].
+//! The module also keeps the set of RAM pages that hold decoded code. Whoever writes to such a page (a store,
+//! a device) must drop what was decoded from it: [`GuestMemory::write`] and [`GuestMemory::slice_mut`] note
+//! the page, and the CPU picks the notes up with [`GuestMemory::take_dirty_code`].
 
 use forelift_abi::layout::{PAGE_SIZE, RAM_BASE, ROOT_BASE};
 
@@ -26,15 +28,17 @@ pub struct GuestMemory {
     _owner: Option<Box<dyn Send>>,
 }
 
-// SAFETY: the pointers are to memory that this value alone owns (or, in WebAssembly, that nothing else refers to).
+// SAFETY: the pointers are to memory that this value alone owns (or, in WebAssembly, that nothing else refers
+// to).
 unsafe impl Send for GuestMemory {}
 
 impl GuestMemory {
     /// Wraps memory that lives at least as long as `owner` (or for ever).
     ///
     /// # Safety
-    /// `ram..ram+ram_len` must be readable and writable, `root..root+root_len` readable, for the life of `owner`; no
-    /// Rust reference to either may exist while this value does. Both are page-aligned in address and length.
+    /// `ram..ram+ram_len` must be readable and writable, `root..root+root_len` readable, for the life of
+    /// `owner`; no Rust reference to either may exist while this value does. Both are page-aligned in address
+    /// and length.
     pub unsafe fn from_raw(
         ram: *mut u8,
         ram_len: usize,
@@ -99,8 +103,8 @@ impl GuestMemory {
         unsafe { core::slice::from_raw_parts(self.ram, self.ram_len) }
     }
 
-    /// Host address of `len` bytes at physical address `pa` that may be read, or `None` when they are not all in one
-    /// region of memory.
+    /// Host address of `len` bytes at physical address `pa` that may be read, or `None` when they are not all
+    /// in one region of memory.
     #[inline]
     pub fn read_ptr(&self, pa: u64, len: usize) -> Option<*const u8> {
         let off = pa.wrapping_sub(self.ram_base);
@@ -152,8 +156,8 @@ impl GuestMemory {
         }
     }
 
-    /// Copies `len` bytes from `from` (RAM or root window) to `to` in RAM; false when either is not all there. The ranges may
-    /// overlap.
+    /// Copies `len` bytes from `from` (RAM or root window) to `to` in RAM; false when either is not all
+    /// there. The ranges may overlap.
     pub fn copy_within(&mut self, from: u64, to: u64, len: usize) -> bool {
         let (Some(source), Some(target)) = (self.read_ptr(from, len), self.write_ptr(to, len)) else {
             return false;
@@ -189,8 +193,8 @@ impl GuestMemory {
     /// Sets memory aside for the data TLB, at an address that lifted code knows.
     ///
     /// # Safety
-    /// `area` has [`dtlb_bytes`](forelift_abi::lift::dtlb_bytes) bytes for this RAM, is aligned to 8, and nobody else's as long as
-    /// this value or a CPU that was made for it lives.
+    /// `area` has [`dtlb_bytes`](forelift_abi::lift::dtlb_bytes) bytes for this RAM, is aligned to 8, and
+    /// nobody else's as long as this value or a CPU that was made for it lives.
     pub unsafe fn set_tlb_area(&mut self, area: *mut u64) {
         self.tlb_area = area;
     }
@@ -200,7 +204,8 @@ impl GuestMemory {
         (off < self.ram_len as u64).then_some((off / PAGE_SIZE) as usize)
     }
 
-    /// Marks the page of `pa` as holding decoded code. Pages of the root file system need no mark: nobody writes them.
+    /// Marks the page of `pa` as holding decoded code. Pages of the root file system need no mark: nobody
+    /// writes them.
     pub fn mark_code(&mut self, pa: u64) {
         if let Some(page) = self.ram_page(pa) {
             self.code[page / 64] |= 1 << (page % 64);
@@ -213,7 +218,8 @@ impl GuestMemory {
         self.ram_page(pa).is_some_and(|page| self.code[page / 64] >> (page % 64) & 1 != 0)
     }
 
-    /// Notes from now on which pages of RAM may have been written. Pages that the data TLB can write already are the CPU's to tell.
+    /// Notes from now on which pages of RAM may have been written. Pages that the data TLB can write already
+    /// are the CPU's to tell.
     pub(crate) fn track_writes(&mut self) {
         let words = (self.ram_len / PAGE_SIZE as usize).div_ceil(64);
         match &mut self.written {
@@ -222,7 +228,8 @@ impl GuestMemory {
         }
     }
 
-    /// The pages that may have been written since [`GuestMemory::track_writes`], as bits; empty when nobody asked for them.
+    /// The pages that may have been written since [`GuestMemory::track_writes`], as bits; empty when nobody
+    /// asked for them.
     pub fn written(&self) -> &[u64] {
         self.written.as_deref().unwrap_or(&[])
     }

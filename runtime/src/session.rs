@@ -1,5 +1,5 @@
-//! One run of a container, seen from outside: the control protocol and the three streams, between the console's ports
-//! and a [`Host`].
+//! One run of a container, seen from outside: the control protocol and the three streams, between the
+//! console's ports and a [`Host`].
 //!
 //! ```text
 //!   boot() --> Booting --Ready--> Ready --start()--> Running --Exited, all output written--> Ended
@@ -7,10 +7,10 @@
 //!                     any phase: Failed, nonsense on the control port, broken console --> Ended(125)
 //! ```
 //!
-//! Output is offered to the host straight from guest memory when a piece is large; small pieces are gathered, so that a
-//! thousand one-byte writes of the guest are one call of the host. A host that takes no more leaves the guest's buffers in
-//! the virtqueue. Input is read only when the guest has room for it. Every call of [`Session::pump`] does a bounded amount
-//! of work, whatever the guest does.
+//! Output is offered to the host straight from guest memory when a piece is large; small pieces are gathered,
+//! so that a thousand one-byte writes of the guest are one call of the host. A host that takes no more leaves
+//! the guest's buffers in the virtqueue. Input is read only when the guest has room for it. Every call of
+//! [`Session::pump`] does a bounded amount of work, whatever the guest does.
 
 mod streams;
 
@@ -119,12 +119,14 @@ impl Session {
         Self::new(State::Ready, log_mode)
     }
 
-    /// Gives the guest its orders, as soon as it is ready. Entropy, time and terminal are filled in when they are sent.
+    /// Gives the guest its orders, as soon as it is ready. Entropy, time and terminal are filled in when they
+    /// are sent.
     pub fn start(&mut self, start: Start) {
         self.start = Some(start);
     }
 
-    /// Orders an exercise instead of a command, as soon as the guest is ready; `directory` is the tag of one to use.
+    /// Orders an exercise instead of a command, as soon as the guest is ready; `directory` is the tag of one
+    /// to use.
     pub fn exercise(&mut self, directory: String) {
         self.exercise = Some(directory);
     }
@@ -148,8 +150,8 @@ impl Session {
         }
     }
 
-    /// Ends the run from outside: the guest switched itself off, crashed, or hangs. Keeps an outcome that is known already,
-    /// else it is a failure with `why`, and the kernel's last line for a clue.
+    /// Ends the run from outside: the guest switched itself off, crashed, or hangs. Keeps an outcome that is
+    /// known already, else it is a failure with `why`, and the kernel's last line for a clue.
     pub fn abort(&mut self, why: &str) -> Outcome {
         let outcome = match (&self.state, self.ending.take()) {
             (State::Ended(outcome), _) => outcome.clone(),
@@ -169,8 +171,9 @@ impl Session {
         })
     }
 
-    /// Ends the run of a guest that will not run again (it switched itself off): writes all that it has left in its ports,
-    /// waiting for the host where need be, and gives the outcome, as [`abort`](Self::abort) does.
+    /// Ends the run of a guest that will not run again (it switched itself off): writes all that it has left
+    /// in its ports, waiting for the host where need be, and gives the outcome, as [`abort`](Self::abort)
+    /// does.
     pub fn finish(
         &mut self,
         devices: &mut Devices,
@@ -194,7 +197,8 @@ impl Session {
         self.abort(why)
     }
 
-    /// Moves everything that can move between the guest's ports and the host. Called often, and before every sleep.
+    /// Moves everything that can move between the guest's ports and the host. Called often, and before every
+    /// sleep.
     pub fn pump(&mut self, devices: &mut Devices, mem: &mut GuestMemory, host: &mut dyn Host) -> Progress {
         if let State::Ended(_) = self.state {
             return Progress { moved: false, ended: true };
@@ -312,7 +316,8 @@ impl Session {
 
     fn take_events(&mut self, host: &mut dyn Host) {
         let running = matches!(self.state, State::Running { .. });
-        // The converter gives no orders and keeps its events; a guest that does not listen is not told more and more.
+        // The converter gives no orders and keeps its events; a guest that does not listen is not told more
+        // and more.
         if !running && self.start.is_none() || self.to_guest.len() > BUFFER {
             return;
         }

@@ -1,9 +1,10 @@
-//! The snapshot: the machine's state as bytes. RAM is kept apart (the packer stores its pages in the module's data).
+//! The snapshot: the machine's state as bytes. RAM is kept apart (the packer stores its pages in the module's
+//! data).
 //!
-//! Layout, little-endian: magic (8 bytes), version (u32), length of the body (u32), FNV-1a of the body (u64), body in
-//! postcard. The bytes are untrusted on load: a snapshot may come from a file that somebody else made. The header bounds
-//! and identifies the body; [`MachineState`] is decoded into plain data and every part checks its own on restore.
-//! Saving what was restored gives the same bytes again.
+//! Layout, little-endian: magic (8 bytes), version (u32), length of the body (u32), FNV-1a of the body (u64),
+//! body in postcard. The bytes are untrusted on load: a snapshot may come from a file that somebody else
+//! made. The header bounds and identifies the body; [`MachineState`] is decoded into plain data and every
+//! part checks its own on restore. Saving what was restored gives the same bytes again.
 
 use crate::cpu::HartState;
 use crate::dev::DevicesState;

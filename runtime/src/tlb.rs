@@ -1,22 +1,24 @@
 //! The data TLB: tables of the difference between where a page is in RAM and its virtual address.
 //!
-//! There are three sets (U mode, S mode, S mode with `sstatus.SUM`), each with a table for reads and one for writes.
-//! The entry of a page is found by the low bits of its number. With `e` from the table, `a = va + e` is the offset in RAM if
-//! `a < ram_len`; a misaligned access is told from that by the same comparison, `a.rotate_right(k) < ram_len >> k`.
-//! One load, one addition and one comparison stand for tag, permission, alignment and address.
+//! There are three sets (U mode, S mode, S mode with `sstatus.SUM`), each with a table for reads and one for
+//! writes. The entry of a page is found by the low bits of its number. With `e` from the table, `a = va + e`
+//! is the offset in RAM if `a < ram_len`; a misaligned access is told from that by the same comparison,
+//! `a.rotate_right(k) < ram_len >> k`. One load, one addition and one comparison stand for tag, permission,
+//! alignment and address.
 //!
 //! # Why this is sound
-//! Let a table have `n` entries of 4 KiB with `n * 4096 >= 2 * ram_len`, a power of two. All virtual addresses of slot `s` are
-//! `s * 4096 + o + k * n * 4096` with `o < 4096`.
-//! * A valid entry was made for the page with some `k0`, so an address with another `k` gives `r + o + (k - k0) * n * 4096`
-//!   with `r + o < ram_len`, modulo 2^64: not below `n * 4096`, hence not below `ram_len`.
-//! * An invalid entry is `n * 2048 - s * 4096`: every address gives `n * 2048 + o` modulo `n * 4096`, and that is not below
-//!   `n * 2048 >= ram_len`.
-//! * Lifted code takes equal entries `e` of two neighbouring pages for valid when `b + e`, with `b` in the second page, is in RAM and not
-//!   below the distance from some `a` in the first page to `b`. Then `a + e` is in RAM, too, so both entries were made for their pages.
+//! Let a table have `n` entries of 4 KiB with `n * 4096 >= 2 * ram_len`, a power of two. All virtual
+//! addresses of slot `s` are `s * 4096 + o + k * n * 4096` with `o < 4096`.
+//! * A valid entry was made for the page with some `k0`, so an address with another `k` gives `r + o + (k -
+//!   k0) * n * 4096` with `r + o < ram_len`, modulo 2^64: not below `n * 4096`, hence not below `ram_len`.
+//! * An invalid entry is `n * 2048 - s * 4096`: every address gives `n * 2048 + o` modulo `n * 4096`, and
+//!   that is not below `n * 2048 >= ram_len`.
+//! * Lifted code takes equal entries `e` of two neighbouring pages for valid when `b + e`, with `b` in the
+//!   second page, is in RAM and not below the distance from some `a` in the first page to `b`. Then `a + e`
+//!   is in RAM, too, so both entries were made for their pages.
 //!
-//! A page that is shared or copied on write has a valid entry for reads and none for writes, and so has a page that holds
-//! decoded code. Pages outside of RAM have none.
+//! A page that is shared or copied on write has a valid entry for reads and none for writes, and so has a
+//! page that holds decoded code. Pages outside of RAM have none.
 //!
 //! The pages that were entered are kept in a list for each set, so that a flush touches only those.
 
@@ -30,7 +32,8 @@ const KERNEL: usize = 1;
 pub(crate) const SETS: usize = 3;
 /// Longest list of a set: then it is flushed.
 const MAX_FILLED: usize = 16384;
-/// Longest list of the kernel's pages that are not global: if it is longer, all of the kernel's are forgotten with them.
+/// Longest list of the kernel's pages that are not global: if it is longer, all of the kernel's are forgotten
+/// with them.
 const MAX_LOCAL: usize = 1024;
 
 /// The data TLB. See the module's documentation. Part of each hart, hence its layout.
@@ -68,8 +71,8 @@ impl DataTlb {
         misses: 0,
     };
 
-    /// Makes the tables of the first `sets` sets, which are those that the processor uses, for RAM of `ram_len` bytes at `ram`, in
-    /// `area` if there is one, else in memory of their own.
+    /// Makes the tables of the first `sets` sets, which are those that the processor uses, for RAM of
+    /// `ram_len` bytes at `ram`, in `area` if there is one, else in memory of their own.
     ///
     /// # Safety
     /// `area` is null or has [`dtlb_bytes`] bytes, aligned to 8, that are nobody else's.
@@ -121,8 +124,8 @@ impl DataTlb {
     fn entry(&mut self, set: usize, write: bool, slot: usize) -> &mut u64 {
         let at = (set * 2 + usize::from(write)) * self.entries() + slot;
         debug_assert!(!self.tables.is_null() && slot < self.entries());
-        // SAFETY: inside the tables of `attach`: every caller's slot comes from `slot`, and there is none before `attach`,
-        // because no page is in a list.
+        // SAFETY: inside the tables of `attach`: every caller's slot comes from `slot`, and there is none
+        // before `attach`, because no page is in a list.
         unsafe { &mut *self.tables.add(at) }
     }
 
@@ -210,7 +213,8 @@ impl DataTlb {
             let pages = core::mem::take(&mut self.filled[set]);
             let (gone, kept) = pages.into_iter().partition(|&va| which(va));
             self.filled[set] = kept;
-            // A page of the same slot that came later is forgotten too: it comes back with its next miss. It stays in the list.
+            // A page of the same slot that came later is forgotten too: it comes back with its next miss. It
+            // stays in the list.
             for va in Vec::<u64>::into_iter(gone) {
                 self.clear(set, va);
             }
@@ -259,8 +263,8 @@ pub(crate) trait CodeTranslation: Copy {
     fn page(&self) -> u32;
 }
 
-/// Log2 of the largest page above 4 KiB that a TLB holds a part of, 0 for none: of the lower half of the address space, and of the
-/// upper one. A large page is held in parts of 4 KiB.
+/// Log2 of the largest page above 4 KiB that a TLB holds a part of, 0 for none: of the lower half of the
+/// address space, and of the upper one. A large page is held in parts of 4 KiB.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct LargePages([u8; 2]);
 

@@ -1,4 +1,5 @@
-//! The images that the tests run, made once: root file system, container image, converted module, native code.
+//! The images that the tests run, made once: root file system, container image, converted module, native
+//! code.
 
 use crate::run::program;
 use crate::workspace::{cached, fingerprint, forelift, last_line, product, script};
@@ -19,8 +20,8 @@ pub enum Image {
     Minbase,
     /// Debian with python3; a docker archive.
     Python3,
-    /// Busybox under layers of its own with an unprivileged user, a volume, an entry point that is a script; an OCI layout
-    /// with two layers more ([`service_layers`]).
+    /// Busybox under layers of its own with an unprivileged user, a volume, an entry point that is a script;
+    /// an OCI layout with two layers more ([`service_layers`]).
     Service,
     /// Debian with git and databases; an OCI layout.
     Files,

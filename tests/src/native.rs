@@ -1,4 +1,5 @@
-//! Programs of an amd64 root file system, run by this machine's own processor: what a guest's results are compared with.
+//! Programs of an amd64 root file system, run by this machine's own processor: what a guest's results are
+//! compared with.
 
 use crate::{
     done::Done,
@@ -20,8 +21,8 @@ mount -t tmpfs tmpfs "$root/tmp"
 exec chroot "$root" /usr/bin/env -i -C /tmp HOME=/root LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
 "#;
 
-/// Runs a command in the root file system of a tar, apart from this machine's: nothing of what it does stays. Without root's rights it has
-/// those of a user namespace.
+/// Runs a command in the root file system of a tar, apart from this machine's: nothing of what it does stays.
+/// Without root's rights it has those of a user namespace.
 ///
 /// # Panics
 /// When the tar cannot be unpacked, or the kernel does not let this happen.

@@ -69,8 +69,8 @@ impl Terminal {
         }
         let copy = || line.try_clone().expect("duplicating a descriptor");
         command.stdin(copy()).stdout(copy()).stderr(copy());
-        // SAFETY: both are system calls, async-signal-safe, that touch nothing of this process's memory; descriptor 0 is the
-        // terminal.
+        // SAFETY: both are system calls, async-signal-safe, that touch nothing of this process's memory;
+        // descriptor 0 is the terminal.
         unsafe {
             command.pre_exec(|| {
                 setsid()?;

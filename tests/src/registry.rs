@@ -1,4 +1,5 @@
-//! A container registry on loopback: Debian's docker-registry, filled with an image through its HTTP interface.
+//! A container registry on loopback: Debian's docker-registry, filled with an image through its HTTP
+//! interface.
 
 use crate::{random::Random, workspace::tool};
 use serde_json::Value;
@@ -25,8 +26,8 @@ impl Registry {
     pub fn start() -> Self {
         let program = tool("docker-registry");
         let dir = tempfile::tempdir().expect("a temporary directory");
-        // The port is free now; should another process take it before the registry does, the registry ends and
-        // another is tried.
+        // The port is free now; should another process take it before the registry does, the registry ends
+        // and another is tried.
         for _ in 0..10 {
             let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
             let config = dir.path().join("config.yml");

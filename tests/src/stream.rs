@@ -52,7 +52,8 @@ impl Stream {
         self.lock().bytes.clone()
     }
 
-    /// Waits until `found` says where the wanted part of the stream ends; false at the stream's end or at the deadline.
+    /// Waits until `found` says where the wanted part of the stream ends; false at the stream's end or at the
+    /// deadline.
     pub(crate) fn wait(&self, deadline: Instant, mut found: impl FnMut(&[u8]) -> bool) -> bool {
         let mut buffer = self.lock();
         loop {

@@ -1,8 +1,9 @@
 //! The table of cases: what is checked, on which hosts.
 //!
-//! A case on several hosts is several tests, `host::group::case`, and `host-amd64::group::case` in the x86_64 guest. The list itself is checked: how many tests there are on
-//! each host is written down, so that none gets lost. What was run is written to the file `$FORELIFT_TEST_LEDGER`, a
-//! line each, for `scripts/test` to compare with the list.
+//! A case on several hosts is several tests, `host::group::case`, and `host-amd64::group::case` in the x86_64
+//! guest. The list itself is checked: how many tests there are on each host is written down, so that none
+//! gets lost. What was run is written to the file `$FORELIFT_TEST_LEDGER`, a line each, for `scripts/test` to
+//! compare with the list.
 
 use crate::hosts::{Guest, Host, Place};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -12,8 +13,9 @@ use std::{collections::BTreeMap, env, fs::OpenOptions, io::Write, process::ExitC
 /// One thing to check.
 #[derive(Clone, Copy)]
 pub enum Check {
-    /// On each of these hosts in the riscv64 guest, and on our own among them in the x86_64 guest: others execute the same module
-    /// as ours, so that a part of the cases ([`Check::Everywhere`]) shows whether they do.
+    /// On each of these hosts in the riscv64 guest, and on our own among them in the x86_64 guest: others
+    /// execute the same module as ours, so that a part of the cases ([`Check::Everywhere`]) shows whether
+    /// they do.
     On(&'static [Host], fn(Place)),
     /// On each of these hosts, in either guest.
     Everywhere(&'static [Host], fn(Place)),
@@ -82,8 +84,8 @@ fn record(name: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Gives signals that a shell has made this process ignore (a background job, nohup) their default action again: the
-/// programs under test inherit it, and leave ignored signals ignored.
+/// Gives signals that a shell has made this process ignore (a background job, nohup) their default action
+/// again: the programs under test inherit it, and leave ignored signals ignored.
 fn default_signals() {
     for name in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
         // SAFETY: no handler is installed, and no other thread runs yet.
@@ -91,7 +93,8 @@ fn default_signals() {
     }
 }
 
-/// Runs the tests as the test harness's command line wants them; `expected` is the number of tests on each host.
+/// Runs the tests as the test harness's command line wants them; `expected` is the number of tests on each
+/// host.
 pub fn main(groups: &[(&'static str, Group)], expected: &[(&'static str, usize)]) -> ExitCode {
     default_signals();
     let tests = expand(groups);

@@ -78,8 +78,8 @@ pub fn cache() -> PathBuf {
     dir
 }
 
-/// Gives `cache()/kind/key`, which `make` fills when it is missing: a directory, made under a lock and then renamed.
-/// Other keys of the same kind are removed: they belong to an older build.
+/// Gives `cache()/kind/key`, which `make` fills when it is missing: a directory, made under a lock and then
+/// renamed. Other keys of the same kind are removed: they belong to an older build.
 pub fn cached(kind: &str, key: &str, make: impl FnOnce(&Path)) -> PathBuf {
     let kind_dir = cache().join(kind);
     let done = kind_dir.join(key);

@@ -1,5 +1,6 @@
-//! A short run of each fuzz target, without a fuzzer: over the committed corpus (`tests/fuzz/corpus/TARGET/*`, inputs that
-//! once failed or that reach far) and over inputs made from fixed seeds.
+//! A short run of each fuzz target, without a fuzzer: over the committed corpus
+//! (`tests/fuzz/corpus/TARGET/*`, inputs that once failed or that reach far) and over inputs made from fixed
+//! seeds.
 
 use forelift_tests::fuzz::{TARGETS, generate};
 use std::{collections::BTreeSet, fs, panic, path::Path};

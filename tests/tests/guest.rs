@@ -1,11 +1,12 @@
-//! Programs that are hard on whatever executes guest code: the stress programs of `tests/guest`, GCC's execute tests,
-//! Python's own tests, and programs whose results the host can check. What they print is compared with what they print under
-//! qemu's user mode (for amd64: on this machine itself), or with what the host's programs say.
+//! Programs that are hard on whatever executes guest code: the stress programs of `tests/guest`, GCC's
+//! execute tests, Python's own tests, and programs whose results the host can check. What they print is
+//! compared with what they print under qemu's user mode (for amd64: on this machine itself), or with what the
+//! host's programs say.
 //!
 //!     cargo test --release -p forelift-tests --test guest
 //!
-//! `FORELIFT_GUEST_ENGINE` holds words for `forelift run` (`--engine native`), `FORELIFT_GUEST_CONVERT` words for `forelift
-//! convert` (`--train 'sh -c true'`), quoted as for a shell.
+//! `FORELIFT_GUEST_ENGINE` holds words for `forelift run` (`--engine native`), `FORELIFT_GUEST_CONVERT` words
+//! for `forelift convert` (`--train 'sh -c true'`), quoted as for a shell.
 
 use forelift_tests::{
     done::Done,
@@ -255,8 +256,8 @@ fn differences_are_seen() {
     );
 }
 
-/// What `python3 -m test -v` of a module, or of those of its tests that `only` says (python's own patterns), has to say: the verdict on each
-/// test, sorted, and the sums.
+/// What `python3 -m test -v` of a module, or of those of its tests that `only` says (python's own patterns),
+/// has to say: the verdict on each test, sorted, and the sums.
 fn python_results(done: Done) -> Vec<String> {
     let (out, status) = (done.out(), done.status());
     assert!(status == 0 && out.ends_with("Result: SUCCESS\n"), "{done}");
@@ -280,8 +281,8 @@ fn python_ran(results: &[String]) -> u64 {
     digits.parse().unwrap_or_else(|e| panic!("{results:?}: {e}"))
 }
 
-/// `python3 -m test` of one module: of at least that many tests. In an amd64 image each of them must end as it does on this machine's own
-/// processor.
+/// `python3 -m test` of one module: of at least that many tests. In an amd64 image each of them must end as
+/// it does on this machine's own processor.
 fn run_python(guest: Guest, module: &str, minimum: u64, only: &[&str]) {
     let mut args = vec!["python3", "-m", "test", "-v", module];
     args.extend(only.iter().flat_map(|pattern| ["-m", pattern]));

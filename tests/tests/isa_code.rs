@@ -1,5 +1,5 @@
-//! Code that changes: stores to code with `fence.i`, devices that write code, and more code than the cache of decoded
-//! blocks holds.
+//! Code that changes: stores to code with `fence.i`, devices that write code, and more code than the cache of
+//! decoded blocks holds.
 
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::{Fields, Op};
@@ -11,7 +11,8 @@ use forelift_tests::hart::{DEVICE, Machine};
 
 const PAGE: u64 = 4096;
 
-/// Calls the function at s1, patches its first instruction by `store`, `fence.i`, calls it again, all of it twice.
+/// Calls the function at s1, patches its first instruction by `store`, `fence.i`, calls it again, all of it
+/// twice.
 fn patcher(store: impl Fn(&mut Asm)) -> Asm {
     let mut code = Asm::new();
     code.i(Op::Addi, A0, ZERO, 0);
@@ -63,7 +64,8 @@ fn every_kind_of_store_changes_code() {
     ];
     let mut cases = 0;
     for (name, store) in stores {
-        // The function's page at its own address, and through another one; written before it is executed, and not.
+        // The function's page at its own address, and through another one; written before it is executed, and
+        // not.
         for (alias, written_before) in [(false, false), (false, true), (true, false), (true, true)] {
             let mut p = Paged::new();
             p.map(VA, frame(0), ALL);

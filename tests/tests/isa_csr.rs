@@ -1,5 +1,5 @@
-//! Which encodings are legal where: every CSR number at both privileges, what a write leaves of a value, the SYSTEM
-//! opcode, and everything floating-point while `sstatus.FS` is off.
+//! Which encodings are legal where: every CSR number at both privileges, what a write leaves of a value, the
+//! SYSTEM opcode, and everything floating-point while `sstatus.FS` is off.
 
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::{CROWS, Fields, Op, decode, encode, random::Rng};

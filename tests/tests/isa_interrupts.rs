@@ -286,7 +286,8 @@ fn interrupts_lose_nothing() {
     println!("{counted} interrupts of a loop");
 }
 
-/// The machine raises the external interrupt at the end of a slice only. What the handler has claimed in the middle of one does not come again.
+/// The machine raises the external interrupt at the end of a slice only. What the handler has claimed in the
+/// middle of one does not come again.
 #[test]
 fn a_claimed_interrupt_is_taken_once() {
     let mut m = Machine::new(1 << 20);

@@ -1,4 +1,5 @@
-//! Every instruction that is lifted, and every compressed one, alone: interpreted and lifted, on the same values.
+//! Every instruction that is lifted, and every compressed one, alone: interpreted and lifted, on the same
+//! values.
 
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::random::Rng;
@@ -92,7 +93,8 @@ fn machine(code: &[u8]) -> Machine {
     m
 }
 
-/// Executes an instruction with all inputs; gives the state after each, and how many instructions lifted code retired.
+/// Executes an instruction with all inputs; gives the state after each, and how many instructions lifted code
+/// retired.
 fn execute(m: &mut Machine, insn: &Insn, seed: u64) -> (Vec<String>, u64) {
     let mut rng = Rng::new(seed);
     let mut out = Vec::new();
@@ -121,7 +123,8 @@ fn execute(m: &mut Machine, insn: &Insn, seed: u64) -> (Vec<String>, u64) {
     (out, m.cpu.hart.lifted_retired - before)
 }
 
-/// The instruction, an addition that a branch or jump leaves out or not, and what ends the case at two places.
+/// The instruction, an addition that a branch or jump leaves out or not, and what ends the case at two
+/// places.
 fn code(bytes: &[u8]) -> Vec<u8> {
     let mut code = bytes.to_vec();
     let addition = encode(Op::Addi, &Fields { rd: 20, rs1: 20, imm: 1, ..Fields::default() });

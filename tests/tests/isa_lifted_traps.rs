@@ -1,5 +1,5 @@
-//! System calls, `sret`, `sstatus` and interrupts in lifted code, against the interpreter: the same state after the same number of
-//! instructions, wherever a slice ends and an interrupt comes up.
+//! System calls, `sret`, `sstatus` and interrupts in lifted code, against the interpreter: the same state
+//! after the same number of instructions, wherever a slice ends and an interrupt comes up.
 
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::{Fields, Op, csr, random::Rng};
@@ -62,8 +62,8 @@ impl Piece {
     }
 }
 
-/// A kernel with a system call for each way to come back from one, and a program that calls them. The program ends in `ebreak`, which stops
-/// the machine by `wfi`.
+/// A kernel with a system call for each way to come back from one, and a program that calls them. The program
+/// ends in `ebreak`, which stops the machine by `wfi`.
 fn pieces() -> Vec<Piece> {
     let mut user = Piece::new(USER);
     let head = USER + 4;

@@ -1,5 +1,6 @@
-//! Address translation against a second implementation of it ([`walk`]): every combination of an entry's flags with
-//! access, privilege, SUM, MXR, mode and level; entries and tables that are wrong; random tables; accesses across pages.
+//! Address translation against a second implementation of it ([`walk`]): every combination of an entry's
+//! flags with access, privilege, SUM, MXR, mode and level; entries and tables that are wrong; random tables;
+//! accesses across pages.
 
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::{Op, random::Rng};
@@ -217,7 +218,8 @@ fn wrong_entries_fault() {
             let va = address(mode, level, false);
             let (mut b, entry, ppn) = bench(mode, level, va);
             let good = ppn | V | R | W | X | A | D;
-            // Every single bit: flags, the two for software (no effect), page number (misaligned if below the level's), reserved.
+            // Every single bit: flags, the two for software (no effect), page number (misaligned if below the
+            // level's), reserved.
             for bit in 0..64 {
                 for n in 0..ACCESSES.len() {
                     b.m.put(entry, &(good ^ 1 << bit).to_le_bytes());
@@ -321,8 +323,8 @@ fn random_tables() {
     assert!(cases >= 60_000 && allowed > 1_000);
 }
 
-/// Loads and stores across two pages: translated both before anything happens, the fault is the first page's or, at
-/// the page boundary, the second's.
+/// Loads and stores across two pages: translated both before anything happens, the fault is the first page's
+/// or, at the page boundary, the second's.
 #[test]
 fn accesses_across_pages() {
     let loads = [Op::Lh, Op::Lhu, Op::Lw, Op::Lwu, Op::Ld, Op::Flw, Op::Fld];

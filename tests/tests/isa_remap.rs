@@ -1,5 +1,5 @@
-//! Code and data that move: pages mapped elsewhere with `sfence.vma`, large pages, one page at two addresses, address
-//! spaces, instructions across two pages.
+//! Code and data that move: pages mapped elsewhere with `sfence.vma`, large pages, one page at two addresses,
+//! address spaces, instructions across two pages.
 
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::{Fields, Op};
@@ -30,8 +30,8 @@ fn a_page_mapped_elsewhere_is_found_after_sfence() {
         p.map(DATA, entry & !(PAGE - 1), ALL);
         p.put(frame(1), &adder(1));
         p.put(frame(2), &adder(100));
-        // Calls the function in the next page three times, by a jump that is linked or one through a register; then
-        // changes the page table, fences, calls it again.
+        // Calls the function in the next page three times, by a jump that is linked or one through a
+        // register; then changes the page table, fences, calls it again.
         let mut code = Asm::new();
         code.i(Op::Addi, A0, ZERO, 0);
         for _ in 0..2 {
@@ -90,7 +90,8 @@ fn data_mapped_elsewhere_is_found_after_sfence() {
     assert_eq!(cases, 8);
 }
 
-/// A fence for an address space need not forget global pages (Privileged 4.2.1), and a kernel that has them flushes often.
+/// A fence for an address space need not forget global pages (Privileged 4.2.1), and a kernel that has them
+/// flushes often.
 #[test]
 fn sfence_of_an_address_space_keeps_global_pages() {
     let misses = |rs2: u8, global: u64| {
@@ -117,7 +118,8 @@ fn sfence_of_one_page_forgets_the_large_page() {
     let mut cases = 0;
     for level in [1, 2] {
         for access in [Op::Ld, Op::Sd, Op::Jalr] {
-            // Large pages of RAM itself would need gigabytes: va of another large page, shared tables below pa.
+            // Large pages of RAM itself would need gigabytes: va of another large page, shared tables below
+            // pa.
             let large = page_size(level);
             let mut p = Paged::new();
             p.map(VA, frame(0), ALL);
@@ -306,7 +308,8 @@ fn instructions_across_two_pages() {
 
 #[test]
 fn the_end_of_a_page_falls_into_the_next() {
-    // A block that ends at the page's end goes on in the next page, with 2-byte and 4-byte instructions before it.
+    // A block that ends at the page's end goes on in the next page, with 2-byte and 4-byte instructions
+    // before it.
     let mut p = Paged::new();
     p.map(VA, frame(0), ALL);
     let mut code = Asm::new();
@@ -322,8 +325,8 @@ fn the_end_of_a_page_falls_into_the_next() {
     assert_eq!(p.a0(VA + PAGE - 6), 7);
 }
 
-/// Address spaces: the same addresses hold other code and data once satp says so, without any fence for pages that no
-/// other address space had (the machine keeps only global translations).
+/// Address spaces: the same addresses hold other code and data once satp says so, without any fence for pages
+/// that no other address space had (the machine keeps only global translations).
 #[test]
 fn satp_changes_the_address_space() {
     let mut p = Paged::new();

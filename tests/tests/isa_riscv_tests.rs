@@ -1,8 +1,9 @@
 //! The public riscv-tests for user mode (rv64ui, um, ua, uf, ud, uc) and for S mode (rv64si), built by
 //! `scripts/riscv-tests`.
 //!
-//! Each runs as it is, from S mode with translation off; the user tests then run twice more under translation to
-//! shuffled physical pages. `FORELIFT_RISCV_TESTS` names another directory of tests built with the same header.
+//! Each runs as it is, from S mode with translation off; the user tests then run twice more under translation
+//! to shuffled physical pages. `FORELIFT_RISCV_TESTS` names another directory of tests built with the same
+//! header.
 
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::random::Rng;

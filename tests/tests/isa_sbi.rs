@@ -1,5 +1,5 @@
-//! The SBI as the guest sees it (RISC-V SBI 2.0): base, timer, IPI, remote fence, system reset, debug console, and what is
-//! not there.
+//! The SBI as the guest sees it (RISC-V SBI 2.0): base, timer, IPI, remote fence, system reset, debug
+//! console, and what is not there.
 
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::Op;

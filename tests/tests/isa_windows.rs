@@ -1,4 +1,5 @@
-//! Accesses that share a look into the data TLB: random code around the ends of pages that are mapped in all ways, lifted and interpreted.
+//! Accesses that share a look into the data TLB: random code around the ends of pages that are mapped in all
+//! ways, lifted and interpreted.
 
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::random::Rng;
@@ -35,8 +36,8 @@ fn frame(n: u64) -> u64 {
     if n < FRAMES / 2 { RAM_BASE + n * PAGE } else { RAM_BASE + RAM - (FRAMES - n) * PAGE }
 }
 
-/// Maps the data: pairs of pages that are neighbours in RAM, others that are not, one page twice, the last page of RAM before the
-/// first one, and what cannot be read, or written, or is no memory.
+/// Maps the data: pairs of pages that are neighbours in RAM, others that are not, one page twice, the last
+/// page of RAM before the first one, and what cannot be read, or written, or is no memory.
 fn map(m: &mut Machine, tables: &mut PageTables, privilege: Privilege, rng: &mut Rng) {
     for n in 0..PAGES {
         let user = match privilege {

@@ -1,9 +1,10 @@
 //! The privileged side of the x86-64 processor, compared with QEMU's line by line.
 //!
-//! A bare-metal guest (`tests/system-x86`, built by `scripts/system-guest`) boots on QEMU's microvm and on our machine, runs a group of cases and
-//! says of each on the serial port what the handler of its exception found: vector, error code, the frame, CR2, DR6, the registers that
-//! changed. Where QEMU's emulator is known not to do what the manual says, and for what it cannot do at all, `tests/system-x86/expected` has
-//! the line that the manual asks for.
+//! A bare-metal guest (`tests/system-x86`, built by `scripts/system-guest`) boots on QEMU's microvm and on
+//! our machine, runs a group of cases and says of each on the serial port what the handler of its exception
+//! found: vector, error code, the frame, CR2, DR6, the registers that changed. Where QEMU's emulator is known
+//! not to do what the manual says, and for what it cannot do at all, `tests/system-x86/expected` has the line
+//! that the manual asks for.
 
 use forelift_abi::config::Arch;
 use forelift_runtime::host::NoHost;
@@ -45,7 +46,8 @@ fn on_qemu(group: &str) -> String {
     let done = program(tool("timeout"), |c| {
         c.arg("60").arg(tool("qemu-system-x86_64"));
         c.args(["-machine", "microvm,accel=tcg,acpi=off", "-cpu", QEMU_CPU, "-m", &RAM_MIB.to_string()]);
-        // With a second processor, which stays asleep, a locked instruction does not load before it knows that it may store.
+        // With a second processor, which stays asleep, a locked instruction does not load before it knows
+        // that it may store.
         c.args(["-smp", "2"]);
         c.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"]);
         c.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-append", group]);
@@ -65,8 +67,9 @@ fn expected(group: &str) -> BTreeMap<String, String> {
     ours.map(|(_, line)| (name(line).to_owned(), line.to_owned())).collect()
 }
 
-/// QEMU's line without what its emulator always does in its own way: an error code that names a gate counts 16 to a vector, and
-/// the manual 8 (6.13); that of a page fault by a reserved bit does not say that the page is present (4.7).
+/// QEMU's line without what its emulator always does in its own way: an error code that names a gate counts
+/// 16 to a vector, and the manual 8 (6.13); that of a page fault by a reserved bit does not say that the page
+/// is present (4.7).
 fn of_qemu(line: &str) -> String {
     let words: Vec<String> = line
         .split(' ')

@@ -1,5 +1,5 @@
-//! Random programs in lockstep with `qemu-riscv64-static`, and with themselves under address translation, interruption
-//! and migration.
+//! Random programs in lockstep with `qemu-riscv64-static`, and with themselves under address translation,
+//! interruption and migration.
 //!
 //! `FORELIFT_SEEDS=FROM..TO` (or one seed) runs others than the fixed ones, for as long as they take.
 

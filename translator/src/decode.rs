@@ -1,8 +1,8 @@
 //! First stage: the code of an ELF file as instructions, cut into basic blocks.
 //!
-//! Decoding is linear within a range (a symbol or an executable section), as RISC-V's lengths allow: every halfword says
-//! how long its instruction is. A block begins at the range's start, at a direct target inside the range, and after an
-//! instruction that ends one. Targets of indirect jumps are not known here.
+//! Decoding is linear within a range (a symbol or an executable section), as RISC-V's lengths allow: every
+//! halfword says how long its instruction is. A block begins at the range's start, at a direct target inside
+//! the range, and after an instruction that ends one. Targets of indirect jumps are not known here.
 
 use std::collections::BTreeSet;
 use std::ops::Range;

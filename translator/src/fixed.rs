@@ -33,8 +33,8 @@ impl Piece<'_> {
 /// Executions that a hot instruction is given.
 const HOT: u32 = 1 << 10;
 
-/// A program of `pieces`, where the instructions at `hot` are executed and control comes to `entries` from elsewhere. `privilege`: 0 for U
-/// mode, 1 for S mode.
+/// A program of `pieces`, where the instructions at `hot` are executed and control comes to `entries` from
+/// elsewhere. `privilege`: 0 for U mode, 1 for S mode.
 pub fn program(pieces: &[Piece<'_>], hot: &BTreeSet<u64>, entries: &BTreeSet<u64>, privilege: u8) -> Program {
     let size = PAGE as u64;
     let mut pages: BTreeMap<u64, Page> = BTreeMap::new();
@@ -74,8 +74,8 @@ pub fn program(pieces: &[Piece<'_>], hot: &BTreeSet<u64>, entries: &BTreeSet<u64
     Program::new(pages.into_values().collect())
 }
 
-/// Addresses of the instructions that control can reach from `from` on without knowing the value of a register: branches, jumps and what
-/// follows a call, but not the called function.
+/// Addresses of the instructions that control can reach from `from` on without knowing the value of a
+/// register: branches, jumps and what follows a call, but not the called function.
 pub fn reachable(pieces: &[Piece<'_>], from: u64) -> BTreeSet<u64> {
     let mut seen = BTreeSet::new();
     let mut todo = vec![from];
@@ -113,7 +113,8 @@ pub fn all(pieces: &[Piece<'_>]) -> BTreeSet<u64> {
     out
 }
 
-/// A layout as a runtime in WebAssembly has it, with addresses of no runtime in particular and 256 MiB of RAM.
+/// A layout as a runtime in WebAssembly has it, with addresses of no runtime in particular and 256 MiB of
+/// RAM.
 pub fn layout() -> Layout {
     let hart = 0x1_0000;
     let ram_len = 256 << 20;

@@ -1,7 +1,7 @@
 //! What the translator is given: pages of guest code, as a training run saw them.
 //!
-//! Code is named by page and offset, never by address: a page of a shared library is mapped anywhere. Pages that were mapped side by
-//! side form chains, along which code goes on from one page to the next.
+//! Code is named by page and offset, never by address: a page of a shared library is mapped anywhere. Pages
+//! that were mapped side by side form chains, along which code goes on from one page to the next.
 
 use forelift_abi::{lift::page_hash, profile::Page};
 use forelift_isa::rv64::{self, Insn};
@@ -33,8 +33,8 @@ pub struct At {
 }
 
 impl Program {
-    /// A program of these pages. Pages with the same contents and privilege become one, whose counts are the sums; a page that has no
-    /// whole contents is left out.
+    /// A program of these pages. Pages with the same contents and privilege become one, whose counts are the
+    /// sums; a page that has no whole contents is left out.
     pub fn new(pages: Vec<Page>) -> Self {
         let whole =
             |p: &Page| p.bytes.len() == PAGE as usize && p.counts.len() == 2048 && p.indirect.len() == 2048;
@@ -96,7 +96,8 @@ impl Program {
         self.hashes[page]
     }
 
-    /// The number that lifted code knows a page's contents by: a part of their hash, so that it is the same in every image.
+    /// The number that lifted code knows a page's contents by: a part of their hash, so that it is the same
+    /// in every image.
     pub fn content(&self, page: usize) -> u32 {
         content_number(self.hashes[page])
     }
@@ -120,7 +121,8 @@ impl Program {
         Some(At { page, offset: offset as u16 })
     }
 
-    /// As [`Program::step`], also to pages that control went to from this one without the pages between being known.
+    /// As [`Program::step`], also to pages that control went to from this one without the pages between being
+    /// known.
     pub fn jump(&self, at: At, delta: i32) -> Option<At> {
         self.step(at, delta).or_else(|| {
             let to = i32::from(at.offset).checked_add(delta)?;
@@ -135,7 +137,8 @@ impl Program {
         (chain, page * PAGE + i32::from(at.offset))
     }
 
-    /// The instruction at `at`: decoded, or its bits when they are none. `None` when it runs into an unknown page.
+    /// The instruction at `at`: decoded, or its bits when they are none. `None` when it runs into an unknown
+    /// page.
     pub fn insn(&self, at: At) -> Option<Result<Insn, u32>> {
         let low = self.half(at)?;
         let high = if rv64::length(low) == 4 { self.half(self.step(at, 2)?)? } else { 0 };

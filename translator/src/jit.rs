@@ -26,7 +26,8 @@ impl Drop for Code {
     }
 }
 
-/// Compiles `functions` for the runtime whose helpers are at `helpers`. The caller keeps the result as long as anybody may run the code.
+/// Compiles `functions` for the runtime whose helpers are at `helpers`. The caller keeps the result as long
+/// as anybody may run the code.
 ///
 /// # Errors
 /// See [`OptError`].

@@ -1,5 +1,6 @@
-//! If-conversion: a short piece of arithmetic that an unpredictable branch skips is computed always, and its results are selected. Then blocks
-//! that have become each other's only neighbours are joined, so that what they have in registers stays there.
+//! If-conversion: a short piece of arithmetic that an unpredictable branch skips is computed always, and its
+//! results are selected. Then blocks that have become each other's only neighbours are joined, so that what
+//! they have in registers stays there.
 
 use crate::guest::PAGE;
 use crate::region::{Block, End, MAX_BLOCK};

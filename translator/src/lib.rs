@@ -8,7 +8,8 @@
 //! * [`lift`]: a function's guest code to CLIF;
 //! * [`opt`]: the mid-end;
 //! * [`index`]: how the runtime finds it;
-//! * `forelift_emit`: CLIF to WebAssembly; [`standalone`]: that as a module to look at; [`jit`]: CLIF to this host's machine code.
+//! * `forelift_emit`: CLIF to WebAssembly; [`standalone`]: that as a module to look at; [`jit`]: CLIF to this
+//!   host's machine code.
 //!
 //! [`symbols`] reads names and bounds of functions from ELF files.
 //!

@@ -29,8 +29,8 @@ enum Command {
     },
     /// Print code as CLIF, as the lifter makes it
     ///
-    /// Everything that is chosen counts as hot: a function, a range, what an address leads to, or the whole file. The
-    /// addresses of the runtime in the code are none in particular.
+    /// Everything that is chosen counts as hot: a function, a range, what an address leads to, or the whole
+    /// file. The addresses of the runtime in the code are none in particular.
     Lift(Staged),
     /// Print code as CLIF behind the mid-end
     Opt(Staged),

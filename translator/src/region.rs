@@ -1,16 +1,18 @@
 //! Regions: which hot code becomes one function.
 //!
 //! # Method
-//! 1. *Leaders*: the first instructions of basic blocks are the targets of hot branches, jumps and calls, what follows
-//!    them, and what indirect jumps came to.
-//! 2. *Growth*: from each seed (called functions first, then other targets of indirect jumps, then what is left, hottest first), blocks
-//!    are taken along direct edges, hottest first, to a limit. A block belongs to one region.
-//! 3. *Entry points*: places where control can come in from elsewhere: the seed, loop heads (an interrupt or a TLB miss
-//!    has to find back), return sites, targets of indirect jumps and of other regions.
-//! 4. *Functions*: an entry point in the middle of a loop would make the loop irreducible. So the region's first function
-//!    has the entry points that lie in no loop, and of each outermost loop its head. The others go to *resume functions*: copies of what
-//!    is reachable from them, cut where an entry point that is there already is reached. Each of these rounds opens one level of
-//!    loops. So hot loops pay nothing for being resumable.
+//! 1. *Leaders*: the first instructions of basic blocks are the targets of hot branches, jumps and calls,
+//!    what follows them, and what indirect jumps came to.
+//! 2. *Growth*: from each seed (called functions first, then other targets of indirect jumps, then what is
+//!    left, hottest first), blocks are taken along direct edges, hottest first, to a limit. A block belongs
+//!    to one region.
+//! 3. *Entry points*: places where control can come in from elsewhere: the seed, loop heads (an interrupt or
+//!    a TLB miss has to find back), return sites, targets of indirect jumps and of other regions.
+//! 4. *Functions*: an entry point in the middle of a loop would make the loop irreducible. So the region's
+//!    first function has the entry points that lie in no loop, and of each outermost loop its head. The
+//!    others go to *resume functions*: copies of what is reachable from them, cut where an entry point that
+//!    is there already is reached. Each of these rounds opens one level of loops. So hot loops pay nothing
+//!    for being resumable.
 //!
 //! Linear in the code but for sorting; a resume function copies at most its region.
 
@@ -61,7 +63,8 @@ pub enum End {
     Leave,
 }
 
-/// Instructions of a block at most: a longer one is cut, so that it does not have to fit into a region as a whole.
+/// Instructions of a block at most: a longer one is cut, so that it does not have to fit into a region as a
+/// whole.
 pub(crate) const MAX_BLOCK: usize = 200;
 
 /// Page numbers that a region may have.
@@ -76,8 +79,8 @@ pub struct Block {
     pub end_address: i32,
     /// Instructions with their addresses; the control transfer is among them.
     pub insns: Vec<(i32, Insn)>,
-    /// Forward branches among its instructions: position, and how many instructions behind it are skipped when it is taken. They are
-    /// arithmetic only.
+    /// Forward branches among its instructions: position, and how many instructions behind it are skipped
+    /// when it is taken. They are arithmetic only.
     pub skips: Vec<(usize, usize)>,
     /// How it ends.
     pub end: End,
@@ -114,11 +117,13 @@ pub struct Function {
     pub pages: BTreeMap<i32, usize>,
     /// Its blocks by address.
     pub blocks: BTreeMap<i32, Block>,
-    /// Addresses of its entry points, by number; the first one is where the region begins, if it is among them.
+    /// Addresses of its entry points, by number; the first one is where the region begins, if it is among
+    /// them.
     pub entries: Vec<i32>,
     /// Addresses outside of its blocks that are entry points of other functions.
     pub elsewhere: BTreeSet<i32>,
-    /// Edges, from block to block, that leave the function although their target is in it: they would go into a loop by a second way.
+    /// Edges, from block to block, that leave the function although their target is in it: they would go into
+    /// a loop by a second way.
     pub cuts: BTreeSet<(i32, i32)>,
     /// Addresses that it calls and that are the first entry point of some function.
     pub calls: BTreeSet<i32>,
@@ -176,7 +181,8 @@ pub fn not_lifted(insn: Result<Insn, u32>, privilege: u8) -> Option<&'static str
     }
 }
 
-/// How a block ends that a system instruction ends, if it is lifted: a call of the firmware, in S mode, is not.
+/// How a block ends that a system instruction ends, if it is lifted: a call of the firmware, in S mode, is
+/// not.
 fn trap_end(insn: &Insn, privilege: u8) -> Option<End> {
     match insn.op {
         Op::Ecall if privilege == 0 => Some(End::Ecall),
@@ -230,8 +236,8 @@ impl<'a> Leaders<'a> {
         leaders
     }
 
-    /// Where the jump to a register's value that ends the block at `at` may lead within its function, and how far that is. A function
-    /// reaches from one called place to the next.
+    /// Where the jump to a register's value that ends the block at `at` may lead within its function, and how
+    /// far that is. A function reaches from one called place to the next.
     fn jump_targets(&self, at: At) -> Vec<(At, i32)> {
         let (chain, here) = self.program.position(at);
         let from = self.begins.range(..=(chain, here)).next_back();
@@ -244,7 +250,8 @@ impl<'a> Leaders<'a> {
             .collect()
     }
 
-    /// The jump behind an `auipc`, when the two go to a place that is known: the jump, and how far that is from it.
+    /// The jump behind an `auipc`, when the two go to a place that is known: the jump, and how far that is
+    /// from it.
     fn far(&self, at: At, auipc: &Insn) -> Option<(Insn, i32)> {
         if auipc.op != Op::Auipc {
             return None;
@@ -304,12 +311,14 @@ impl<'a> Leaders<'a> {
     }
 }
 
-/// Whether a register holds return addresses by convention (unprivileged manual, table of return-address prediction hints).
+/// Whether a register holds return addresses by convention (unprivileged manual, table of return-address
+/// prediction hints).
 fn is_link(register: u8) -> bool {
     register == 1 || register == 5
 }
 
-/// Where a `jalr` goes, relative to it, when `before` is an `auipc` right in front of it that makes its register.
+/// Where a `jalr` goes, relative to it, when `before` is an `auipc` right in front of it that makes its
+/// register.
 fn far(before: &Insn, jump: &Insn) -> Option<i32> {
     let pair = before.op == Op::Auipc && jump.op == Op::Jalr && before.rd == jump.rs1 && jump.rs1 != 0;
     pair.then(|| before.imm.checked_add(jump.imm)?.checked_sub(4)).flatten().filter(|delta| delta % 2 == 0)
@@ -391,7 +400,8 @@ pub fn regions(program: &Program, limits: Limits) -> Vec<Region> {
         }
     }
     let wanted = wanted(&leaders, &claims, &grown);
-    // Every wanted place of a region becomes an entry point, or is none: only then is known where jumps can go.
+    // Every wanted place of a region becomes an entry point, or is none: only then is known where jumps can
+    // go.
     let mut made: Vec<Vec<Function>> =
         grown.iter().zip(&wanted).map(|(region, wanted)| functions(region, wanted, limits)).collect();
     let entries: BTreeSet<At> = grown
@@ -542,7 +552,8 @@ fn wanted(leaders: &Leaders<'_>, claims: &Claims, grown: &[Grown]) -> Vec<BTreeS
     wanted
 }
 
-/// Targets of back edges of a depth-first walk from the seed, then from the other places where control comes in.
+/// Targets of back edges of a depth-first walk from the seed, then from the other places where control comes
+/// in.
 fn loop_heads(region: &Grown, wanted: &BTreeSet<i32>) -> BTreeSet<i32> {
     let mut heads = BTreeSet::new();
     let mut done = BTreeSet::new();
@@ -629,8 +640,9 @@ fn functions(region: &Grown, wanted: &BTreeSet<i32>, limits: Limits) -> Vec<Func
     out
 }
 
-/// Which of the wanted addresses can be entry points at once without making a loop irreducible: those in no loop, and one of each
-/// outermost loop (a strongly connected component): if possible the one where control comes in from outside.
+/// Which of the wanted addresses can be entry points at once without making a loop irreducible: those in no
+/// loop, and one of each outermost loop (a strongly connected component): if possible the one where control
+/// comes in from outside.
 fn roots(region: &Grown, wanted: &BTreeSet<i32>, edges: &dyn Fn(i32) -> Vec<i32>) -> Vec<i32> {
     let component = components(wanted, edges);
     let mut sizes: BTreeMap<usize, usize> = BTreeMap::new();
@@ -669,8 +681,8 @@ fn roots(region: &Grown, wanted: &BTreeSet<i32>, edges: &dyn Fn(i32) -> Vec<i32>
     out
 }
 
-/// Edges without which every loop among the blocks `inside` has one entry: of the entries, that of the function or else the one that most edges
-/// lead to stays.
+/// Edges without which every loop among the blocks `inside` has one entry: of the entries, that of the
+/// function or else the one that most edges lead to stays.
 fn second_ways(
     inside: &BTreeSet<i32>,
     entries: &[i32],
@@ -712,7 +724,8 @@ fn second_ways(
     cuts
 }
 
-/// Number of the strongly connected component of each block reachable from `from` (Tarjan 1972, without recursion).
+/// Number of the strongly connected component of each block reachable from `from` (Tarjan 1972, without
+/// recursion).
 fn components(from: &BTreeSet<i32>, edges: &dyn Fn(i32) -> Vec<i32>) -> BTreeMap<i32, usize> {
     struct Frame {
         address: i32,

@@ -1,5 +1,5 @@
-//! Lifted functions as a module of their own, for tools that read modules: memory and helpers are imports, and so is `lifted`, which stands
-//! for whatever is called directly.
+//! Lifted functions as a module of their own, for tools that read modules: memory and helpers are imports,
+//! and so is `lifted`, which stands for whatever is called directly.
 
 use crate::lift::{self, CALLEES, HELPERS};
 use cranelift_codegen::isa::CallConv;

@@ -1,10 +1,11 @@
 //! What an ELF file says about the code in it: functions, stubs of the procedure linkage table, build-id.
 //!
-//! Functions come from `.symtab` and `.dynsym`; bounds of those without a symbol from the frame descriptions in `.eh_frame`; names
-//! of stubs from the relocations of the table entries that they load. Only what is asked for by [`Symbols::at`] gets a name.
+//! Functions come from `.symtab` and `.dynsym`; bounds of those without a symbol from the frame descriptions
+//! in `.eh_frame`; names of stubs from the relocations of the table entries that they load. Only what is
+//! asked for by [`Symbols::at`] gets a name.
 //!
-//! Files are hostile: everything is bounded by the file's size and the limits below, and what makes no sense is left out and
-//! counted.
+//! Files are hostile: everything is bounded by the file's size and the limits below, and what makes no sense
+//! is left out and counted.
 
 use forelift_isa::rv64::{self, Op};
 use gimli::{BaseAddresses, CieOrFde, EhFrame, LittleEndian, UnwindSection};

@@ -1,7 +1,7 @@
-//! What every instruction that is lifted becomes, and accesses that go together: guest code, CLIF, WebAssembly, in `filetests`, a file for
-//! each group of the table.
-//! `BLESS=1` writes the files anew; whether the code is right is for `isa_lifted` of the crate `forelift-tests` to say, which runs each
-//! instruction interpreted and lifted.
+//! What every instruction that is lifted becomes, and accesses that go together: guest code, CLIF,
+//! WebAssembly, in `filetests`, a file for each group of the table. `BLESS=1` writes the files anew; whether
+//! the code is right is for `isa_lifted` of the crate `forelift-tests` to say, which runs each instruction
+//! interpreted and lifted.
 
 use forelift_isa::rv64::{Fields, Flow, Op, encode};
 use forelift_translator::fixed::{self, Piece};
@@ -101,8 +101,8 @@ fn stages(title: &str, bytes: &[u8], privilege: u8, least: usize) -> String {
     out
 }
 
-/// Accesses that share a look into the TLB: three off one register, two of them written later; a frame that is saved and restored around a
-/// branch.
+/// Accesses that share a look into the TLB: three off one register, two of them written later; a frame that
+/// is saved and restored around a branch.
 fn windows() -> String {
     let i = |op, rd, rs1, imm| encode(op, &Fields { rd, rs1, imm, ..Fields::default() });
     let s = |op, rs2, rs1, imm| encode(op, &Fields { rs1, rs2, imm, ..Fields::default() });

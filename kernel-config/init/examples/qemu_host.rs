@@ -1,12 +1,12 @@
-//! Runs the init under QEMU and plays the host's part of the control protocol: what Forelift's own machine does, on a
-//! machine that is known to be right.
+//! Runs the init under QEMU and plays the host's part of the control protocol: what Forelift's own machine
+//! does, on a machine that is known to be right.
 //!
 //! `cargo run -p forelift-init --example qemu_host -- KERNEL INIT BUSYBOX[,INTERPRETER] [NAME...]`
 //!
-//! KERNEL is the `Image` of `scripts/build-kernel`, INIT the release build of this crate, BUSYBOX a static busybox, all of one
-//! architecture: INIT tells which. Each scenario is one boot of `qemu-system-riscv64 -M virt` or `qemu-system-x86_64 -M microvm`
-//! with a root file system made by `mkfs.erofs`; NAME limits them to those whose name contains it. The exit status is not 0
-//! when one failed.
+//! KERNEL is the `Image` of `scripts/build-kernel`, INIT the release build of this crate, BUSYBOX a static
+//! busybox, all of one architecture: INIT tells which. Each scenario is one boot of `qemu-system-riscv64 -M
+//! virt` or `qemu-system-x86_64 -M microvm` with a root file system made by `mkfs.erofs`; NAME limits them to
+//! those whose name contains it. The exit status is not 0 when one failed.
 //!
 //! With an INTERPRETER, a static x86_64 `qemu-aarch64`, BUSYBOX is an arm64 one.
 
@@ -100,7 +100,8 @@ enum Root {
     Damaged,
 }
 
-/// A `newc` archive (Documentation/driver-api/early-userspace/buffer-format.rst) of /init, /dev and /dev/console.
+/// A `newc` archive (Documentation/driver-api/early-userspace/buffer-format.rst) of /init, /dev and
+/// /dev/console.
 fn cpio(init: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut add = |name: &str, mode: u32, device: (u32, u32), data: &[u8]| {

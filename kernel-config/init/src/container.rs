@@ -1,8 +1,8 @@
 //! The container as docker builds it: namespaces, mounts, devices, limits, capabilities.
 //!
-//! All of it happens before the snapshot, in the process that becomes the command. The lists are docker's (moby,
-//! `oci/defaults_linux.go` and `oci/caps/defaults.go`). Not here: seccomp and the filter of devices, as the machine has nothing
-//! but this container to protect, and a network namespace.
+//! All of it happens before the snapshot, in the process that becomes the command. The lists are docker's
+//! (moby, `oci/defaults_linux.go` and `oci/caps/defaults.go`). Not here: seccomp and the filter of devices,
+//! as the machine has nothing but this container to protect, and a network namespace.
 
 use crate::{etc, failure::*, ioctl, log, rootfs, sys};
 use libc::{
@@ -49,8 +49,8 @@ const CAPABILITIES: [u32; 14] = [0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31]
 /// Open files, soft and hard.
 const OPEN_FILES: u64 = 1 << 20;
 
-/// Moves this process into namespaces of its own. The pid namespace is new already: the supervisor made it before fork.
-/// The network is the machine's.
+/// Moves this process into namespaces of its own. The pid namespace is new already: the supervisor made it
+/// before fork. The network is the machine's.
 pub(crate) fn enter_namespaces() -> Result<(), Failure> {
     fs::write(format!("{}/cgroup.procs", rootfs::CGROUP), "0")
         .context("cannot enter the container's cgroup")?;
@@ -131,15 +131,16 @@ fn restrict_kernel_files() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sets resource limits and takes from the bounding set every capability that docker does not grant. This process keeps
-/// the rest until it executes the command: for root the kernel then grants the bounding set, for others nothing.
+/// Sets resource limits and takes from the bounding set every capability that docker does not grant. This
+/// process keeps the rest until it executes the command: for root the kernel then grants the bounding set,
+/// for others nothing.
 pub(crate) fn restrict_process() -> Result<(), Failure> {
     sys::set_limit(sys::Limit::Files, OPEN_FILES, OPEN_FILES)
         .context("cannot set the limit of open files")?;
     sys::set_limit(sys::Limit::Processes, sys::UNLIMITED, sys::UNLIMITED)
         .context("cannot set the limit of processes")?;
-    // Docker's is unlimited. Here a core would be written to the machine's memory, where nobody would look for it: it
-    // must be asked for (`ulimit -c`).
+    // Docker's is unlimited. Here a core would be written to the machine's memory, where nobody would look
+    // for it: it must be asked for (`ulimit -c`).
     sys::set_limit(sys::Limit::Core, 0, sys::UNLIMITED).context("cannot set the limit of core files")?;
     for capability in (0..64).filter(|c| !CAPABILITIES.contains(c)) {
         if !sys::drop_from_bounding_set(capability) {

@@ -1,11 +1,12 @@
 //! What a restored snapshot must be given before any user code runs: fresh randomness and the time.
 //!
 //! Every start of an image restores the same memory, hence the same generator state. In Linux 6.12
-//! (drivers/char/random.c, `random_ioctl`) `RNDADDENTROPY` mixes the bytes into the input pool and credits them. If the
-//! generator was not ready, the credit that completes 256 bits reseeds it (`_credit_init_bits`). If it was ready, a credit
-//! changes nothing and the next reseed would come up to a minute later, so `RNDRESEEDCRNG` follows: `crng_reseed` takes a
-//! new base key from the pool and raises the key's generation, at which every per-CPU key and every batch of random
-//! words made from the old one (`get_random_u32` and kin) is thrown away.
+//! (drivers/char/random.c, `random_ioctl`) `RNDADDENTROPY` mixes the bytes into the input pool and credits
+//! them. If the generator was not ready, the credit that completes 256 bits reseeds it (`_credit_init_bits`).
+//! If it was ready, a credit changes nothing and the next reseed would come up to a minute later, so
+//! `RNDRESEEDCRNG` follows: `crng_reseed` takes a new base key from the pool and raises the key's generation,
+//! at which every per-CPU key and every batch of random words made from the old one (`get_random_u32` and
+//! kin) is thrown away.
 
 use crate::{failure::*, ioctl, log, sys};
 use std::fs::OpenOptions;
@@ -21,7 +22,8 @@ pub(crate) fn stir(bytes: &[u8]) -> Result<(), Failure> {
     }
     ioctl::add_entropy(&random, bytes).context("cannot add entropy")?;
     if let Err(e) = ioctl::reseed(&random) {
-        // ENODATA: too few bits so far for a first key. The kernel then waits for its own sources, which is safe.
+        // ENODATA: too few bits so far for a first key. The kernel then waits for its own sources, which is
+        // safe.
         log::warn(&format!("cannot reseed the random number generator: {}", sys::describe(&e)));
     }
     Ok(())

@@ -1,8 +1,8 @@
-//! `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`: files of the machine, not of the image; and what docker adds to an
-//! image that lacks it.
+//! `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`: files of the machine, not of the image; and what
+//! docker adds to an image that lacks it.
 //!
-//! As docker does, each of the former is a file of its own mounted over the image's (so that the image's stays as it is);
-//! they are mounted empty before the snapshot and filled once the host name is known.
+//! As docker does, each of the former is a file of its own mounted over the image's (so that the image's
+//! stays as it is); they are mounted empty before the snapshot and filled once the host name is known.
 
 use crate::{failure::*, rootfs, sys};
 use std::{
@@ -53,8 +53,8 @@ fn unless_there(made: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Makes sure that `path` leads to a file, making the target of a dangling symbolic link where there is one (images have
-/// `resolv.conf` point into `/run`).
+/// Makes sure that `path` leads to a file, making the target of a dangling symbolic link where there is one
+/// (images have `resolv.conf` point into `/run`).
 fn create_target(path: &Path, links: u32) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
@@ -72,7 +72,8 @@ fn create_target(path: &Path, links: u32) -> io::Result<()> {
     }
 }
 
-/// What `/etc/hosts` says; the names of docker's, and the host's own as Debian has it while there is no network.
+/// What `/etc/hosts` says; the names of docker's, and the host's own as Debian has it while there is no
+/// network.
 pub(crate) fn hosts(hostname: &str) -> String {
     let own = if hostname.is_empty() { String::new() } else { format!("127.0.1.1\t{hostname}\n") };
     format!(

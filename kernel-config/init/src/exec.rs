@@ -1,8 +1,9 @@
 //! From a command word to a running program, with docker's exit codes and words.
 //!
-//! The lookup is that of Go's `exec.LookPath`, which runc uses: a word with a slash is taken as it is; otherwise the first
-//! executable regular file of that name in `PATH`, relative to the working directory, as the target user sees it.
-//! A file in `PATH` that cannot be executed is passed over, so that in the end the command is *not found* (127).
+//! The lookup is that of Go's `exec.LookPath`, which runc uses: a word with a slash is taken as it is;
+//! otherwise the first executable regular file of that name in `PATH`, relative to the working directory, as
+//! the target user sees it. A file in `PATH` that cannot be executed is passed over, so that in the end the
+//! command is *not found* (127).
 
 use crate::{env, failure::Failure, sys};
 use std::{ffi::OsStr, fs, io, os::unix::ffi::OsStrExt, path::Path};

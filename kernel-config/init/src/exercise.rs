@@ -1,5 +1,6 @@
-//! What training runs besides the image's command: what most programs ask of a kernel, so that its usual paths are known to be hot whatever
-//! the command was. Nothing here has a result; what fails was at least tried.
+//! What training runs besides the image's command: what most programs ask of a kernel, so that its usual
+//! paths are known to be hot whatever the command was. Nothing here has a result; what fails was at least
+//! tried.
 
 use crate::{rootfs::ROOT, sys};
 use libc::MS_RELATIME;
@@ -95,8 +96,8 @@ fn touch(len: usize, flags: i32, protection: i32, fd: i32, stride: usize) {
     if len == 0 {
         return;
     }
-    // SAFETY: a fresh mapping, which nobody else knows, of `len` bytes; it is only touched inside and unmapped at the end. What a file
-    // does not fill of its last page is zeros.
+    // SAFETY: a fresh mapping, which nobody else knows, of `len` bytes; it is only touched inside and
+    // unmapped at the end. What a file does not fill of its last page is zeros.
     unsafe {
         let at = libc::mmap(null_mut(), len, protection, flags, fd, 0);
         if at == libc::MAP_FAILED {

@@ -1,5 +1,5 @@
-//! Programs of another architecture: an image whose programs the processor does not know brings an interpreter, which the
-//! kernel starts in their stead (Documentation/admin-guide/binfmt-misc.rst).
+//! Programs of another architecture: an image whose programs the processor does not know brings an
+//! interpreter, which the kernel starts in their stead (Documentation/admin-guide/binfmt-misc.rst).
 
 use crate::{failure::*, rootfs, sys};
 use forelift_abi::config::ARM64_INTERPRETER;
@@ -8,17 +8,18 @@ use std::{fs, path::Path};
 /// Where binfmt_misc stays mounted: its last mount takes all registrations with it.
 pub(crate) const REGISTRY: &str = "/binfmt";
 
-/// An arm64 program: the first 20 bytes of an ELF header (64 bits, little-endian, of Linux or of any system; program or shared
-/// object; machine 183), and which of their bits count. Escaped, as the kernel reads it.
+/// An arm64 program: the first 20 bytes of an ELF header (64 bits, little-endian, of Linux or of any system;
+/// program or shared object; machine 183), and which of their bits count. Escaped, as the kernel reads it.
 const MAGIC: &str = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00";
 const MASK: &str = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff";
 
-/// `P`: the program's own argv[0] is passed on; `O`: it is opened by the kernel, with `C`: and gives its setuid rights; `F`: the
-/// interpreter is opened now, so that it is found inside of the container, which does not see it.
+/// `P`: the program's own argv[0] is passed on; `O`: it is opened by the kernel, with `C`: and gives its
+/// setuid rights; `F`: the interpreter is opened now, so that it is found inside of the container, which does
+/// not see it.
 const FLAGS: &str = "POCF";
 
-/// Registers the interpreter below `lower`, the image's mount point, if there is one, and hides it from the overlay whose upper
-/// directory is `upper`.
+/// Registers the interpreter below `lower`, the image's mount point, if there is one, and hides it from the
+/// overlay whose upper directory is `upper`.
 pub(crate) fn enable(lower: &str, upper: &str) -> Result<(), Failure> {
     let interpreter = format!("{lower}/{ARM64_INTERPRETER}");
     if !Path::new(&interpreter).exists() {

@@ -1,8 +1,9 @@
 //! The pump: bytes between the ports and the command, orders from the host, and the command's end.
 //!
-//! One thread in one poll(2). A flow has one buffer; its source is polled only while the buffer is empty and its sink only
-//! while it is not, so a slow reader holds the writer up all the way through, as a full pipe does. A virtio port takes at most
-//! 32 KiB at a time and keeps it in its queue: a write that has returned will reach the host.
+//! One thread in one poll(2). A flow has one buffer; its source is polled only while the buffer is empty and
+//! its sink only while it is not, so a slow reader holds the writer up all the way through, as a full pipe
+//! does. A virtio port takes at most 32 KiB at a time and keeps it in its queue: a write that has returned
+//! will reach the host.
 
 use crate::{failure::*, ioctl, log, port, signals, sys, sys::Ended, tty::Pty};
 use forelift_abi::control::{Start, ToGuest};
@@ -67,7 +68,8 @@ impl Flow {
         Got::Some
     }
 
-    /// Writes as much as the sink takes now. Without a sink everything is thrown away; one that fails is closed.
+    /// Writes as much as the sink takes now. Without a sink everything is thrown away; one that fails is
+    /// closed.
     fn drain(&mut self) {
         while !self.pending.is_empty() {
             let Some(sink) = &mut self.sink else { return self.close_sink() };
@@ -168,7 +170,8 @@ impl Pump {
         Ok(Pump { pid, ended, stdin, outputs, pty, stdin_end: None, stop_signal })
     }
 
-    /// Pumps until the command has ended and all its output has been accepted by the ports; gives how it ended.
+    /// Pumps until the command has ended and all its output has been accepted by the ports; gives how it
+    /// ended.
     pub(crate) fn run(mut self, control: &mut Control) -> Result<Ended, Failure> {
         let mut result = None;
         control.set_nonblocking()?;
@@ -234,7 +237,8 @@ impl Pump {
             away |= self.stdin.fill(self.stdin_allowance()) == Got::End;
         }
         if self.stdin.sink.is_none() {
-            // The command closed its standard input. What the host still sends stays in the port, as in a pipe.
+            // The command closed its standard input. What the host still sends stays in the port, as in a
+            // pipe.
             self.stdin.source = None;
         }
         self.end_stdin();
@@ -247,8 +251,8 @@ impl Pump {
             return;
         }
         if let Some(pty) = &self.pty {
-            // A terminal has no end; its reader sees one when the line discipline gets the end-of-file character: at the
-            // start of a line one, elsewhere a first to hand the line over and a second.
+            // A terminal has no end; its reader sees one when the line discipline gets the end-of-file
+            // character: at the start of a line one, elsewhere a first to hand the line over and a second.
             let mark = ioctl::eof_character(&pty.slave).ok().flatten();
             let marks =
                 vec![mark.unwrap_or(4); if self.stdin.last == b'\n' || mark.is_none() { 1 } else { 2 }];

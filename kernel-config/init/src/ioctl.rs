@@ -14,7 +14,8 @@ const RNDRESEEDCRNG: c_ulong = 0x5207;
 
 /// Mixes `bytes` into the kernel's input pool and credits 8 bits for each (`RNDADDENTROPY`).
 pub(crate) fn add_entropy(random: &File, bytes: &[u8]) -> io::Result<()> {
-    // struct rand_pool_info: int entropy_count (bits), int buf_size (bytes), then the bytes. A Vec of words keeps it aligned.
+    // struct rand_pool_info: int entropy_count (bits), int buf_size (bytes), then the bytes. A Vec of words
+    // keeps it aligned.
     let mut info = vec![0i32; 2 + bytes.len().div_ceil(4)];
     info[0] = i32::try_from(bytes.len() * 8).unwrap_or(i32::MAX);
     info[1] = bytes.len() as i32;

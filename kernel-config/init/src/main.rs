@@ -1,20 +1,22 @@
 //! The guest's init: PID 1 of the machine. It sets the container up, runs its command and reports its end.
 //!
-//! Two processes: the **supervisor** (this one), which stays in the outer namespaces and speaks the control protocol of
-//! [`forelift_abi::control`], and the **stage** ([`stage`]), which becomes the command. The order of a run:
+//! Two processes: the **supervisor** (this one), which stays in the outer namespaces and speaks the control
+//! protocol of [`forelift_abi::control`], and the **stage** ([`stage`]), which becomes the command. The order
+//! of a run:
 //!
-//! 1. The supervisor mounts the root file system ([`rootfs`]), makes a terminal ([`tty`]) and forks the stage into the
-//!    container's namespaces; the stage builds the container ([`container`]) and waits for orders.
-//! 2. The supervisor opens the ports ([`port`]), says *ready* and blocks in read. **The snapshot is taken here**, so
-//!    nothing before depends on time or chance, and as little memory as possible has been written.
-//! 3. On *start* it stirs fresh entropy in ([`entropy`]) before any user code runs, and passes the orders to the stage,
-//!    which mounts, changes user and executes ([`mounts`], [`user`], [`env`], [`exec`]).
-//! 4. It pumps data and signals ([`io`]) until the command has ended and all its output is out, and says *exited*.
+//! 1. The supervisor mounts the root file system ([`rootfs`]), makes a terminal ([`tty`]) and forks the stage
+//!    into the container's namespaces; the stage builds the container ([`container`]) and waits for orders.
+//! 2. The supervisor opens the ports ([`port`]), says *ready* and blocks in read. **The snapshot is taken
+//!    here**, so nothing before depends on time or chance, and as little memory as possible has been written.
+//! 3. On *start* it stirs fresh entropy in ([`entropy`]) before any user code runs, and passes the orders to
+//!    the stage, which mounts, changes user and executes ([`mounts`], [`user`], [`env`], [`exec`]).
+//! 4. It pumps data and signals ([`io`]) until the command has ended and all its output is out, and says
+//!    *exited*.
 //!
 //! The init must not die: the kernel would panic. Every error, and even a panic, becomes a *failed* message.
 
-// Without std's start-up code, which aborts when descriptors 0 to 2 are closed and there is no /dev/null to open: the
-// state in which a kernel without a console starts its init.
+// Without std's start-up code, which aborts when descriptors 0 to 2 are closed and there is no /dev/null to
+// open: the state in which a kernel without a console starts its init.
 #![cfg_attr(not(test), no_main)]
 
 mod container;
@@ -135,8 +137,8 @@ fn supervise() -> Result<(), Failure> {
     control.send(&ToHost::Started)?;
 
     let ended = io::Pump::new(&start, stage.pid, ports, stage.streams, pty)?.run(&mut control)?;
-    // The container's mounts went with its last process; what a host directory still had to be told is told then. This
-    // covers a mount that anything else keeps alive.
+    // The container's mounts went with its last process; what a host directory still had to be told is told
+    // then. This covers a mount that anything else keeps alive.
     sys::sync();
     control.send(&ToHost::Exited {
         code: match ended {

@@ -1,8 +1,9 @@
 //! What is mounted into the container for one run: host directories (virtio-fs) and the image's volumes.
 //!
-//! Both are mounted in the order of their depth, so that one may lie in another, as docker does; a host directory at a
-//! volume's path takes the volume's place. A volume is a tmpfs holding a copy of what the image has there, owners, modes,
-//! times and extended attributes included: docker's anonymous volume, in a machine without a disk.
+//! Both are mounted in the order of their depth, so that one may lie in another, as docker does; a host
+//! directory at a volume's path takes the volume's place. A volume is a tmpfs holding a copy of what the
+//! image has there, owners, modes, times and extended attributes included: docker's anonymous volume, in a
+//! machine without a disk.
 
 use crate::{failure::*, log, sys};
 use forelift_abi::control::Mount;
@@ -15,7 +16,8 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-/// The extended attribute by which the server of a host directory is told who the container's user is, as `UID:GID`.
+/// The extended attribute by which the server of a host directory is told who the container's user is, as
+/// `UID:GID`.
 const OWNER_XATTR: &CStr = c"trusted.forelift.owner";
 
 /// One thing to mount.
@@ -61,8 +63,9 @@ pub(crate) fn plan<'a>(mounts: &'a [Mount], volumes: &[String]) -> Result<Vec<(P
     Ok(items)
 }
 
-/// Mounts everything into the container, this process's root. What belongs to the host's user is shown as owned by `uid:gid`
-/// where the host does not keep owners, so that whoever the container runs as can write to it.
+/// Mounts everything into the container, this process's root. What belongs to the host's user is shown as
+/// owned by `uid:gid` where the host does not keep owners, so that whoever the container runs as can write to
+/// it.
 pub(crate) fn mount_all(mounts: &[Mount], volumes: &[String], uid: u32, gid: u32) -> Result<(), Failure> {
     for (path, item) in plan(mounts, volumes)? {
         fs::create_dir_all(&path).with_context(|| format!("cannot create mount point {}", path.display()))?;

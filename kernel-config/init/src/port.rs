@@ -1,8 +1,9 @@
 //! The virtio-console ports that connect the init to the host.
 //!
-//! A port is a character device `/dev/vportNpM` that one process may hold open; its name is in sysfs once the host has
-//! told it (virtio 1.2, 5.3.6.2). Reading gives 0 while the host's side is not connected (drivers/char/virtio_console.c,
-//! `port_fops_read`), which is no end of file: the host announces the end by a message.
+//! A port is a character device `/dev/vportNpM` that one process may hold open; its name is in sysfs once the
+//! host has told it (virtio 1.2, 5.3.6.2). Reading gives 0 while the host's side is not connected
+//! (drivers/char/virtio_console.c, `port_fops_read`), which is no end of file: the host announces the end by
+//! a message.
 
 use crate::{failure::*, sys};
 use forelift_abi::control::{self, ToGuest, ToHost};

@@ -1,8 +1,10 @@
-//! The part of the [exercise](crate::exercise) that starts programs of the image, in the container that waits for its command: what the C
-//! library and its loader ask of the kernel, and what starting costs by itself.
+//! The part of the [exercise](crate::exercise) that starts programs of the image, in the container that waits
+//! for its command: what the C library and its loader ask of the kernel, and what starting costs by itself.
 //!
-//! * A few programs that every image has are started many times, as entry-point scripts do, so that the loader is known to be hot;
-//! * what the image's scripts name as their interpreter in the first line is started once, with nothing to execute.
+//! * A few programs that every image has are started many times, as entry-point scripts do, so that the
+//!   loader is known to be hot;
+//! * what the image's scripts name as their interpreter in the first line is started once, with nothing to
+//!   execute.
 //!
 //! None of them sees more than the copy of the machine that training runs on, which is thrown away.
 

@@ -1,8 +1,8 @@
 //! The root file system: a read-only EROFS image under an overlay whose writes live in guest memory.
 //!
-//! The initial root (the initramfs) cannot be the old root of pivot_root(2), so the supervisor first moves to a tmpfs of
-//! its own, as switch_root does. That one tmpfs holds the overlay's upper and work directories, the mount points and the
-//! files that are mounted over the container's `/etc`.
+//! The initial root (the initramfs) cannot be the old root of pivot_root(2), so the supervisor first moves to
+//! a tmpfs of its own, as switch_root does. That one tmpfs holds the overlay's upper and work directories,
+//! the mount points and the files that are mounted over the container's `/etc`.
 
 use crate::{etc, failure::*, foreign, log, sys};
 use libc::{MS_MOVE, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_RELATIME, c_ulong};
@@ -54,8 +54,8 @@ pub(crate) fn mount() -> Result<(), Failure> {
     for name in etc::FILES {
         fs::write(format!("{FILES}/{name}"), "").with_context(|| format!("cannot create {FILES}/{name}"))?;
     }
-    // The upper layer never outlives the machine, so nothing of it need be synced (volatile), and directories may be
-    // renamed (redirect_dir) and inodes changed without copying their data (metacopy).
+    // The upper layer never outlives the machine, so nothing of it need be synced (volatile), and directories
+    // may be renamed (redirect_dir) and inodes changed without copying their data (metacopy).
     let options =
         "lowerdir=/lower,upperdir=/upper,workdir=/work,redirect_dir=on,metacopy=on,index=off,volatile";
     sys::mount("overlay", ROOT, "overlay", MS_RELATIME, options).context("cannot mount the overlay")

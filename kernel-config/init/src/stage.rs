@@ -1,8 +1,9 @@
 //! The container's first process, from fork to exec.
 //!
-//! Before the snapshot it builds the container around itself ([`prepare`]) and then blocks in reading its orders from a
-//! pipe. Afterwards it does what depends on the orders and executes the command ([`obey`]), so that the command is PID 1 of
-//! the container, as docker's is. It reports through a second pipe, which exec closes:
+//! Before the snapshot it builds the container around itself ([`prepare`]) and then blocks in reading its
+//! orders from a pipe. Afterwards it does what depends on the orders and executes the command ([`obey`]), so
+//! that the command is PID 1 of the container, as docker's is. It reports through a second pipe, which exec
+//! closes:
 //!
 //! | bytes | meaning |
 //! |---|---|
@@ -19,7 +20,8 @@ use std::{
     os::unix::fs::{MetadataExt, OpenOptionsExt, fchown},
 };
 
-/// The stage's ends of the pipes; the last three become the command's standard streams unless it has a terminal.
+/// The stage's ends of the pipes; the last three become the command's standard streams unless it has a
+/// terminal.
 pub(crate) struct Pipes {
     /// Where the orders come from.
     pub(crate) orders: File,
@@ -84,7 +86,8 @@ fn obey(pipes: &mut Pipes) -> Result<Infallible, Failure> {
     let cwd = mounts::normalise(&start.cwd);
     let what = || format!("cannot use working directory {}", cwd.display());
     fs::create_dir_all(&cwd).with_context(what)?;
-    // Once as root and once as the user: a file server may let in only the one or only the other (runc does the same).
+    // Once as root and once as the user: a file server may let in only the one or only the other (runc does
+    // the same).
     let as_root = std::env::set_current_dir(&cwd);
     sys::become_user(identity.uid, identity.gid, &identity.groups).context("cannot change user")?;
     if as_root.is_err() {
@@ -96,8 +99,8 @@ fn obey(pipes: &mut Pipes) -> Result<Infallible, Failure> {
     Err(exec::run(&start.argv, &environment, || drop(sys::write_all(&mut pipes.status, b"X"))))
 }
 
-/// Makes the terminal or the pipes the standard streams, owned by the user, who may then open `/dev/stdout` and kin
-/// (runc: `fixStdioPermissions`).
+/// Makes the terminal or the pipes the standard streams, owned by the user, who may then open `/dev/stdout`
+/// and kin (runc: `fixStdioPermissions`).
 fn connect(tty: bool, stdin: bool, pipes: &Pipes, uid: u32) -> Result<(), Failure> {
     let open = |path| {
         let mut options = OpenOptions::new();

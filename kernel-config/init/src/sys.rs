@@ -1,8 +1,8 @@
 //! The system calls that std has no name for, each with a safe face.
 //!
-//! All `unsafe` of the init is here and in [`crate::ioctl`]. Every wrapper turns the -1 of libc into [`io::Error`] and takes paths and strings
-//! as Rust values; nothing here decides anything. The init is one thread in each of its two processes, which is what
-//! makes [`fork`] and `unshare` safe.
+//! All `unsafe` of the init is here and in [`crate::ioctl`]. Every wrapper turns the -1 of libc into
+//! [`io::Error`] and takes paths and strings as Rust values; nothing here decides anything. The init is one
+//! thread in each of its two processes, which is what makes [`fork`] and `unshare` safe.
 
 use libc::{c_int, c_ulong};
 use std::{
@@ -130,10 +130,12 @@ pub(crate) fn dup2(file: &File, new: RawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens `/dev/null` until descriptors 0, 1 and 2 are all taken, so that no later file gets one of these numbers.
+/// Opens `/dev/null` until descriptors 0, 1 and 2 are all taken, so that no later file gets one of these
+/// numbers.
 pub(crate) fn fill_standard_fds() -> io::Result<()> {
     loop {
-        // SAFETY: the string is NUL-terminated; the descriptor is leaked when it is 0 to 2, and closed otherwise.
+        // SAFETY: the string is NUL-terminated; the descriptor is leaked when it is 0 to 2, and closed
+        // otherwise.
         let fd = check(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) })?;
         if fd > 2 {
             // SAFETY: `fd` was opened above.
@@ -315,7 +317,8 @@ pub(crate) fn exec(path: &[u8], argv: &[Vec<u8>], env: &[Vec<u8>]) -> io::Error 
         let pointers =
             |list: &[CString]| list.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect::<Vec<_>>();
         let (argv_ptrs, env_ptrs) = (pointers(&argv), pointers(&env));
-        // SAFETY: both arrays end with a null pointer and point to NUL-terminated strings that are still alive.
+        // SAFETY: both arrays end with a null pointer and point to NUL-terminated strings that are still
+        // alive.
         check(unsafe { libc::execve(path.as_ptr(), argv_ptrs.as_ptr(), env_ptrs.as_ptr()) })
     };
     match run() {

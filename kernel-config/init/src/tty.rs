@@ -20,11 +20,13 @@ pub(crate) const PATH: &str = "/dev/pts/0";
 pub(crate) struct Pty {
     /// The host's side.
     pub(crate) master: File,
-    /// The command's side. While the supervisor holds it, the master never sees a hangup, which it would have to poll for.
+    /// The command's side. While the supervisor holds it, the master never sees a hangup, which it would have
+    /// to poll for.
     pub(crate) slave: File,
 }
 
-/// Mounts the container's devpts, opens its first terminal and makes it the controlling terminal of this process.
+/// Mounts the container's devpts, opens its first terminal and makes it the controlling terminal of this
+/// process.
 pub(crate) fn make() -> Result<Pty, Failure> {
     let flags = libc::MS_NOSUID | libc::MS_NOEXEC;
     sys::mount("devpts", rootfs::PTS, "devpts", flags, "newinstance,ptmxmode=0666,mode=0620,gid=5")

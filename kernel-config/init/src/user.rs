@@ -1,9 +1,9 @@
 //! Who runs the command: `user[:group]` resolved with the container's own `/etc/passwd` and `/etc/group`.
 //!
-//! The rules are those of docker (moby/sys, package *user*, `GetExecUser`): a numeric user is always a uid and need
-//! not be listed; the first matching line wins; supplementary groups come from `/etc/group` only when no group is named;
-//! lines that do not parse are skipped. The files are parsed by hand: a static init has no name service switch, and the
-//! image's would be the wrong one.
+//! The rules are those of docker (moby/sys, package *user*, `GetExecUser`): a numeric user is always a uid
+//! and need not be listed; the first matching line wins; supplementary groups come from `/etc/group` only
+//! when no group is named; lines that do not parse are skipped. The files are parsed by hand: a static init
+//! has no name service switch, and the image's would be the wrong one.
 
 use crate::failure::Failure;
 

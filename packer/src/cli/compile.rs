@@ -20,8 +20,8 @@ Examples:
 
 /// Compile an image for this host, so that it starts at once
 ///
-/// The result holds native code, which `run` executes as it is: treat such a file as a program, and run only those
-/// that you or somebody you trust made.
+/// The result holds native code, which `run` executes as it is: treat such a file as a program, and run only
+/// those that you or somebody you trust made.
 #[derive(Debug, Parser)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct Args {

@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 /// An error and its causes in one line.
 ///
-/// Most types of errors, here and in libraries, name their cause in their own message and give it as their source besides, so that they are
-/// complete wherever they are shown. So a cause is left out when the line says it already.
+/// Most types of errors, here and in libraries, name their cause in their own message and give it as their
+/// source besides, so that they are complete wherever they are shown. So a cause is left out when the line
+/// says it already.
 pub(super) fn line(error: &anyhow::Error) -> String {
     let mut out = String::new();
     for cause in error.chain() {

@@ -24,14 +24,15 @@ Examples:
 
 /// Run an image on two engines side by side and find where they part (for the development of translators)
 ///
-/// Both machines start from the image's snapshot, on virtual time, without input, directories or anybody who reads their
-/// output. Registers and written memory are compared all along.
+/// Both machines start from the image's snapshot, on virtual time, without input, directories or anybody who
+/// reads their output. Registers and written memory are compared all along.
 ///
 /// The exit status is 0 when there is no difference, 1 when there is one or the comparison failed.
 #[derive(Debug, Parser)]
 #[command(args_override_self = false, after_long_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The two engines: interp; aot, the image's lifted code in WebAssembly; native, lifted code compiled for this host
+    /// The two engines: interp; aot, the image's lifted code in WebAssembly; native, lifted code compiled for
+    /// this host
     #[arg(long, value_name = "A,B", value_delimiter = ',', num_args = 1, default_value = "interp,native")]
     engines: Vec<Engine>,
     /// Compare at most so many instructions
@@ -40,8 +41,9 @@ pub(super) struct Args {
     /// Find the one lifted function that makes the difference, by leaving functions out
     #[arg(long)]
     bisect: bool,
-    /// With --bisect: what tells good (status 0) from bad, instead of a comparison: a shell command that runs the image with
-    /// `forelift run`, whose lifted functions are limited by the variable FORELIFT_FUNCTIONS; status 125: it cannot tell
+    /// With --bisect: what tells good (status 0) from bad, instead of a comparison: a shell command that runs
+    /// the image with `forelift run`, whose lifted functions are limited by the variable FORELIFT_FUNCTIONS;
+    /// status 125: it cannot tell
     #[arg(long, value_name = "COMMAND", requires = "bisect")]
     test: Option<String>,
     /// Make function N wrong, for the engine native: to see that it is found

@@ -52,7 +52,8 @@ fn write(command: &Command, dir: &Path) -> anyhow::Result<()> {
     output.finish().map_err(at(&path))
 }
 
-/// A page: as [`Man::render`] makes it, but what follows the options in the long help gets sections of its own.
+/// A page: as [`Man::render`] makes it, but what follows the options in the long help gets sections of its
+/// own.
 fn page(man: &Man, command: &Command, out: &mut dyn Write) -> io::Result<()> {
     man.render_title(out)?;
     man.render_name_section(out)?;

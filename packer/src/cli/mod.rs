@@ -1,7 +1,7 @@
 //! The command `forelift`.
 //!
-//! Results go to stdout, everything else to stderr. Errors are one line, `forelift: ...`; the exit status is then 125 for
-//! `run` (as docker's), wrong usage included; otherwise 2 for wrong usage and 1 for the rest.
+//! Results go to stdout, everything else to stderr. Errors are one line, `forelift: ...`; the exit status is
+//! then 125 for `run` (as docker's), wrong usage included; otherwise 2 for wrong usage and 1 for the rest.
 
 mod compile;
 mod completions;
@@ -131,7 +131,8 @@ mod tests {
         command.get_after_long_help().map(ToString::to_string).unwrap_or_default()
     }
 
-    /// The lines that begin with the program's name, as a shell splits them, without where input comes from and output goes.
+    /// The lines that begin with the program's name, as a shell splits them, without where input comes from
+    /// and output goes.
     fn examples(text: &str) -> Vec<Vec<String>> {
         let lines = text.lines().map(str::trim).filter(|line| line.starts_with("forelift "));
         lines

@@ -27,13 +27,13 @@ Examples:
 
 /// Run an image
 ///
-/// Standard input is connected when -i is given or when it is no terminal (a pipe, a file). The container gets a
-/// terminal of its own with -t. An interactive shell wants both: `forelift run -it IMAGE sh`.
+/// Standard input is connected when -i is given or when it is no terminal (a pipe, a file). The container
+/// gets a terminal of its own with -t. An interactive shell wants both: `forelift run -it IMAGE sh`.
 ///
 /// SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on to the container's command.
 ///
-/// The exit status is that of the command, 128+n when signal n ended it, 125 when Forelift failed, 126 when the command
-/// cannot be executed, 127 when it is not found.
+/// The exit status is that of the command, 128+n when signal n ended it, 125 when Forelift failed, 126 when
+/// the command cannot be executed, 127 when it is not found.
 #[derive(Debug, Parser)]
 #[command(args_override_self = false, after_long_help = EXAMPLES)]
 pub(super) struct Args {
@@ -64,18 +64,20 @@ pub(super) struct Args {
     /// Compile the image even if its code is cached, and do not cache it
     #[arg(long)]
     no_cache: bool,
-    /// How guest code runs: aot, lifted code where there is any; interp, interpreted throughout; native, outside of
-    /// WebAssembly, with hot code compiled for this host while it runs (the last two for tests and comparison)
+    /// How guest code runs: aot, lifted code where there is any; interp, interpreted throughout; native,
+    /// outside of WebAssembly, with hot code compiled for this host while it runs (the last two for tests and
+    /// comparison)
     #[arg(long, value_name = "ENGINE", value_parser = ["aot", "interp", "native"], default_value = "aot")]
     engine: String,
-    /// Tell a profiler the names of the functions: perfmap, in /tmp/perf-PID.map, for `perf record` and `perf report`
+    /// Tell a profiler the names of the functions: perfmap, in /tmp/perf-PID.map, for `perf record` and `perf
+    /// report`
     #[arg(long, value_name = "WHAT", value_parser = ["perfmap"], conflicts_with = "native")]
     profile: Option<String>,
     /// Interpret outside of WebAssembly (for tests and comparison)
     #[arg(long, conflicts_with = "engine")]
     native: bool,
-    /// The image (what `convert` or `compile` made), and behind it the image's own arguments, which are not read here: a
-    /// command and its arguments, instead of the image's default
+    /// The image (what `convert` or `compile` made), and behind it the image's own arguments, which are not
+    /// read here: a command and its arguments, instead of the image's default
     #[arg(required = true, trailing_var_arg = true, value_names = ["IMAGE", "ARGS"], value_hint = ValueHint::FilePath)]
     words: Vec<String>,
 }
@@ -110,7 +112,8 @@ fn options(args: &Args, path: &str, rest: &[String]) -> anyhow::Result<RunOption
             words.extend([option.to_string(), value.clone()]);
         }
     }
-    // With an entry point of the user's, what follows the image is for it alone (docker run --entrypoint sh IMAGE -c ...).
+    // With an entry point of the user's, what follows the image is for it alone (docker run --entrypoint sh
+    // IMAGE -c ...).
     if args.entrypoint.is_some() && rest.first().is_none_or(|word| word != "--") {
         words.push("--".to_string());
     }

@@ -1,7 +1,8 @@
 //! Native code: a module compiled without its data, and the cache of that.
 //!
-//! The cache is a directory of files, each named for the SHA-256 of what was compiled and of the settings, written
-//! under another name and renamed. Its contents are executed, so files that another user owns or may write are not used.
+//! The cache is a directory of files, each named for the SHA-256 of what was compiled and of the settings,
+//! written under another name and renamed. Its contents are executed, so files that another user owns or may
+//! write are not used.
 
 use std::{
     fs,
@@ -27,7 +28,8 @@ const KEEP: usize = 16;
 /// Directory below the cache's.
 const SUBDIR: &str = "code";
 
-/// The module without custom sections (but for the `names`, if they are wanted) and data, and with an empty memory.
+/// The module without custom sections (but for the `names`, if they are wanted) and data, and with an empty
+/// memory.
 pub fn strip(bytes: &[u8], parsed: &module::Module, names: bool) -> Vec<u8> {
     let mut out = b"\0asm\x01\0\0\0".to_vec();
     for section in &parsed.sections {
@@ -48,8 +50,8 @@ pub fn strip(bytes: &[u8], parsed: &module::Module, names: bool) -> Vec<u8> {
                 out.push(5);
                 memory.encode(&mut out);
             }
-            // Code may name segments by number when there is a count of them: as many empty ones take their place. (They
-            // count as dropped after instantiation, like any active segment.)
+            // Code may name segments by number when there is a count of them: as many empty ones take their
+            // place. (They count as dropped after instantiation, like any active segment.)
             11 if parsed.has_data_count => {
                 let mut data = DataSection::new();
                 for _ in &parsed.segments {
@@ -79,8 +81,8 @@ fn compile_stripped(engine: &Engine, image: &PackedImage, stripped: &[u8]) -> Re
         .map_err(|e| RunError::Compile { path: image.path().into(), message: one_line(&e) })
 }
 
-/// The module of `image`, ready to be instantiated: from the image itself when it is precompiled, else from the cache,
-/// else compiled. Precompiled code has no names: when `names` are wanted, it is not used.
+/// The module of `image`, ready to be instantiated: from the image itself when it is precompiled, else from
+/// the cache, else compiled. Precompiled code has no names: when `names` are wanted, it is not used.
 ///
 /// # Errors
 /// When the module is invalid, or precompiled for something else.
@@ -92,8 +94,8 @@ pub fn load(
 ) -> Result<Module, RunError> {
     if !names && let Some(code) = image.code()? {
         image.keep_mapped();
-        // SAFETY: a precompiled image is trusted, as its documentation says; accidents were found by its checksum, and
-        // wasmtime checks that version, settings and CPU features agree. It stays mapped.
+        // SAFETY: a precompiled image is trusted, as its documentation says; accidents were found by its
+        // checksum, and wasmtime checks that version, settings and CPU features agree. It stays mapped.
         return unsafe { in_place(engine, code) }
             .map_err(|e| RunError::Incompatible { path: image.path().into(), message: one_line(&e) });
     }
@@ -112,8 +114,9 @@ pub fn load(
         .map_err(|e| RunError::Compile { path: image.path().into(), message: one_line(&e) })
 }
 
-/// The module whose code is `code`, executed where it lies, in a mapping of its file: a copy would cost each start as much as all of the
-/// code that the start executes. Copied where the file system forbids that (mounted with `noexec`).
+/// The module whose code is `code`, executed where it lies, in a mapping of its file: a copy would cost each
+/// start as much as all of the code that the start executes. Copied where the file system forbids that
+/// (mounted with `noexec`).
 ///
 /// # Safety
 /// As for [`Module::deserialize`]; `code` stays mapped, and its file is replaced, never written in place.

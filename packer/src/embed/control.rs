@@ -1,8 +1,8 @@
 //! Signals of the host process and the terminal's size, as records for the runtime ([`forelift_abi::embed`]).
 //!
 //! A handler writes the signal's number to a pipe; the runtime polls the pipe's other end through its control
-//! descriptor. A runtime that takes no notice cannot keep its process alive: the third INT, TERM or QUIT that finds
-//! earlier ones unread ends it.
+//! descriptor. A runtime that takes no notice cannot keep its process alive: the third INT, TERM or QUIT that
+//! finds earlier ones unread ends it.
 
 use std::{
     collections::VecDeque,
@@ -33,7 +33,8 @@ static PIPE: AtomicI32 = AtomicI32::new(-1);
 static UNREAD: AtomicU32 = AtomicU32::new(0);
 
 extern "C" fn on_signal(signal: c_int) {
-    // SAFETY: only async-signal-safe functions (write, signal, raise, tcsetattr); errno is kept for what was interrupted.
+    // SAFETY: only async-signal-safe functions (write, signal, raise, tcsetattr); errno is kept for what was
+    // interrupted.
     unsafe {
         let errno = *libc::__errno_location();
         if matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGQUIT)
@@ -88,7 +89,8 @@ impl Control {
             }
             let mut new: libc::sigaction = std::mem::zeroed();
             new.sa_sigaction = on_signal as extern "C" fn(c_int) as libc::sighandler_t;
-            // No SA_RESTART: a signal shall end a wait. SA_ONSTACK: wasmtime's threads may be deep in their stack.
+            // No SA_RESTART: a signal shall end a wait. SA_ONSTACK: wasmtime's threads may be deep in their
+            // stack.
             new.sa_flags = libc::SA_ONSTACK;
             if libc::sigaction(signal, &new, std::ptr::null_mut()) != 0 {
                 return Err(io::Error::last_os_error());

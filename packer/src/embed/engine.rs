@@ -26,8 +26,9 @@ pub fn new(profile: Option<Profile>) -> Result<Engine, RunError> {
         None => ProfilingStrategy::None,
     });
     config.with_custom_code_memory(Some(Arc::new(CodePages)));
-    // SAFETY: this flag only leaves out the masking of table indices against speculation. Nothing secret of another
-    // tenant is in this process: it runs one image for its own user. The interpreter's dispatch gains by it.
+    // SAFETY: this flag only leaves out the masking of table indices against speculation. Nothing secret of
+    // another tenant is in this process: it runs one image for its own user. The interpreter's dispatch gains
+    // by it.
     unsafe { config.cranelift_flag_set("enable_table_access_spectre_mitigation", "false") };
     // SAFETY: as above, for loads and stores (which have no bounds check to bypass anyway).
     unsafe { config.cranelift_flag_set("enable_heap_access_spectre_mitigation", "false") };

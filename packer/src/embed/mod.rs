@@ -2,15 +2,17 @@
 //!
 //! * [`engine`]: wasmtime's settings;
 //! * [`code`]: native code of a module without its data, and its cache;
-//! * [`wasi`]: the imports: wasmtime's WASI preview 1, with what it cannot do replaced by [`stdio`] and [`poll`];
+//! * [`wasi`]: the imports: wasmtime's WASI preview 1, with what it cannot do replaced by [`stdio`] and
+//!   [`poll`];
 //! * [`shares`]: host directories;
 //! * [`control`]: signals and the terminal, as events for the runtime ([`forelift_abi::embed`]);
 //! * [`terminal`]: the host's terminal.
 //!
-//! The module is compiled without its data and with an empty memory. Memory is then grown to its size, and the data is
-//! mapped from the image's file ([`crate::pack::mapping`]). So the compiled code is the same for every image that one
-//! build of Forelift makes, and the cache holds it once; and a start does not depend on the image's size. This
-//! changes nothing that the module can see: it has no start function (checked when it is opened).
+//! The module is compiled without its data and with an empty memory. Memory is then grown to its size, and
+//! the data is mapped from the image's file ([`crate::pack::mapping`]). So the compiled code is the same for
+//! every image that one build of Forelift makes, and the cache holds it once; and a start does not depend on
+//! the image's size. This changes nothing that the module can see: it has no start function (checked when it
+//! is opened).
 
 pub mod code;
 pub mod control;
@@ -185,8 +187,8 @@ fn instantiate(
 fn fill(image: &PackedImage, memory: Memory, store: &mut Store<Host>) -> Result<(), RunError> {
     let base = memory.data_ptr(&*store);
     let len = memory.data_size(&*store);
-    // SAFETY: linear memory is private to the store, which is not running; wasmtime allocated it as a mapping of its own
-    // (no pooling, no image: the module has no data) and unmaps the whole range at the end.
+    // SAFETY: linear memory is private to the store, which is not running; wasmtime allocated it as a mapping
+    // of its own (no pooling, no image: the module has no data) and unmaps the whole range at the end.
     unsafe { mapping::populate(base, len, image.source(), &image.module.segments) }
         .map_err(|source| RunError::Host { what: "mapping the image", source })
 }

@@ -1,6 +1,7 @@
 //! `poll_oneoff` over ppoll(2): clocks, the standard streams and the control descriptor.
 //!
-//! Layouts are those of WASI preview 1 (*witx*, `$subscription` and `$event`). Files and directories are always ready.
+//! Layouts are those of WASI preview 1 (*witx*, `$subscription` and `$event`). Files and directories are
+//! always ready.
 
 use std::os::fd::RawFd;
 
@@ -154,8 +155,8 @@ fn outcome(s: &Subscription, fds: &[libc::pollfd], now: u64) -> Option<[u8; EVEN
     }
 }
 
-/// The call itself: waits until one of the subscriptions at `list` has happened, writes the events of all that have to
-/// `events`, and gives their number.
+/// The call itself: waits until one of the subscriptions at `list` has happened, writes the events of all
+/// that have to `events`, and gives their number.
 pub fn poll_oneoff(
     memory: &mut [u8],
     streams: &Streams<'_>,
@@ -204,8 +205,8 @@ fn wait(fds: &mut [libc::pollfd], timeout: Option<u64>) {
     for fd in fds.iter_mut() {
         fd.revents = 0;
     }
-    // SAFETY: the array and the optional timeout live through the call. An error is EINTR (revents stay 0, and the
-    // caller looks again).
+    // SAFETY: the array and the optional timeout live through the call. An error is EINTR (revents stay 0,
+    // and the caller looks again).
     unsafe {
         libc::ppoll(
             fds.as_mut_ptr(),

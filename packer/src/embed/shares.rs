@@ -1,4 +1,5 @@
-//! Host directories for the guest: served here, natively, over descriptors of our own ([`forelift_abi::embed`]).
+//! Host directories for the guest: served here, natively, over descriptors of our own
+//! ([`forelift_abi::embed`]).
 
 use forelift_abi::embed::SHARE_FD;
 use forelift_runtime::dev::fuse::{HostFs, MAX_MESSAGE, Server};

@@ -1,8 +1,8 @@
 //! Reading and writing the standard streams: straight system calls on the host's descriptors, never blocking.
 //!
-//! The descriptors are shared with the shell that started us, so they are not set to O_NONBLOCK: their readiness is
-//! asked for first, and what could block is written in pieces that a ready pipe or terminal takes whole (PIPE_BUF bytes,
-//! pipe(7)).
+//! The descriptors are shared with the shell that started us, so they are not set to O_NONBLOCK: their
+//! readiness is asked for first, and what could block is written in pieces that a ready pipe or terminal
+//! takes whole (PIPE_BUF bytes, pipe(7)).
 
 use std::os::fd::RawFd;
 
@@ -70,7 +70,8 @@ pub fn put(memory: &mut [u8], at: u32, bytes: &[u8]) -> Result<(), i32> {
     Ok(())
 }
 
-/// The buffers of an `fd_read` or `fd_write`, as address and length, all within memory; empty ones are left out.
+/// The buffers of an `fd_read` or `fd_write`, as address and length, all within memory; empty ones are left
+/// out.
 pub fn buffers(memory: &[u8], list: u32, count: u32) -> Result<Vec<(usize, usize)>, i32> {
     if count > MAX_BUFFERS {
         return Err(errno::INVAL);

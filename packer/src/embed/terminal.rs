@@ -1,7 +1,8 @@
 //! The host's terminal: its size, and raw mode with a way back from every exit.
 //!
 //! Raw mode ends when [`RawMode`] is dropped (also by a panic) and when a signal kills the process
-//! ([`restore`] is called by [`control`](super::control)'s handler). Only SIGKILL leaves a raw terminal behind.
+//! ([`restore`] is called by [`control`](super::control)'s handler). Only SIGKILL leaves a raw terminal
+//! behind.
 
 use std::{
     io, mem,

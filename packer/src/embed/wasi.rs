@@ -1,9 +1,10 @@
 //! The module's imports: WASI preview 1.
 //!
 //! wasmtime-wasi serves them but for these, which shadow its own:
-//! * `fd_read`, `fd_write`, `fd_fdstat_get` and `fd_fdstat_set_flags` on the standard streams and the control descriptor:
-//!   wasmtime-wasi buffers them, cannot say "try again", and forgets why a write failed;
-//! * `fd_read`, `fd_write`, `fd_prestat_get` and `fd_prestat_dir_name` on the descriptors of host directories ([`super::shares`]);
+//! * `fd_read`, `fd_write`, `fd_fdstat_get` and `fd_fdstat_set_flags` on the standard streams and the control
+//!   descriptor: wasmtime-wasi buffers them, cannot say "try again", and forgets why a write failed;
+//! * `fd_read`, `fd_write`, `fd_prestat_get` and `fd_prestat_dir_name` on the descriptors of host directories
+//!   ([`super::shares`]);
 //! * `poll_oneoff`, which has to wait for all of them at once;
 //! * `clock_time_get`, so that it and `poll_oneoff` mean the same clock;
 //! * `proc_exit`, which there refuses the codes from 126 on.

@@ -1,7 +1,8 @@
 //! Directory blocks (erofs.rst, *Directories*).
 //!
-//! A directory is a row of blocks, each complete in itself: 12-byte entries in name order, then the names. Names are
-//! sorted as bytes over the whole directory, `.` and `..` among them, because the kernel searches by bisection.
+//! A directory is a row of blocks, each complete in itself: 12-byte entries in name order, then the names.
+//! Names are sorted as bytes over the whole directory, `.` and `..` among them, because the kernel searches
+//! by bisection.
 
 use super::BLOCK;
 

@@ -1,7 +1,9 @@
-//! Writes a read-only EROFS image of a tree (Linux, *Documentation/filesystems/erofs.rst* and *fs/erofs/erofs_fs.h*).
+//! Writes a read-only EROFS image of a tree (Linux, *Documentation/filesystems/erofs.rst* and
+//! *fs/erofs/erofs_fs.h*).
 //!
-//! Method: [`Plan`] settles where everything goes and how long the image is; then [`Plan::write_to`] gives the bytes
-//! strictly in order, with bounded memory, so that they can go straight into a module's data section:
+//! Method: [`Plan`] settles where everything goes and how long the image is; then [`Plan::write_to`] gives
+//! the bytes strictly in order, with bounded memory, so that they can go straight into a module's data
+//! section:
 //!
 //! | blocks | content |
 //! |---|---|
@@ -11,9 +13,10 @@
 //! | to the end | file data, each file on a block boundary, uncompressed and contiguous |
 //! | padding | zeros up to a multiple of 2 MiB |
 //!
-//! Regular files are `FLAT_PLAIN` without exception: only so does the kernel map them directly (`erofs_read_inode` sets
-//! S_DAX for regular files only, and for no inline layout); links and directories are read through the page cache and may
-//! be `FLAT_INLINE`. Inodes have the extended form, as the compact one has no time of its own. Same tree, same bytes.
+//! Regular files are `FLAT_PLAIN` without exception: only so does the kernel map them directly
+//! (`erofs_read_inode` sets S_DAX for regular files only, and for no inline layout); links and directories
+//! are read through the page cache and may be `FLAT_INLINE`. Inodes have the extended form, as the compact
+//! one has no time of its own. Same tree, same bytes.
 //!
 //! Limits: 4 KiB blocks; 2^32 of them; extended attributes inline only (equal ones are not shared).
 

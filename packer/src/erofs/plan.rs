@@ -116,8 +116,8 @@ impl<'a> Plan<'a> {
         path.escape_ascii().to_string()
     }
 
-    /// Gives every inode an offset: a directory's children one after another, breadth first, so that listing a directory
-    /// touches few blocks. The root comes first: its number has 16 bits.
+    /// Gives every inode an offset: a directory's children one after another, breadth first, so that listing
+    /// a directory touches few blocks. The root comes first: its number has 16 bits.
     fn place_inodes(&mut self) -> Result<(), ErofsError> {
         let mut end = FIRST;
         self.place(self.tree.root(), self.tree.root(), &mut end)?;

@@ -1,4 +1,5 @@
-//! Inline extended attributes (erofs.rst, *Extended attributes*): a 12-byte header, then entries of 4-byte multiples.
+//! Inline extended attributes (erofs.rst, *Extended attributes*): a 12-byte header, then entries of 4-byte
+//! multiples.
 
 use crate::image::Xattr;
 

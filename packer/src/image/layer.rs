@@ -1,10 +1,11 @@
 //! Layers laid over each other (OCI image-spec, *layer.md*), without touching the host's file system.
 //!
-//! Every name is resolved inside the tree, as a process with the image as its root would: `..` stops at the root, symbolic
-//! links are followed within the image, at most 40 of them. A name that climbs above the root is refused, as docker does.
-//! Later entries take the place of earlier ones. A directory over a directory gives it its metadata; over anything else,
-//! a link included, it takes its place. An entry below what is no directory in a lower layer makes a directory of that
-//! (as umoci and containerd do); in its own layer, it is refused.
+//! Every name is resolved inside the tree, as a process with the image as its root would: `..` stops at the
+//! root, symbolic links are followed within the image, at most 40 of them. A name that climbs above the root
+//! is refused, as docker does. Later entries take the place of earlier ones. A directory over a directory
+//! gives it its metadata; over anything else, a link included, it takes its place. An entry below what is no
+//! directory in a lower layer makes a directory of that (as umoci and containerd do); in its own layer, it is
+//! refused.
 
 mod marks;
 mod resolve;
@@ -51,8 +52,8 @@ impl Builder {
         Builder { tree, limits, layer: 0, entries: 0, metadata: 0, buffer: vec![0; 1 << 17], dropped: None }
     }
 
-    /// Reads a layer to its archive's end mark. `whiteouts` is false for a plain root file system, where `.wh.` has no
-    /// meaning.
+    /// Reads a layer to its archive's end mark. `whiteouts` is false for a plain root file system, where
+    /// `.wh.` has no meaning.
     pub(crate) fn apply<R: Read>(
         &mut self,
         archive: &mut Archive<R>,
@@ -135,7 +136,8 @@ impl Builder {
         Ok(())
     }
 
-    /// Keeps the tree's own size in bounds: an archive of nothing but names would pass the limit on file data.
+    /// Keeps the tree's own size in bounds: an archive of nothing but names would pass the limit on file
+    /// data.
     fn count(&mut self, entry: &Entry) -> Result<(), Refusal> {
         self.entries += 1;
         if self.entries > self.limits.entries {

@@ -1,9 +1,10 @@
 //! Loads container images as streams into a tree whose file data stays outside RAM.
 //!
-//! [`load`] takes skopeo's names (see [`reference`]) and gives a [`LoadedImage`]. Nothing is unpacked to the host's file
-//! system and root is not needed: metadata is kept in a [`Tree`], file data goes to one unlinked spool file. All input is
-//! untrusted: digests and sizes are verified, names resolved inside the image only, and every quantity bounded by
-//! [`Limits`]. Memory is a few hundred bytes per file, and a fixed number of buffers.
+//! [`load`] takes skopeo's names (see [`reference`]) and gives a [`LoadedImage`]. Nothing is unpacked to the
+//! host's file system and root is not needed: metadata is kept in a [`Tree`], file data goes to one unlinked
+//! spool file. All input is untrusted: digests and sizes are verified, names resolved inside the image only,
+//! and every quantity bounded by [`Limits`]. Memory is a few hundred bytes per file, and a fixed number of
+//! buffers.
 
 mod elf;
 mod error;

@@ -1,4 +1,5 @@
-//! OCI images (image-spec 1.1) and docker's (image-spec v1.2, `docker save`): from the index to the laid-out tree.
+//! OCI images (image-spec 1.1) and docker's (image-spec v1.2, `docker save`): from the index to the laid-out
+//! tree.
 
 mod select;
 mod spec;

@@ -1,7 +1,9 @@
-//! Names of images: skopeo's transports (*containers-transports(5)*), existing paths, and registry references.
+//! Names of images: skopeo's transports (*containers-transports(5)*), existing paths, and registry
+//! references.
 //!
-//! `dir:` and `tar:` differ from skopeo: here they name a plain root file system; but a `dir:` that skopeo wrote is
-//! recognised. A path that exists is recognised by its content; anything else is a registry reference.
+//! `dir:` and `tar:` differ from skopeo: here they name a plain root file system; but a `dir:` that skopeo
+//! wrote is recognised. A path that exists is recognised by its content; anything else is a registry
+//! reference.
 
 use super::{ImageError, store::Transport, stream, tar::Archive};
 use std::{
@@ -137,8 +139,8 @@ fn recognise(path: &Path) -> Result<Source, ImageError> {
     }
     let file = File::open(path).map_err(io)?;
     let (_, reader) = stream::decompress(file).map_err(io)?;
-    // The marks of an image archive can stand anywhere in it: only its names are looked at, and a root file system
-    // gives itself away by a name that neither kind of archive has.
+    // The marks of an image archive can stand anywhere in it: only its names are looked at, and a root file
+    // system gives itself away by a name that neither kind of archive has.
     let mut archive = Archive::new(reader.take(64 << 30));
     let mut docker = false;
     let (mut index, mut blobs) = (false, false);
@@ -174,8 +176,8 @@ fn recognise(path: &Path) -> Result<Source, ImageError> {
     })
 }
 
-/// Whether `docker save` and its like could have given a file this name: `HEX.json`, `HEX.tar`, something in a directory
-/// `HEX`; `HEX.tar.gz` and `sha256:HEX` (crane, kaniko, ko).
+/// Whether `docker save` and its like could have given a file this name: `HEX.json`, `HEX.tar`, something in
+/// a directory `HEX`; `HEX.tar.gz` and `sha256:HEX` (crane, kaniko, ko).
 fn image_part(name: &[u8]) -> bool {
     let name = name.strip_prefix(b"sha256:").unwrap_or(name);
     let stem = name.split(|&b| b == b'/' || b == b'.').next().unwrap_or_default();

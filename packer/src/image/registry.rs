@@ -1,9 +1,10 @@
 //! Images in registries, by the `oci-client` crate (OCI distribution-spec 1.1).
 //!
-//! A layer is downloaded to an unlinked file before it is read: a broken connection can then be resumed where it broke, and
-//! a retry need not undo half a layer in the tree. Credentials come from docker's `config.json`, its credential helpers
-//! included (`docker_credential` crate). Like docker, a registry on this machine may speak plain HTTP; any other needs TLS.
-//! The async runtime that the crate needs lives and ends in here.
+//! A layer is downloaded to an unlinked file before it is read: a broken connection can then be resumed where
+//! it broke, and a retry need not undo half a layer in the tree. Credentials come from docker's
+//! `config.json`, its credential helpers included (`docker_credential` crate). Like docker, a registry on
+//! this machine may speak plain HTTP; any other needs TLS. The async runtime that the crate needs lives and
+//! ends in here.
 
 use super::{
     ImageError, LoadOptions, LoadedImage, Progress,

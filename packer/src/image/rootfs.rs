@@ -1,4 +1,5 @@
-//! Plain root file systems: a tar archive, or a directory of the host with its owners, modes and attributes as they are.
+//! Plain root file systems: a tar archive, or a directory of the host with its owners, modes and attributes
+//! as they are.
 
 use super::{
     ImageError, Limits, LoadOptions, LoadedImage, Progress, Tree, Xattr, elf,

@@ -38,7 +38,8 @@ pub(crate) trait Store {
     fn file(&mut self, name: &str) -> Result<Option<Box<dyn Read + '_>>, ImageError>;
 }
 
-/// The path of a blob in a layout (OCI image-spec, *image-layout.md*); the digest must have been checked for its form.
+/// The path of a blob in a layout (OCI image-spec, *image-layout.md*); the digest must have been checked for
+/// its form.
 fn blob_path(digest: &str) -> String {
     format!("blobs/{}", digest.replacen(':', "/", 1))
 }
@@ -89,8 +90,8 @@ impl Store for Directory {
     }
 }
 
-/// What skopeo's `dir:` and `podman save --format docker-dir` write: `manifest.json`, `version`, and blobs named by the
-/// digits of their digests (containers/image, *directory_transport.go*).
+/// What skopeo's `dir:` and `podman save --format docker-dir` write: `manifest.json`, `version`, and blobs
+/// named by the digits of their digests (containers/image, *directory_transport.go*).
 pub(crate) struct Transport(PathBuf);
 
 /// How its file `version` begins.

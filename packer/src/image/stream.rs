@@ -21,7 +21,8 @@ pub(crate) enum Hasher {
 }
 
 impl Hasher {
-    /// The hasher for a digest such as `sha256:...`; `None` when that is no well-formed digest of a known algorithm.
+    /// The hasher for a digest such as `sha256:...`; `None` when that is no well-formed digest of a known
+    /// algorithm.
     pub(crate) fn of(digest: &str) -> Option<Self> {
         let (algorithm, hex) = digest.split_once(':')?;
         let (hasher, len) = match algorithm {
@@ -72,8 +73,8 @@ struct Raw<'a> {
     progress: &'a mut dyn Progress,
 }
 
-/// The stored form of a blob: counts, hashes and reports what passes. Clones share one position, so that the rest can be
-/// drained, and the digest be had, while a decompressor holds the reader.
+/// The stored form of a blob: counts, hashes and reports what passes. Clones share one position, so that the
+/// rest can be drained, and the digest be had, while a decompressor holds the reader.
 #[derive(Clone)]
 pub(crate) struct Stored<'a>(Rc<RefCell<Raw<'a>>>);
 
@@ -108,7 +109,8 @@ impl Read for Stored<'_> {
     }
 }
 
-/// How an archive is compressed; told by its first bytes, as docker does, because media types are often wrong.
+/// How an archive is compressed; told by its first bytes, as docker does, because media types are often
+/// wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Codec {
     None,
@@ -140,7 +142,8 @@ fn foreign(start: &[u8]) -> Option<&'static str> {
 /// Opens an archive for reading, whatever it is compressed with.
 pub(crate) fn decompress<'a>(reader: impl Read + 'a) -> io::Result<(Codec, Box<dyn Read + 'a>)> {
     let mut buffered = BufReader::with_capacity(BUFFER, reader);
-    // One fill_buf may give less than a magic number's four bytes only when the source does so: read those first.
+    // One fill_buf may give less than a magic number's four bytes only when the source does so: read those
+    // first.
     let mut start = Vec::with_capacity(4);
     while start.len() < 4 {
         let mut byte = [0];
@@ -179,8 +182,8 @@ impl<R: BufRead> Read for Gzip<R> {
 /// Most blocks of zeros that may be missing at an archive's end; tar pads archives to 20.
 const PADDING: usize = 128;
 
-/// Whether an archive has the digest `expected`; the padding behind its end mark may be missing, which the writer of
-/// `zstd:chunked` in skopeo, podman and buildah of 2022 drops.
+/// Whether an archive has the digest `expected`; the padding behind its end mark may be missing, which the
+/// writer of `zstd:chunked` in skopeo, podman and buildah of 2022 drops.
 pub(crate) fn is_archive(mut hasher: Hasher, expected: &str) -> bool {
     for _ in 0..=PADDING {
         if hasher.clone().finish() == expected {

@@ -1,8 +1,8 @@
 //! The image's files as a tree of inodes in RAM, their data in the spool.
 //!
-//! Inodes live in one vector and refer to each other by number, so that no operation recurses, however deep an
-//! archive nests its directories. Whiteouts, replacements and hard links touch only this metadata; data that nobody
-//! refers to any more stays in the spool until that goes away as a whole.
+//! Inodes live in one vector and refer to each other by number, so that no operation recurses, however deep
+//! an archive nests its directories. Whiteouts, replacements and hard links touch only this metadata; data
+//! that nobody refers to any more stays in the spool until that goes away as a whole.
 
 use super::{ImageError, spool::Spool};
 use sha2::{Digest, Sha256};

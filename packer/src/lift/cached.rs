@@ -1,9 +1,10 @@
 //! Regions in a cache: what a lifted region depends on, and its functions as bytes.
 //!
-//! A region's key is a digest of all that lifting reads: the sources of everything that takes part (`build.rs`), the layout, the
-//! mid-end's settings, and the region's shape with its instructions. Pages are in it by their contents, addresses relative to
-//! the region. So it is the same wherever the region's pages turn up: in another image with the same layer, at another address. How
-//! often something was executed is not in it: that only decides what becomes a region.
+//! A region's key is a digest of all that lifting reads: the sources of everything that takes part
+//! (`build.rs`), the layout, the mid-end's settings, and the region's shape with its instructions. Pages are
+//! in it by their contents, addresses relative to the region. So it is the same wherever the region's pages
+//! turn up: in another image with the same layer, at another address. How often something was executed is not
+//! in it: that only decides what becomes a region.
 
 use forelift_abi::lift::{Helper, Layout};
 use forelift_emit::{Body, Reloc, RelocKind};
@@ -148,7 +149,8 @@ impl Keys {
     }
 }
 
-/// Code, places in it with the function that each names (name space, index), and what it calls directly; or why there is none.
+/// Code, places in it with the function that each names (name space, index), and what it calls directly; or
+/// why there is none.
 type Encoded<'a> = Result<(&'a [u8], Vec<(u32, u32, u32)>, Vec<Place>), &'a str>;
 
 /// A region's functions as bytes. `None`: they refer to something that has no encoding.
@@ -338,7 +340,8 @@ mod tests {
         changed("a change of the second function", &|r| r.functions[1].entries[0] += 2);
         assert!(seen.len() > 50);
 
-        // The bytes of a page that are no instructions of the region: going on into it checks the contents' number.
+        // The bytes of a page that are no instructions of the region: going on into it checks the contents'
+        // number.
         let mut pages = testing::pages(2, 1);
         *pages[1].bytes.last_mut().unwrap() ^= 1;
         let other = Program::new(pages);

@@ -75,7 +75,8 @@ pub struct Report {
     pub executed: u64,
     /// See [`Report::executed`].
     pub covered: u64,
-    /// Why lifted code ends where it does not go on directly: instructions that are not lifted, by mnemonic, with the number of places.
+    /// Why lifted code ends where it does not go on directly: instructions that are not lifted, by mnemonic,
+    /// with the number of places.
     pub not_lifted: BTreeMap<String, u64>,
     /// Functions that a back end refused, by reason.
     pub refused: BTreeMap<String, u64>,
@@ -134,7 +135,8 @@ pub struct Hot {
 /// A guest function, or a part of it, that is left to the interpreter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Left {
-    /// The mnemonic of an instruction that is not lifted; `cold`: executed too rarely; `budget`: others were hotter.
+    /// The mnemonic of an instruction that is not lifted; `cold`: executed too rarely; `budget`: others were
+    /// hotter.
     pub why: String,
     /// The guest function.
     pub place: String,
@@ -192,7 +194,8 @@ pub struct Targets<'a> {
 }
 
 impl Targets<'_> {
-    /// The target of a relocation in the function at position `function`; behind the last one is [`Lifted::absent`].
+    /// The target of a relocation in the function at position `function`; behind the last one is
+    /// [`Lifted::absent`].
     pub fn of(&self, function: usize, kind: RelocKind) -> Option<Target> {
         match kind {
             RelocKind::Function { namespace: HELPERS, index } => {
@@ -258,11 +261,12 @@ impl<'a> Lifter<'a> {
     }
 }
 
-/// Lifts the hot regions of `program` for a runtime of this `layout`, but for those that `store` has. `progress` is told the share that
-/// is done, in percent.
+/// Lifts the hot regions of `program` for a runtime of this `layout`, but for those that `store` has.
+/// `progress` is told the share that is done, in percent.
 ///
 /// # Errors
-/// [`OptError::Host`] when this host is not supported. What a back end refuses is left to the interpreter, and reported.
+/// [`OptError::Host`] when this host is not supported. What a back end refuses is left to the interpreter,
+/// and reported.
 pub fn lift(
     program: Program,
     trained: u64,
@@ -399,7 +403,8 @@ fn weight(region: &Region) -> u64 {
     region.functions.iter().map(|f| f.weight).sum()
 }
 
-/// Executed instructions by instruction, in parts: the best use of a budget, as long as no region is a large part of it.
+/// Executed instructions by instruction, in parts: the best use of a budget, as long as no region is a large
+/// part of it.
 fn density(region: &Region) -> u64 {
     const PARTS: u128 = 1 << 10;
     let insns: usize = region.functions.iter().map(Function::insns).sum();

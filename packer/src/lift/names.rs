@@ -1,8 +1,8 @@
 //! Where guest code comes from, and what it is called.
 //!
-//! The translator knows pages by their contents. Text pages of a file are mapped as they are, so the pages of the image's programs and
-//! libraries are hashed, and those that were executed are found again. The kernel changes its own code while it boots; it is
-//! known by its addresses.
+//! The translator knows pages by their contents. Text pages of a file are mapped as they are, so the pages of
+//! the image's programs and libraries are hashed, and those that were executed are found again. The kernel
+//! changes its own code while it boots; it is known by its addresses.
 //!
 //! Names are for people: no code depends on them.
 
@@ -43,8 +43,8 @@ pub struct GuestFile<'a> {
     pub bytes: &'a [u8],
 }
 
-/// The regular files of `tree` that are not empty: path, and where they are in the file system image. In the order of their paths' names,
-/// each file once.
+/// The regular files of `tree` that are not empty: path, and where they are in the file system image. In the
+/// order of their paths' names, each file once.
 pub fn files(tree: &Tree, plan: &erofs::Plan<'_>) -> Vec<(String, Range<u64>)> {
     let mut out = Vec::new();
     let mut seen: HashSet<InodeId> = HashSet::new();
@@ -80,7 +80,8 @@ pub struct KernelSymbols {
 }
 
 impl KernelSymbols {
-    /// Reads a `System.map`: lines of an address, a type and a name. Other lines, and what is no code, are left out.
+    /// Reads a `System.map`: lines of an address, a type and a name. Other lines, and what is no code, are
+    /// left out.
     pub fn parse(text: &str) -> Self {
         let line = |line: &str| {
             let mut words = line.split_ascii_whitespace();
@@ -288,8 +289,9 @@ impl Lifted {
         left
     }
 
-    /// A table of the functions, one a line: index of the function in the module, the first of which is `first`; name; guest file;
-    /// offset in it (an address for the kernel and for code of no file); bytes of WebAssembly; entry points as such offsets.
+    /// A table of the functions, one a line: index of the function in the module, the first of which is
+    /// `first`; name; guest file; offset in it (an address for the kernel and for code of no file); bytes of
+    /// WebAssembly; entry points as such offsets.
     pub fn symbol_map(&self, names: &Names<'_>, first: u32) -> String {
         let mut out = String::from(MAP_HEAD);
         for (n, (function, body)) in self.functions.iter().zip(&self.bodies).enumerate() {
@@ -393,7 +395,8 @@ mod tests {
     fn pages_are_found_by_their_contents() {
         let elf = elf();
         let whole = &elf[4096..8192];
-        // The file's last page with code ends early in the one file, and begins with other bytes in the other.
+        // The file's last page with code ends early in the one file, and begins with other bytes in the
+        // other.
         let mut other = elf[..elf.len() / 4096 * 4096].to_vec();
         other[8192] ^= 1;
         let short = &elf[..6000];

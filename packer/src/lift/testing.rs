@@ -74,8 +74,8 @@ fn jal(rd: u32, delta: i32) -> u32 {
 /// Instructions of a function.
 const FUNCTION: usize = 16;
 
-/// `count` pages side by side in U mode, full of hot functions with loops, loads, stores and calls of the one before and of
-/// the one behind; every `seed` is another program.
+/// `count` pages side by side in U mode, full of hot functions with loops, loads, stores and calls of the one
+/// before and of the one behind; every `seed` is another program.
 pub(crate) fn pages(count: usize, seed: i32) -> Vec<Page> {
     let functions = count * 1024 / FUNCTION;
     let (a0, a1, ra) = (10, 11, 1);

@@ -1,4 +1,5 @@
-//! The training run: the image's command, on a copy of the snapshot, on virtual time and without an outside world, to learn what is hot.
+//! The training run: the image's command, on a copy of the snapshot, on virtual time and without an outside
+//! world, to learn what is hot.
 
 use forelift_abi::{
     config::{ContainerConfig, ImageConfig},
@@ -157,8 +158,8 @@ impl Training {
     }
 }
 
-/// Runs the init's exercise of the kernel and `commands` (words as a shell splits them; none: the image's own), each from a copy of `snapshot`, for at most `limit`
-/// instructions each.
+/// Runs the init's exercise of the kernel and `commands` (words as a shell splits them; none: the image's
+/// own), each from a copy of `snapshot`, for at most `limit` instructions each.
 ///
 /// # Errors
 /// See [`TrainError`].
@@ -205,7 +206,8 @@ pub fn train(
     Ok(Training { pages, instructions: total })
 }
 
-/// Makes the exercise weigh less than a command, though what is hot in it stays hot: a budget goes to the command first.
+/// Makes the exercise weigh less than a command, though what is hot in it stays hot: a budget goes to the
+/// command first.
 fn weigh(count: &mut u32) {
     *count = (*count / 8).max((*count).min(HOT));
 }

@@ -56,8 +56,8 @@ pub enum Found {
     },
 }
 
-/// Finds the function among `count` that makes the difference: of all the first ones, the least number that are bad together
-/// end with it. `is_bad` judges the functions that its argument names.
+/// Finds the function among `count` that makes the difference: of all the first ones, the least number that
+/// are bad together end with it. `is_bad` judges the functions that its argument names.
 ///
 /// # Errors
 /// Those of `is_bad`.
@@ -81,8 +81,9 @@ pub fn search(
     Ok(Found::Function { number, alone: is_bad(&|n| n == number)? })
 }
 
-/// Whether `command`, as the shell takes it, says that an image is bad with these functions in use: [`FUNCTIONS_VARIABLE`] is in its
-/// environment, and `forelift run` passes it on. Status 0 is good, 125 cannot be judged, all else is bad, as with `git bisect run`.
+/// Whether `command`, as the shell takes it, says that an image is bad with these functions in use:
+/// [`FUNCTIONS_VARIABLE`] is in its environment, and `forelift run` passes it on. Status 0 is good, 125
+/// cannot be judged, all else is bad, as with `git bisect run`.
 ///
 /// # Errors
 /// When the command cannot be run, or cannot judge.

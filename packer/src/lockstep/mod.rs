@@ -1,9 +1,10 @@
 //! Runs an image on two engines side by side and finds where they part.
 //!
 //! Both machines start from the image's snapshot, on virtual time and with the same, empty outside world (see
-//! [`forelift_runtime::machine::lockstep`]). After each slice all registers and the memory that was written are compared. At the first
-//! difference the two are run again, to the beginning of that slice, and through it from one return to the dispatcher to the next:
-//! so the lifted function that went wrong is found, and what it should have done.
+//! [`forelift_runtime::machine::lockstep`]). After each slice all registers and the memory that was written
+//! are compared. At the first difference the two are run again, to the beginning of that slice, and through
+//! it from one return to the dispatcher to the next: so the lifted function that went wrong is found, and
+//! what it should have done.
 //!
 //! * [`side`]: a machine of either kind;
 //! * [`plan`]: what the engine `native` lifts for this: everything that the run executes often;
@@ -65,7 +66,8 @@ pub struct Options {
     pub limit: u64,
     /// Where compiled WebAssembly is kept.
     pub cache: Option<std::path::PathBuf>,
-    /// Changes one instruction of the function with this number before it is compiled for the engine `native`: a test of the test.
+    /// Changes one instruction of the function with this number before it is compiled for the engine
+    /// `native`: a test of the test.
     pub wrong: Option<usize>,
 }
 
@@ -90,7 +92,8 @@ pub enum Verdict {
     Same {
         /// Instructions that were compared.
         instructions: u64,
-        /// Those among them that lifted code executed, on either side; `None` when the image's emulator is too old to tell.
+        /// Those among them that lifted code executed, on either side; `None` when the image's emulator is
+        /// too old to tell.
         lifted: [Option<u64>; 2],
         /// How the run stood at the end.
         end: Turn,
@@ -155,7 +158,8 @@ impl<'a> Lockstep<'a> {
         Ok(Lockstep { image, options, plan })
     }
 
-    /// Number of lifted functions that can be left out: of the engine `native` if it takes part, else the image's own.
+    /// Number of lifted functions that can be left out: of the engine `native` if it takes part, else the
+    /// image's own.
     ///
     /// # Errors
     /// See [`LockstepError`].
@@ -178,7 +182,8 @@ impl<'a> Lockstep<'a> {
         Ok([side(a)?, side(b)?])
     }
 
-    /// Compares, with the lifted functions that `enabled` names. `progress` is told the number of instructions.
+    /// Compares, with the lifted functions that `enabled` names. `progress` is told the number of
+    /// instructions.
     ///
     /// # Errors
     /// See [`LockstepError`].
@@ -214,8 +219,8 @@ impl<'a> Lockstep<'a> {
         }
     }
 
-    /// Runs again to the slice with the difference, and through it step by step: as short steps as show it. (What lifted code does when
-    /// a function that it called comes back is not seen with the shortest ones.)
+    /// Runs again to the slice with the difference, and through it step by step: as short steps as show it.
+    /// (What lifted code does when a function that it called comes back is not seen with the shortest ones.)
     fn locate(
         &self,
         enabled: Enabled<'_>,
@@ -296,8 +301,8 @@ impl Place {
 /// Lifted functions: engine, number, name.
 type Functions = Vec<(Engine, u32, String)>;
 
-/// Takes the other side to where the leading one is; gives the instructions that it interpreted one by one, and the lifted functions
-/// that have entry points among them.
+/// Takes the other side to where the leading one is; gives the instructions that it interpreted one by one,
+/// and the lifted functions that have entry points among them.
 fn follow(
     sides: &mut [Side; 2],
     lead: usize,

@@ -1,4 +1,5 @@
-//! What the engine `native` lifts for a comparison: what the command executes often, learned in a run of its own.
+//! What the engine `native` lifts for a comparison: what the command executes often, learned in a run of its
+//! own.
 
 use forelift_abi::lift::{Index, Layout};
 use forelift_isa::rv64::Op;
@@ -47,7 +48,8 @@ impl Plan {
         Ok(Plan { program, functions })
     }
 
-    /// Compiles the enabled functions; gives their index, whose first function has the number 1, and their numbers in the plan.
+    /// Compiles the enabled functions; gives their index, whose first function has the number 1, and their
+    /// numbers in the plan.
     pub(super) fn compile(
         &self,
         layout: Layout,

@@ -33,13 +33,15 @@ impl Line {
 pub struct Difference {
     /// The engines.
     pub engines: [Engine; 2],
-    /// Instructions retired in all before the stretch of code with the difference; with no [`Difference::place`], unknown.
+    /// Instructions retired in all before the stretch of code with the difference; with no
+    /// [`Difference::place`], unknown.
     pub from: u64,
     /// Instructions retired, on each side.
     pub instret: [u64; 2],
     /// Where the stretch began.
     pub place: Option<Place>,
-    /// Lifted functions that begin further on in the stretch: engine, number, name. One of them may be the one.
+    /// Lifted functions that begin further on in the stretch: engine, number, name. One of them may be the
+    /// one.
     pub passed: Vec<(Engine, u32, String)>,
     /// What was executed in it; the end, when it is long.
     pub code: Vec<Line>,

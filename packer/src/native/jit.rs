@@ -1,9 +1,9 @@
 //! The engine `native`: hot code is compiled for this host while the machine runs.
 //!
-//! The interpreter counts what it executes. When it has executed enough since the last round, what is hot by these counts becomes
-//! regions, as during a conversion, which cranelift-jit compiles and the CPU takes into use; then counting begins anew. So each round
-//! is about what the rounds before it left to the interpreter, and costs no more than that was worth. Code
-//! of earlier rounds stays in place.
+//! The interpreter counts what it executes. When it has executed enough since the last round, what is hot by
+//! these counts becomes regions, as during a conversion, which cranelift-jit compiles and the CPU takes into
+//! use; then counting begins anew. So each round is about what the rounds before it left to the interpreter,
+//! and costs no more than that was worth. Code of earlier rounds stays in place.
 
 use std::{
     collections::BTreeMap,
@@ -25,11 +25,13 @@ use forelift_translator::{
     region::{self, Function, Limits},
 };
 
-/// Interpreted instructions before the first round; before each one after it twice as many, up to [`LONGEST`].
+/// Interpreted instructions before the first round; before each one after it twice as many, up to
+/// [`LONGEST`].
 const FIRST: u64 = 2_000_000;
 /// See [`FIRST`].
 const LONGEST: u64 = 16_000_000;
-/// Executions in a round that make an instruction worth compiling: that takes as long as interpreting it so often.
+/// Executions in a round that make an instruction worth compiling: that takes as long as interpreting it so
+/// often.
 const THRESHOLD: u32 = 400;
 /// Guest instructions that are compiled in a round at most.
 const ROUND: usize = 40_000;
@@ -135,7 +137,8 @@ impl Jit {
             pages: self.pages.values().cloned().collect(),
             functions: (1, self.functions.len() as u32 - 1),
         };
-        // SAFETY: the functions were compiled for this CPU, and their code stays as long as this value, which the machine keeps.
+        // SAFETY: the functions were compiled for this CPU, and their code stays as long as this value, which
+        // the machine keeps.
         let taken = unsafe { cpu.install(index, self.functions.clone(), mem) };
         debug_assert!(taken, "an index of our own");
         self.ended = self.insns >= TOTAL || self.functions.len() >= 1 << (FUNCTION_BITS - 1);

@@ -1,4 +1,5 @@
-//! Runs an image without WebAssembly: the machine that this build contains, on the same memory. For tests and comparison.
+//! Runs an image without WebAssembly: the machine that this build contains, on the same memory. For tests and
+//! comparison.
 //!
 //! * [`run`]: interpreted, or with the engine `native`;
 //! * [`jit`]: that engine: hot code compiled for this host while the machine runs.

@@ -1,4 +1,5 @@
-//! A precompiled image: native code for this build of Forelift and this host's CPU, followed by the whole `.wasm`.
+//! A precompiled image: native code for this build of Forelift and this host's CPU, followed by the whole
+//! `.wasm`.
 //!
 //! ```text
 //! 0     magic, 8 bytes             32  offset of the code     64  FNV-1a of the bytes 0..64
@@ -6,8 +7,8 @@
 //! 12    0                          48  offset of the module, a multiple of 4096
 //! 16    fold of the code           56  length of the module
 //! ```
-//! The native code is **trusted**: whoever can write such a file can run anything as its user. The checksums find
-//! accidents, not malice. That is why a plain `.wasm` never carries native code.
+//! The native code is **trusted**: whoever can write such a file can run anything as its user. The checksums
+//! find accidents, not malice. That is why a plain `.wasm` never carries native code.
 
 use std::{io::Write, ops::Range};
 
@@ -36,8 +37,8 @@ pub enum CompiledError {
     Version(u32),
 }
 
-/// A checksum of megabytes that does not show in a start of milliseconds: four independent lanes of words, each word
-/// multiplied in, the lanes and the length folded by FNV-1a at the end.
+/// A checksum of megabytes that does not show in a start of milliseconds: four independent lanes of words,
+/// each word multiplied in, the lanes and the length folded by FNV-1a at the end.
 pub fn fold(bytes: &[u8]) -> u64 {
     const K: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut lanes = [K, K ^ 1, K ^ 2, K ^ 3];

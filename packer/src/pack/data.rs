@@ -1,9 +1,10 @@
 //! The data section: active segments whose contents can be mapped from the file.
 //!
-//! An engine that may map files (ours does) wants the offset of a page in the file and its address in memory to agree
-//! modulo the page size. A segment's head of [`HEAD`] bytes stands between two segments' contents, so the segment
-//! before a mappable one is lengthened with zeros until the next one's contents fall on the right offset. Those zeros
-//! are correct: the planner leaves a page of nothing behind every part and every stretch ([`plan`](super::plan)).
+//! An engine that may map files (ours does) wants the offset of a page in the file and its address in memory
+//! to agree modulo the page size. A segment's head of [`HEAD`] bytes stands between two segments' contents,
+//! so the segment before a mappable one is lengthened with zeros until the next one's contents fall on the
+//! right offset. Those zeros are correct: the planner leaves a page of nothing behind every part and every
+//! stretch ([`plan`](super::plan)).
 
 use std::io::{self, Write};
 
@@ -31,8 +32,8 @@ pub struct DataSection<'a> {
 }
 
 impl<'a> DataSection<'a> {
-    /// Lays out `pieces` for a section whose first byte is at `offset` in the file. Pieces below `floor` lie among the
-    /// runtime's own variables and are not lengthened.
+    /// Lays out `pieces` for a section whose first byte is at `offset` in the file. Pieces below `floor` lie
+    /// among the runtime's own variables and are not lengthened.
     ///
     /// # Errors
     /// When the section exceeds 4 GiB.

@@ -1,5 +1,6 @@
-//! Adds lifted functions to a runtime module: a type, the functions, room for them in the table, an element segment that puts them
-//! there, their code, and their names. Everything else stays as it is; nothing of the runtime is re-encoded.
+//! Adds lifted functions to a runtime module: a type, the functions, room for them in the table, an element
+//! segment that puts them there, their code, and their names. Everything else stays as it is; nothing of the
+//! runtime is re-encoded.
 
 use forelift_abi::lift::Helper;
 use wasm_encoder::{
@@ -122,7 +123,8 @@ pub fn extend(runtime: &[u8], lifted: &Lifted, keep_names: bool) -> Result<Exten
     Ok(Extended { bytes: out, first, function })
 }
 
-/// The section with the names of the runtime, if any, and of the lifted functions, which begin at index `first`.
+/// The section with the names of the runtime, if any, and of the lifted functions, which begin at index
+/// `first`.
 fn names(
     own: Option<NameSectionReader<'_>>,
     lifted: &[String],

@@ -1,4 +1,5 @@
-//! What a file is that is no image: told by its name and its first bytes, so that the error says what to do instead.
+//! What a file is that is no image: told by its name and its first bytes, so that the error says what to do
+//! instead.
 
 use std::{
     fmt,
@@ -55,7 +56,8 @@ const MAGIC: [(&[u8], Foreign); 10] = [
     (b"MZ", Foreign::Kind("a program for Windows or EFI")),
 ];
 
-/// Magic numbers that stand behind the beginning: of a tar archive (POSIX `ustar`), and of EROFS (Linux, fs/erofs/erofs_fs.h).
+/// Magic numbers that stand behind the beginning: of a tar archive (POSIX `ustar`), and of EROFS (Linux,
+/// fs/erofs/erofs_fs.h).
 const TAR: (usize, &[u8]) = (257, b"ustar");
 const EROFS: (usize, &[u8]) = (1024, b"\xe2\xe1\xf5\xe0");
 
@@ -80,7 +82,8 @@ impl Foreign {
         }
     }
 
-    /// What the file at `path` is that holds `bytes`, which do not begin as a core module or a precompiled image does.
+    /// What the file at `path` is that holds `bytes`, which do not begin as a core module or a precompiled
+    /// image does.
     pub(super) fn of_content(path: &Path, bytes: &[u8]) -> Self {
         let has = |(at, magic): (usize, &[u8])| bytes.get(at..).is_some_and(|rest| rest.starts_with(magic));
         let begins = |magic: &[u8]| magic.starts_with(bytes) && bytes.len() < magic.len();

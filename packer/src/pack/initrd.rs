@@ -1,5 +1,6 @@
-//! The initial RAM file system: a cpio archive (*newc*, Documentation/driver-api/early-userspace/buffer-format.rst)
-//! with the guest's init and the few nodes that the kernel wants before `/dev` is mounted.
+//! The initial RAM file system: a cpio archive (*newc*,
+//! Documentation/driver-api/early-userspace/buffer-format.rst) with the guest's init and the few nodes that
+//! the kernel wants before `/dev` is mounted.
 
 /// Mode bits of a directory, a regular file and a character device.
 const DIR: u32 = 0o040_755;

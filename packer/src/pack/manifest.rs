@@ -1,5 +1,5 @@
-//! The custom section `forelift`: what is in an image, in JSON, for `inspect` and other tools. Nothing that runs an
-//! image reads it.
+//! The custom section `forelift`: what is in an image, in JSON, for `inspect` and other tools. Nothing that
+//! runs an image reads it.
 
 use crate::lift::Report;
 use serde::{Deserialize, Serialize};

@@ -1,9 +1,9 @@
 //! Initial linear memory, mapped from the image's file instead of copied.
 //!
-//! A private mapping of a file page costs nothing until the page is touched, and a page that is only read is shared
-//! with every other run of the image. So a run starts in milliseconds, whatever the size of the image. The wart: as with
-//! a running program, the file must not be overwritten in place while it is mapped (replacing it, as `convert` does,
-//! is harmless); one that is truncated meanwhile ends the run with SIGBUS.
+//! A private mapping of a file page costs nothing until the page is touched, and a page that is only read is
+//! shared with every other run of the image. So a run starts in milliseconds, whatever the size of the image.
+//! The wart: as with a running program, the file must not be overwritten in place while it is mapped
+//! (replacing it, as `convert` does, is harmless); one that is truncated meanwhile ends the run with SIGBUS.
 
 use std::{fs::File, io, os::fd::AsRawFd, ptr};
 
@@ -25,7 +25,8 @@ pub(crate) fn page_size() -> usize {
 pub struct Source<'a> {
     /// The module's bytes.
     pub bytes: &'a [u8],
-    /// The file that holds them, and the offset of the first of them in it; `None` when there is no such file.
+    /// The file that holds them, and the offset of the first of them in it; `None` when there is no such
+    /// file.
     pub file: Option<(&'a File, u64)>,
 }
 
@@ -35,8 +36,9 @@ pub struct Source<'a> {
 /// When a mapping fails. Memory is then in an unknown state.
 ///
 /// # Safety
-/// `base..base+len` must be readable and writable private memory that nobody else refers to, `base` page-aligned; it may
-/// be partly replaced by mappings of the file, which whoever unmaps the range takes down with it.
+/// `base..base+len` must be readable and writable private memory that nobody else refers to, `base`
+/// page-aligned; it may be partly replaced by mappings of the file, which whoever unmaps the range takes down
+/// with it.
 pub unsafe fn populate(
     base: *mut u8,
     len: usize,
@@ -79,8 +81,9 @@ pub unsafe fn populate(
     Ok(())
 }
 
-/// Asks for huge pages where no segment lies: a guest's memory is touched from one end on, and a page fault for each 4 KiB of it costs
-/// more than clearing it does. Hosts without huge pages refuse, and nothing depends on it.
+/// Asks for huge pages where no segment lies: a guest's memory is touched from one end on, and a page fault
+/// for each 4 KiB of it costs more than clearing it does. Hosts without huge pages refuse, and nothing
+/// depends on it.
 fn advise_huge(base: *mut u8, len: usize, segments: &[Segment]) {
     /// Size of a huge page on x86-64 and AArch64.
     const HUGE: usize = 2 << 20;

@@ -1,9 +1,9 @@
 //! What the packer needs to know of a core WebAssembly module: its sections, its one memory, its active data
 //! segments and the address of the header block.
 //!
-//! Used twice: on the bare runtime, to build an image from it, and on a finished image, to read it back. The module
-//! is untrusted: every offset is checked here, once. Function bodies are only counted, never validated: whoever
-//! compiles the module does that.
+//! Used twice: on the bare runtime, to build an image from it, and on a finished image, to read it back. The
+//! module is untrusted: every offset is checked here, once. Function bodies are only counted, never
+//! validated: whoever compiles the module does that.
 
 use std::ops::Range;
 
@@ -250,8 +250,8 @@ impl Module {
         bytes.get(section.body.clone())
     }
 
-    /// A copy of initial memory at `addr..addr+len`, which must lie within [`memory_size`](Self::memory_size).
-    /// `bytes` is what the module was parsed from.
+    /// A copy of initial memory at `addr..addr+len`, which must lie within
+    /// [`memory_size`](Self::memory_size). `bytes` is what the module was parsed from.
     pub fn memory(&self, bytes: &[u8], addr: u64, len: usize) -> Vec<u8> {
         let mut out = vec![0; len];
         for s in &self.segments {
@@ -274,8 +274,8 @@ impl Module {
     }
 }
 
-/// Appends `value` as a LEB128 number of five bytes, which every engine accepts (Core Specification 5.2.2) and whose
-/// length does not depend on the value.
+/// Appends `value` as a LEB128 number of five bytes, which every engine accepts (Core Specification 5.2.2)
+/// and whose length does not depend on the value.
 pub fn leb5(value: u32, out: &mut Vec<u8>) {
     for i in 0..5 {
         let byte = (value >> (7 * i) & 0x7f) as u8;

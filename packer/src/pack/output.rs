@@ -1,7 +1,8 @@
 //! Output files that appear complete or not at all.
 //!
-//! An output is written under a temporary name in its own directory and renamed at the end. Errors and panics remove the
-//! temporary file through its destructor; SIGINT, SIGTERM and SIGHUP through a handler that unlinks what is listed here.
+//! An output is written under a temporary name in its own directory and renamed at the end. Errors and panics
+//! remove the temporary file through its destructor; SIGINT, SIGTERM and SIGHUP through a handler that
+//! unlinks what is listed here.
 
 use std::{
     ffi::CString,
@@ -34,13 +35,14 @@ extern "C" fn on_signal(signal: libc::c_int) {
     }
 }
 
-/// Makes SIGINT, SIGTERM and SIGHUP remove unfinished outputs before they end the process, and a file size limit
-/// (SIGXFSZ) an error of the write.
+/// Makes SIGINT, SIGTERM and SIGHUP remove unfinished outputs before they end the process, and a file size
+/// limit (SIGXFSZ) an error of the write.
 pub fn clean_up_on_signals() {
     // SAFETY: no handler runs.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        // SAFETY: the handler uses only async-signal-safe functions. A signal that is ignored (nohup) stays so.
+        // SAFETY: the handler uses only async-signal-safe functions. A signal that is ignored (nohup) stays
+        // so.
         unsafe {
             if libc::signal(signal, libc::SIG_IGN) != libc::SIG_IGN {
                 libc::signal(signal, on_signal as extern "C" fn(libc::c_int) as libc::sighandler_t);

@@ -1,9 +1,10 @@
 //! Where everything goes in the image's linear memory, and which bytes are stored.
 //!
-//! The parts follow the runtime's own memory: configuration; guest RAM and the data TLB, whose addresses lifted code knows before the
-//! other parts are complete; then the root file system, kernel and initrd, machine state, index of the lifted code. A gap of at least one page follows each, so that a data segment can be lengthened with zeros (see
-//! [`data`](super::data)). Pages of zeros are not stored. Memory behind the last part is left to the runtime's heap,
-//! which grows there.
+//! The parts follow the runtime's own memory: configuration; guest RAM and the data TLB, whose addresses
+//! lifted code knows before the other parts are complete; then the root file system, kernel and initrd,
+//! machine state, index of the lifted code. A gap of at least one page follows each, so that a data segment
+//! can be lengthened with zeros (see [`data`](super::data)). Pages of zeros are not stored. Memory behind the
+//! last part is left to the runtime's heap, which grows there.
 
 use forelift_abi::{
     header::{self, ImageHeader, Span},
@@ -55,8 +56,8 @@ pub struct Piece<'a> {
     pub addr: u64,
     /// What is there.
     pub bytes: &'a [u8],
-    /// Whether the bytes shall be placed in the file so that they can be mapped: file offset and address agree
-    /// modulo the page size.
+    /// Whether the bytes shall be placed in the file so that they can be mapped: file offset and address
+    /// agree modulo the page size.
     pub mappable: bool,
 }
 
@@ -94,8 +95,8 @@ pub fn place(template: &Module, parts: &Parts<'_>) -> Result<(ImageHeader, u64),
     Ok((image, size))
 }
 
-/// The layout for lifted code in an image made from `template`, whose bytes are `bytes`, with this encoded configuration; `None` when
-/// the runtime has none.
+/// The layout for lifted code in an image made from `template`, whose bytes are `bytes`, with this encoded
+/// configuration; `None` when the runtime has none.
 ///
 /// # Errors
 /// [`PackError::TooLarge`].
@@ -130,8 +131,8 @@ fn is_zero(page: &[u8]) -> bool {
     page == &ZERO[..page.len()]
 }
 
-/// Stretches of `bytes` that are not zero, as ranges of page numbers; up to `merge` pages of zeros between two are
-/// swallowed.
+/// Stretches of `bytes` that are not zero, as ranges of page numbers; up to `merge` pages of zeros between
+/// two are swallowed.
 fn runs(bytes: &[u8]) -> Vec<(usize, usize)> {
     let mut runs: Vec<(usize, usize)> = Vec::new();
     for (n, page) in bytes.chunks(PAGE).enumerate() {

@@ -1,7 +1,7 @@
 //! A finished image, read back: for `inspect`, for `run`, and for running it natively.
 //!
-//! The file is mapped, not read. It is untrusted: the module, the header and the configuration are checked when it is
-//! opened, so that nothing behind this module needs to.
+//! The file is mapped, not read. It is untrusted: the module, the header and the configuration are checked
+//! when it is opened, so that nothing behind this module needs to.
 
 use std::{
     fs::File,
@@ -179,7 +179,8 @@ pub fn open(path: &Path) -> Result<PackedImage, OpenError> {
         return Err(OpenError::Foreign { path: path.to_path_buf(), what: Foreign::of_type(path, kind) });
     }
     let file = File::open(path).map_err(io)?;
-    // SAFETY: the file may change under the mapping only when somebody overwrites it in place; `mapping` documents that.
+    // SAFETY: the file may change under the mapping only when somebody overwrites it in place; `mapping`
+    // documents that.
     let map = unsafe { Mmap::map(&file) }.map_err(io)?;
     PackedImage::from_parts(path.to_path_buf(), file, map)
 }
@@ -298,7 +299,8 @@ impl PackedImage {
         self.module.stored(span.addr, span.len)
     }
 
-    /// Pages of guest RAM that the file stores. (What follows a stretch of them as filler is less than a page.)
+    /// Pages of guest RAM that the file stores. (What follows a stretch of them as filler is less than a
+    /// page.)
     pub fn ram_pages(&self) -> u64 {
         let ram = self.header.ram;
         let inside = |s: &&Segment| s.addr >= ram.addr && s.addr < ram.end();
@@ -320,8 +322,8 @@ impl PackedImage {
         // SAFETY: the region is ours and nothing refers to it yet.
         unsafe { mapping::populate(region.base(), region.len(), self.source(), &segments) }.map_err(io)?;
         let (ram, root) = (self.header.ram, self.header.root);
-        // SAFETY: both spans lie within the region (checked by the header's parser), are page-aligned in address and
-        // length, and the region moves into the owner.
+        // SAFETY: both spans lie within the region (checked by the header's parser), are page-aligned in
+        // address and length, and the region moves into the owner.
         let memory = unsafe {
             let base = region.base();
             GuestMemory::from_raw(

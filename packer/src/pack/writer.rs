@@ -1,6 +1,7 @@
 //! Writes the module: the runtime's sections as they are, with a larger memory, our manifest and our data.
 //!
-//! Code is never re-encoded. The output is a function of the inputs alone: no time, no host name, no random number.
+//! Code is never re-encoded. The output is a function of the inputs alone: no time, no host name, no random
+//! number.
 
 use std::io::Write;
 
@@ -55,8 +56,9 @@ pub struct Options {
     pub keep_names: bool,
 }
 
-/// Packs `parts` into the module `runtime` and writes the result to `out`, front to back. The parts may be mappings of
-/// files: they are read once for zeros and once more when they are written. `progress` is told the bytes written.
+/// Packs `parts` into the module `runtime` and writes the result to `out`, front to back. The parts may be
+/// mappings of files: they are read once for zeros and once more when they are written. `progress` is told
+/// the bytes written.
 ///
 /// # Errors
 /// See [`PackError`].

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use forelift::pack::{Manifest, Parts, Summary, pack, writer::Options};
 use forelift_abi::config::{Arch, ContainerConfig, ImageConfig};
 
-/// Imports, memory and helpers of every stand-in. `$write` sends bytes to stdout and gives the error number; `$word`
-/// reads a word of the image's header.
+/// Imports, memory and helpers of every stand-in. `$write` sends bytes to stdout and gives the error number;
+/// `$word` reads a word of the image's header.
 const PRELUDE: &str = r#"
   (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))

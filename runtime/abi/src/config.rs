@@ -27,8 +27,8 @@ impl Arch {
     }
 }
 
-/// File in the root directory of an image's root file system: the interpreter of arm64 programs, where the container's are. Init
-/// registers it and hides it from the container.
+/// File in the root directory of an image's root file system: the interpreter of arm64 programs, where the
+/// container's are. Init registers it and hides it from the container.
 pub const ARM64_INTERPRETER: &str = ".forelift-qemu-aarch64";
 
 /// The container's defaults, from the OCI image configuration (image-spec, *config.md*).
@@ -63,7 +63,8 @@ pub struct ImageConfig {
     pub name: String,
     /// The container's defaults.
     pub container: ContainerConfig,
-    /// Host name inside the container: derived from the image's digest, so that equal inputs give equal outputs.
+    /// Host name inside the container: derived from the image's digest, so that equal inputs give equal
+    /// outputs.
     pub hostname: String,
     /// Kernel command line, complete.
     pub cmdline: String,

@@ -1,15 +1,16 @@
 //! The control protocol between the runtime and the guest's init.
 //!
-//! Both sides hold the virtio-console port [`PORT_CONTROL`] open. A message is a little-endian `u32` length and that many
-//! bytes of postcard. The order of a run:
+//! Both sides hold the virtio-console port [`PORT_CONTROL`] open. A message is a little-endian `u32` length
+//! and that many bytes of postcard. The order of a run:
 //!
-//! 1. init boots, mounts the root, builds the container's namespaces and sends [`ToHost::Ready`]. **This is where the
-//!    snapshot is taken.** Init then blocks in `read` on the control port.
-//! 2. The runtime sends [`ToGuest::Start`]. Init credits the entropy, sets the clock, mounts the host directories, and executes
-//!    the command. It answers [`ToHost::Started`] or [`ToHost::Failed`].
-//! 3. Data flows over [`PORT_STDIN`], [`PORT_STDOUT`] and [`PORT_STDERR`] (with a tty: stdin and stdout only).
-//! 4. When the command has ended and all its output has been written, init unmounts, sends [`ToHost::Exited`] and waits
-//!    to be switched off.
+//! 1. init boots, mounts the root, builds the container's namespaces and sends [`ToHost::Ready`]. **This is
+//!    where the snapshot is taken.** Init then blocks in `read` on the control port.
+//! 2. The runtime sends [`ToGuest::Start`]. Init credits the entropy, sets the clock, mounts the host
+//!    directories, and executes the command. It answers [`ToHost::Started`] or [`ToHost::Failed`].
+//! 3. Data flows over [`PORT_STDIN`], [`PORT_STDOUT`] and [`PORT_STDERR`] (with a tty: stdin and stdout
+//!    only).
+//! 4. When the command has ended and all its output has been written, init unmounts, sends [`ToHost::Exited`]
+//!    and waits to be switched off.
 
 use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -51,9 +52,11 @@ pub struct Mount {
 /// Orders for the container's command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
-    /// Command line; the first word is looked up in the container's `PATH` unless it holds a slash. Never empty.
+    /// Command line; the first word is looked up in the container's `PATH` unless it holds a slash. Never
+    /// empty.
     pub argv: Vec<Vec<u8>>,
-    /// Environment, `NAME=value` each, complete but for what init adds when missing: PATH, HOME, HOSTNAME, and TERM with a tty.
+    /// Environment, `NAME=value` each, complete but for what init adds when missing: PATH, HOME, HOSTNAME,
+    /// and TERM with a tty.
     pub env: Vec<Vec<u8>>,
     /// Working directory; created when missing (as docker does).
     pub cwd: String,
@@ -96,8 +99,8 @@ pub enum ToGuest {
         /// Bytes that the port carries before the end.
         bytes: u64,
     },
-    /// Nobody reads this output stream (1 stdout, 2 stderr) any more: init closes its end of the pipe, so that the
-    /// command gets EPIPE and SIGPIPE.
+    /// Nobody reads this output stream (1 stdout, 2 stderr) any more: init closes its end of the pipe, so
+    /// that the command gets EPIPE and SIGPIPE.
     OutputClosed(u8),
     /// Instead of a start: use the kernel as programs do, then answer [`ToHost::Exited`]. For training.
     Exercise {

@@ -1,17 +1,20 @@
 //! What `forelift run` offers the runtime beyond WASI preview 1.
 //!
-//! Preview 1 has no signals, no window size and no way to ask whether a terminal is raw. The embedding therefore opens one
-//! more file descriptor, [`CONTROL_FD`]. `fd_read` on it gives whole [`Record`]s, as many as there are and fit, or
-//! `EAGAIN`; `poll_oneoff` reports it readable when there are some. The first record is always [`Record::Terminal`]. On any
-//! other engine `fd_read` gives `EBADF`, and there is nothing to be had.
+//! Preview 1 has no signals, no window size and no way to ask whether a terminal is raw. The embedding
+//! therefore opens one more file descriptor, [`CONTROL_FD`]. `fd_read` on it gives whole [`Record`]s, as many
+//! as there are and fit, or `EAGAIN`; `poll_oneoff` reports it readable when there are some. The first record
+//! is always [`Record::Terminal`]. On any other engine `fd_read` gives `EBADF`, and there is nothing to be
+//! had.
 //!
-//! Host directories are descriptors, too, from [`SHARE_FD`] on, one each: WASI's own calls for files can say neither what a
-//! Linux directory holds nor how its operations fail. `fd_prestat_get` and `fd_prestat_dir_name` tell the guest path;
-//! `fd_write` takes one FUSE request whole (*include/uapi/linux/fuse.h*), and the `fd_read` that follows gives its reply, or 0
-//! bytes for a request that is not answered. An empty `fd_write` closes and forgets everything, as a device's reset does.
+//! Host directories are descriptors, too, from [`SHARE_FD`] on, one each: WASI's own calls for files can say
+//! neither what a Linux directory holds nor how its operations fail. `fd_prestat_get` and
+//! `fd_prestat_dir_name` tell the guest path; `fd_write` takes one FUSE request whole
+//! (*include/uapi/linux/fuse.h*), and the `fd_read` that follows gives its reply, or 0 bytes for a request
+//! that is not answered. An empty `fd_write` closes and forgets everything, as a device's reset does.
 //!
-//! With the control descriptor come two promises: the descriptors 0, 1 and 2 never block (`fd_read` and `fd_write` give `EAGAIN`,
-//! and `poll_oneoff` tells when to try again), and a write to a closed pipe gives `EPIPE`.
+//! With the control descriptor come two promises: the descriptors 0, 1 and 2 never block (`fd_read` and
+//! `fd_write` give `EAGAIN`, and `poll_oneoff` tells when to try again), and a write to a closed pipe gives
+//! `EPIPE`.
 
 /// The descriptor; far from those that a module gets by opening files.
 pub const CONTROL_FD: u32 = 1000;

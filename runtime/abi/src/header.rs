@@ -1,8 +1,10 @@
-//! The image header: a fixed-width table at an exported address of the runtime's memory, filled in by the packer.
+//! The image header: a fixed-width table at an exported address of the runtime's memory, filled in by the
+//! packer.
 //!
-//! The runtime exports the address of a [`SIZE`]-byte block as [`EXPORT`]. In a bare runtime the block is zero. The
-//! packer overwrites it with an encoded [`ImageHeader`] and places the parts it names in linear memory behind the
-//! runtime's own. All numbers are little-endian. The header is untrusted input: [`ImageHeader::parse`] checks all of it.
+//! The runtime exports the address of a [`SIZE`]-byte block as [`EXPORT`]. In a bare runtime the block is
+//! zero. The packer overwrites it with an encoded [`ImageHeader`] and places the parts it names in linear
+//! memory behind the runtime's own. All numbers are little-endian. The header is untrusted input:
+//! [`ImageHeader::parse`] checks all of it.
 
 use thiserror::Error;
 
@@ -36,7 +38,8 @@ impl Span {
 pub struct ImageHeader {
     /// Guest RAM; aligned to 64 KiB. Holds the snapshot's pages, or zeros.
     pub ram: Span,
-    /// Root file system image (EROFS), shown to the guest as a virtio block device; aligned to 64 KiB, padded to 2 MiB.
+    /// Root file system image (EROFS), shown to the guest as a virtio block device; aligned to 64 KiB, padded
+    /// to 2 MiB.
     pub root: Span,
     /// Encoded machine state of the snapshot (see `forelift_runtime::snapshot`); absent without one.
     pub state: Span,
@@ -46,9 +49,11 @@ pub struct ImageHeader {
     pub kernel: Span,
     /// Initial RAM file system (cpio); present only without a snapshot.
     pub initrd: Span,
-    /// Room for the data TLB, whose address lifted code knows (see [`lift::dtlb_bytes`](crate::lift::dtlb_bytes)); aligned to 64 KiB.
+    /// Room for the data TLB, whose address lifted code knows (see
+    /// [`lift::dtlb_bytes`](crate::lift::dtlb_bytes)); aligned to 64 KiB.
     pub tlb: Span,
-    /// Index of the lifted code: a [`lift::Index`](crate::lift::Index) in postcard; absent when nothing is lifted.
+    /// Index of the lifted code: a [`lift::Index`](crate::lift::Index) in postcard; absent when nothing is
+    /// lifted.
     pub lifted: Span,
 }
 

@@ -1,9 +1,10 @@
-//! The guest's physical address space: a device tree (or on x86_64 an MP table and the command line) tells the kernel, this tells
-//! everyone else. Constants without another remark are riscv64's.
+//! The guest's physical address space: a device tree (or on x86_64 an MP table and the command line) tells
+//! the kernel, this tells everyone else. Constants without another remark are riscv64's.
 
 /// Where RAM starts on riscv64 (as on QEMU's `virt`).
 pub const RAM_BASE: u64 = 0x8000_0000;
-/// A riscv64 kernel `Image` is loaded this far into RAM (2 MiB: *Documentation/arch/riscv/boot-image-header.rst*).
+/// A riscv64 kernel `Image` is loaded this far into RAM (2 MiB:
+/// *Documentation/arch/riscv/boot-image-header.rst*).
 pub const KERNEL_OFFSET: u64 = 0x20_0000;
 /// Platform-level interrupt controller; 64 MiB are reserved for it.
 pub const PLIC_BASE: u64 = 0x0c00_0000;
@@ -17,7 +18,8 @@ pub const VIRTIO_STRIDE: u64 = 0x1000;
 pub const VIRTIO_SLOTS: usize = 16;
 /// PLIC source of virtio device 0.
 pub const VIRTIO_IRQ_BASE: u32 = 1;
-/// Where the root file system's image is: beyond any possible RAM. The kernel is not told; the block device reads from it.
+/// Where the root file system's image is: beyond any possible RAM. The kernel is not told; the block device
+/// reads from it.
 pub const ROOT_BASE: u64 = 0x2_0000_0000;
 /// Alignment of the sizes of RAM and of the root file system's image, in bytes.
 pub const REGION_ALIGN: u64 = 0x20_0000;

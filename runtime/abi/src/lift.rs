@@ -1,20 +1,21 @@
-//! The contract between lifted code and the runtime: where the hart's state is, how lifted functions are called, and how
-//! the runtime finds them by the contents of a page.
+//! The contract between lifted code and the runtime: where the hart's state is, how lifted functions are
+//! called, and how the runtime finds them by the contents of a page.
 //!
 //! # A lifted function
-//! `f(va, value, depth) -> next`: runs from the guest virtual address `va`, which is the function's entry point number
-//! `value >> FUNCTION_BITS`; the lower bits are the function's own number, or [`UNTOLD`]. All architectural state is in the [`Hart`](Layout)'s memory when it is called and when it returns; the instruction budget
-//! is the hart's `left`. `next` is where the guest goes on:
+//! `f(va, value, depth) -> next`: runs from the guest virtual address `va`, which is the function's entry
+//! point number `value >> FUNCTION_BITS`; the lower bits are the function's own number, or [`UNTOLD`]. All
+//! architectural state is in the [`Hart`](Layout)'s memory when it is called and when it returns; the
+//! instruction budget is the hart's `left`. `next` is where the guest goes on:
 //!
-//! * even: the function ran a return instruction to this address, and whoever called it compares that with the address
-//!   it called from;
+//! * even: the function ran a return instruction to this address, and whoever called it compares that with
+//!   the address it called from;
 //! * odd: everybody returns to the dispatcher, which goes on at `next & !1`.
 //!
 //! `depth` bounds the nesting of calls. A WebAssembly frame is nothing but a cached return address.
 //!
 //! # Found by content
-//! Lifted code belongs to a page's contents, not to its address: [`page_hash`] names them. The runtime hashes a page
-//! when it is first executed and looks it up in the [`Index`].
+//! Lifted code belongs to a page's contents, not to its address: [`page_hash`] names them. The runtime hashes
+//! a page when it is first executed and looks it up in the [`Index`].
 
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -29,8 +30,9 @@ const WORDS: usize = 31;
 
 macro_rules! layout {
     ($($(#[$doc:meta])* $field:ident,)*) => {
-        /// Addresses that are folded into lifted code, in bytes. Natively they are host addresses, in WebAssembly addresses in linear
-        /// memory. The runtime tells them ([`Layout::EXPORT`]), so that nobody has to know how it was compiled.
+        /// Addresses that are folded into lifted code, in bytes. Natively they are host addresses, in
+        /// WebAssembly addresses in linear memory. The runtime tells them ([`Layout::EXPORT`]), so that
+        /// nobody has to know how it was compiled.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub struct Layout {
             $($(#[$doc])* pub $field: u64,)*
@@ -168,13 +170,14 @@ impl Layout {
     }
 }
 
-/// Entries that each table of the data TLB has for RAM of `ram_len` bytes: they must reach over twice the RAM (see
-/// `runtime/src/rv64/tlb.rs`).
+/// Entries that each table of the data TLB has for RAM of `ram_len` bytes: they must reach over twice the RAM
+/// (see `runtime/src/rv64/tlb.rs`).
 pub const fn dtlb_entries(ram_len: u64) -> u64 {
     ram_len.next_power_of_two() * 2 / super::layout::PAGE_SIZE
 }
 
-/// Bytes that the data TLB takes for RAM of `ram_len` bytes: read and write tables for U mode, S mode, and S mode with SUM.
+/// Bytes that the data TLB takes for RAM of `ram_len` bytes: read and write tables for U mode, S mode, and S
+/// mode with SUM.
 pub const fn dtlb_bytes(ram_len: u64) -> u64 {
     dtlb_entries(ram_len) * 8 * 6
 }
@@ -183,18 +186,22 @@ pub const fn dtlb_bytes(ram_len: u64) -> u64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[repr(u32)]
 pub enum Helper {
-    /// `(va: i64, depth: i32) -> i64`: calls the lifted function at `va`, or returns `va | 1` when there is none.
+    /// `(va: i64, depth: i32) -> i64`: calls the lifted function at `va`, or returns `va | 1` when there is
+    /// none.
     Dispatch = 0,
-    /// `(pc: i64, insn: i32, left: i64) -> i32`: executes a Zicsr instruction. `left` is the budget before it. Not 0: leave; `pc`
-    /// and `left` are set.
+    /// `(pc: i64, insn: i32, left: i64) -> i32`: executes a Zicsr instruction. `left` is the budget before
+    /// it. Not 0: leave; `pc` and `left` are set.
     Csr = 1,
-    /// `(op: i32, a: i64, b: i64, c: i64) -> i64`: a floating-point operation on register values; `op` is the position of the
-    /// operation in the table, and 256 times the rounding mode, which must be valid (7: the dynamic one).
+    /// `(op: i32, a: i64, b: i64, c: i64) -> i64`: a floating-point operation on register values; `op` is the
+    /// position of the operation in the table, and 256 times the rounding mode, which must be valid (7: the
+    /// dynamic one).
     Float = 2,
-    /// `(a: f64, b: f64, c: f64) -> f64`: `a * b + c`, rounded once, by the dynamic rounding mode, which must be valid.
+    /// `(a: f64, b: f64, c: f64) -> f64`: `a * b + c`, rounded once, by the dynamic rounding mode, which must
+    /// be valid.
     Fma = 3,
-    /// `(pc: i64, depth: i32) -> i64`: executes `ecall` of U mode, and the lifted code of its handler. 0: the guest is behind the
-    /// instruction, in U mode; else what the function returns. The budget is the hart's `left`.
+    /// `(pc: i64, depth: i32) -> i64`: executes `ecall` of U mode, and the lifted code of its handler. 0: the
+    /// guest is behind the instruction, in U mode; else what the function returns. The budget is the hart's
+    /// `left`.
     Ecall = 4,
     /// `() -> i64`: executes `sret` in S mode; what the function returns. It has been counted.
     Sret = 5,
@@ -233,7 +240,8 @@ pub const MAX_DEPTH: u32 = 128;
 /// Bits of an entry's value that hold the function's number; the number of the entry point is above them.
 pub const FUNCTION_BITS: u32 = 20;
 
-/// The value of a call that goes directly to a function's first entry point, without knowing the function's number.
+/// The value of a call that goes directly to a function's first entry point, without knowing the function's
+/// number.
 pub const UNTOLD: u32 = (1 << FUNCTION_BITS) - 1;
 
 /// The name of a page's contents: XXH3, 128 bits. A guest that finds a collision deceives only itself.
@@ -250,8 +258,8 @@ pub struct Page {
     pub privilege: u8,
     /// Number that lifted code knows these contents by; never 0.
     pub content: u32,
-    /// Entry points: byte offset in the page; number of the function and of its entry point (see [`FUNCTION_BITS`]). In
-    /// WebAssembly a function's number is its index in the module's table.
+    /// Entry points: byte offset in the page; number of the function and of its entry point (see
+    /// [`FUNCTION_BITS`]). In WebAssembly a function's number is its index in the module's table.
     pub entries: Vec<(u16, u32)>,
 }
 

@@ -20,6 +20,7 @@ pub struct Page {
     pub counts: Vec<u32>,
     /// Arrivals at each halfword from other pages or by jumps to a register's value.
     pub indirect: Vec<u32>,
-    /// Pages further away that control went to from this one: distance in pages, and position in the same list.
+    /// Pages further away that control went to from this one: distance in pages, and position in the same
+    /// list.
     pub links: Vec<(i32, usize)>,
 }

@@ -1,7 +1,8 @@
 //! Guest instruction sets as data.
 //!
-//! One table per guest ISA feeds everything that has to know its instructions: decoder, disassembler, encoder,
-//! interpreter, lifter and the random program generator of the tests. An instruction is written down once.
+//! One table per guest ISA feeds everything that has to know its instructions: decoder, disassembler,
+//! encoder, interpreter, lifter and the random program generator of the tests. An instruction is written down
+//! once.
 //!
 //! - [`rv64`]: RV64GC (IMAFDC, Zicsr, Zifencei) with the supervisor instructions.
 //!

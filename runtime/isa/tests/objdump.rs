@@ -1,5 +1,5 @@
-//! Decoder and disassembler against binutils: every compressed code point, every row of the table with random operands,
-//! and random words. Where the two differ on purpose, the case is listed here with the reason.
+//! Decoder and disassembler against binutils: every compressed code point, every row of the table with random
+//! operands, and random words. Where the two differ on purpose, the case is listed here with the reason.
 
 mod common;
 
@@ -10,8 +10,8 @@ use forelift_isa::rv64::{Fields, Op, compressed_row, decode, encode, length};
 /// Reference disassembler.
 const OBJDUMP: &str = "riscv64-linux-gnu-objdump";
 
-/// Disassembles a file of instructions, each `size` bytes long; the result has one text per instruction, `None` where
-/// objdump knows none. Comments are dropped.
+/// Disassembles a file of instructions, each `size` bytes long; the result has one text per instruction,
+/// `None` where objdump knows none. Comments are dropped.
 fn objdump(name: &str, code: &[u8], size: usize) -> Vec<Option<String>> {
     let path = scratch(name);
     std::fs::write(&path, code).unwrap();
@@ -83,7 +83,8 @@ fn every_halfword() {
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong[..wrong.len().min(40)].join("\n"));
 }
 
-/// What objdump should say about a 32-bit word when the two differ on purpose. `Err`: the case is not compared at all.
+/// What objdump should say about a 32-bit word when the two differ on purpose. `Err`: the case is not
+/// compared at all.
 fn wide_exception(word: u32, ours: Option<&str>, theirs: Option<&str>) -> Result<(), &'static str> {
     let op = decode(word).map(|insn| insn.op);
     let rm = word >> 12 & 7;

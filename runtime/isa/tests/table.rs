@@ -1,5 +1,5 @@
-//! The tables themselves: encoder and decoder are each other's inverse, no row hides another, the facts are those of the
-//! manual.
+//! The tables themselves: encoder and decoder are each other's inverse, no row hides another, the facts are
+//! those of the manual.
 
 use forelift_isa::rv64::random::Rng;
 use forelift_isa::rv64::{

@@ -1,8 +1,8 @@
 //! Prints what an operation costs, in ns: with NX set before, with no flag set before, and in integers only.
 //!
-//! Natively `cargo run --release -p forelift-softfloat --example speed`; in WASM build it with `--profile wasm
-//! --target wasm32-wasip1` and run the module on any WASI runtime. The operands are ordinary numbers, all results
-//! inexact: the fast paths' case.
+//! Natively `cargo run --release -p forelift-softfloat --example speed`; in WASM build it with `--profile
+//! wasm --target wasm32-wasip1` and run the module on any WASI runtime. The operands are ordinary numbers,
+//! all results inexact: the fast paths' case.
 
 use forelift_softfloat::*;
 use std::hint::black_box;

@@ -1,9 +1,11 @@
-//! Conversions by the host's instructions where they are exact or their error is known, else by [`crate::soft`].
+//! Conversions by the host's instructions where they are exact or their error is known, else by
+//! [`crate::soft`].
 
 use crate::soft::{self, Limits};
 use crate::{F32, F64, NX, Round};
 
-/// Rounds to an integer value as `rm` says; `None` for ties away from zero, which WASM has no instruction for.
+/// Rounds to an integer value as `rm` says; `None` for ties away from zero, which WASM has no instruction
+/// for.
 #[inline]
 fn to_integral(x: f64, rm: Round) -> Option<f64> {
     match rm {
@@ -52,8 +54,9 @@ to_integer!(u32, U32, f64_to_u32, f32_to_u32, (0.0..4_294_967_296.0));
 to_integer!(i64, I64, f64_to_i64, f32_to_i64, (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0));
 to_integer!(u64, U64, f64_to_u64, f32_to_u64, (0.0..18_446_744_073_709_551_616.0));
 
-/// A conversion from a signed and an unsigned integer type that may be wider than the format. An `as` cast rounds
-/// to nearest even; it is exact if the bits from the first to the last that is set are no more than the precision.
+/// A conversion from a signed and an unsigned integer type that may be wider than the format. An `as` cast
+/// rounds to nearest even; it is exact if the bits from the first to the last that is set are no more than
+/// the precision.
 macro_rules! from_wide_integer {
     ($format:ident, $float:ident, $bits:ident, $prec:literal, $int:ident, $unsigned:ident,
      $from_int:ident, $from_unsigned:ident) => {

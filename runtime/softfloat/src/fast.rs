@@ -1,13 +1,14 @@
 //! Addition, subtraction, multiplication, division and square root by the host's floating point.
 //!
-//! Only rounding to nearest even, which is what the host does. A result is *safe* if it is finite and above the
-//! smallest normal number in magnitude: then nothing overflowed, nothing is tiny before or after rounding, no
-//! operand was a NaN or an infinity that mattered, and the only flag in question is NX. If NX is set already, the
-//! host's result is all there is to do. Else a test that is exact in the host's own arithmetic tells it:
+//! Only rounding to nearest even, which is what the host does. A result is *safe* if it is finite and above
+//! the smallest normal number in magnitude: then nothing overflowed, nothing is tiny before or after
+//! rounding, no operand was a NaN or an infinity that mattered, and the only flag in question is NX. If NX is
+//! set already, the host's result is all there is to do. Else a test that is exact in the host's own
+//! arithmetic tells it:
 //!
-//! * sums: the error of a rounded sum is itself a floating-point number, and six additions yield it (TwoSum; Muller
-//!   et al., *Handbook of Floating-Point Arithmetic*, 2nd ed., 4.3.2). A sum that lies in the subnormal range is
-//!   exact, so that finite is safe enough;
+//! * sums: the error of a rounded sum is itself a floating-point number, and six additions yield it (TwoSum;
+//!   Muller et al., *Handbook of Floating-Point Arithmetic*, 2nd ed., 4.3.2). A sum that lies in the
+//!   subnormal range is exact, so that finite is safe enough;
 //! * binary32: products are exact in binary64, and `a / b` is exactly `r`, or the root of `a`, if `r * b`, or
 //!   `r * r`, is exactly `a`;
 //! * binary64: a product of significands ends in as many zero bits as both together, which tells if it fits.
@@ -39,7 +40,8 @@ macro_rules! slow {
 }
 pub(crate) use slow;
 
-/// The exact error of `s`, the rounded sum of `x` and `y`. If it is finite, no step overflowed and it is right.
+/// The exact error of `s`, the rounded sum of `x` and `y`. If it is finite, no step overflowed and it is
+/// right.
 macro_rules! two_sum_error {
     ($x:expr, $y:expr, $s:expr) => {{
         let (x, y, s) = ($x, $y, $s);
@@ -93,10 +95,10 @@ fn exponent_field(bits: u64) -> u32 {
 
 /// Whether `x * y` is exactly `product`, the host's rounded product, all three being normal.
 ///
-/// The product of the significands has 105 bits, or 106 if the exponent of the product is one above the sum of the
-/// exponents, and as many trailing zeros as both factors together; it fits if 53 bits are left. (If rounding
-/// carried into the exponent, the 105 bits began with 53 ones and had a one below: the stricter bound refuses
-/// them as the other would.)
+/// The product of the significands has 105 bits, or 106 if the exponent of the product is one above the sum
+/// of the exponents, and as many trailing zeros as both factors together; it fits if 53 bits are left. (If
+/// rounding carried into the exponent, the 105 bits began with 53 ones and had a one below: the stricter
+/// bound refuses them as the other would.)
 #[inline]
 fn is_exact_product(x: f64, y: f64, product: f64) -> bool {
     let (a, b, p) = (x.to_bits(), y.to_bits(), product.to_bits());

@@ -5,8 +5,8 @@ use crate::{NX, Round};
 
 /// Binary32 `a * b + c`, rounded once.
 ///
-/// The product is exact in binary64. The sum rounded to binary64 and then to binary32 is wrong only if the first
-/// rounding lands on a point half way between two binary32 numbers without having been exact.
+/// The product is exact in binary64. The sum rounded to binary64 and then to binary32 is wrong only if the
+/// first rounding lands on a point half way between two binary32 numbers without having been exact.
 #[inline]
 pub fn f32_fma(a: u32, b: u32, c: u32, rm: Round, flags: &mut u8) -> u32 {
     if rm == Round::Rne {
@@ -53,12 +53,13 @@ fn is_moderate(bits: u64) -> bool {
     ((bits >> 52) & 0x7ff).wrapping_sub(LEAST) <= 600
 }
 
-/// The fused multiply-add of moderate numbers (`z` may be zero): nothing in it overflows, and no last place is below
-/// 2^-706, so that nothing underflows either.
+/// The fused multiply-add of moderate numbers (`z` may be zero): nothing in it overflows, and no last place
+/// is below 2^-706, so that nothing underflows either.
 ///
-/// The result is `sum` plus `tail` but for the tail's rounding error, which is at most 2^-53 of it. Where a tail that is larger, and
-/// one that is smaller, by 2^-51 of it give the same, that is the result, because rounding is monotonic (Ziv, *Fast
-/// evaluation of elementary mathematical functions with correctly rounded last bit*, ACM TOMS 17(3), 1991).
+/// The result is `sum` plus `tail` but for the tail's rounding error, which is at most 2^-53 of it. Where a
+/// tail that is larger, and one that is smaller, by 2^-51 of it give the same, that is the result, because
+/// rounding is monotonic (Ziv, *Fast evaluation of elementary mathematical functions with correctly rounded
+/// last bit*, ACM TOMS 17(3), 1991).
 #[inline]
 fn fma_nearest(x: f64, y: f64, z: f64) -> f64 {
     const LESS: f64 = 1.0 - 2.0 * f64::EPSILON;
@@ -72,10 +73,10 @@ fn fma_nearest(x: f64, y: f64, z: f64) -> f64 {
 
 /// The same, always.
 ///
-/// Boldo and Melquiond, *Emulation of a FMA and correctly rounded sums: proved algorithms using rounding to odd*,
-/// IEEE Trans. Comput. 57(4), 2008, figure 4: the product and two sums are taken apart without error; what is
-/// left below the leading term is summed with rounding to odd, so that the last rounding sees on which side of
-/// a half it lies. An exact zero comes out as +0, as it must.
+/// Boldo and Melquiond, *Emulation of a FMA and correctly rounded sums: proved algorithms using rounding to
+/// odd*, IEEE Trans. Comput. 57(4), 2008, figure 4: the product and two sums are taken apart without error;
+/// what is left below the leading term is summed with rounding to odd, so that the last rounding sees on
+/// which side of a half it lies. An exact zero comes out as +0, as it must.
 #[cold]
 #[inline(never)]
 fn fma_in_full(x: f64, y: f64, z: f64) -> f64 {
@@ -88,8 +89,8 @@ fn fma_in_full(x: f64, y: f64, z: f64) -> f64 {
     high + sum_to_odd(low_error, high_error)
 }
 
-/// `x * y - product` for the rounded product, by Dekker's splitting (*Handbook of Floating-Point Arithmetic*, 2nd ed.,
-/// 4.4.2).
+/// `x * y - product` for the rounded product, by Dekker's splitting (*Handbook of Floating-Point Arithmetic*,
+/// 2nd ed., 4.4.2).
 #[inline]
 fn exact_product_error(x: f64, y: f64, product: f64) -> f64 {
     /// The high half, of 26 bits; what is left has 26 and a sign.

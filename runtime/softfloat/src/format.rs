@@ -12,9 +12,9 @@ pub(crate) enum Kind {
     Unsupported,
 }
 
-/// A number taken apart. A `Finite` one is `sig * 2^(exp - 63)` with bit 63 of `sig` set, whatever the format,
-/// subnormals included. A NaN's `sig` has the payload below bit 62, left-aligned, whatever the format. Of the other
-/// kinds only the sign counts.
+/// A number taken apart. A `Finite` one is `sig * 2^(exp - 63)` with bit 63 of `sig` set, whatever the
+/// format, subnormals included. A NaN's `sig` has the payload below bit 62, left-aligned, whatever the
+/// format. Of the other kinds only the sign counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Unpacked {
     pub(crate) kind: Kind,

@@ -1,18 +1,20 @@
-//! IEEE 754 arithmetic, exact in every bit and flag: binary32 and binary64 as RISC-V defines it here, as SSE does in
-//! [`x86`], and x87's double extended format in [`x87`].
+//! IEEE 754 arithmetic, exact in every bit and flag: binary32 and binary64 as RISC-V defines it here, as SSE
+//! does in [`x86`], and x87's double extended format in [`x87`].
 //!
 //! Values are bit patterns (`u32`, `u64`). Every function that can raise a flag takes the accrued flags
 //! (`fcsr.fflags`) as `&mut u8` and ORs its own into them; flags are never cleared.
 //!
 //! # Layers
-//! * `format`: a format is a type with a precision and an exponent range; taking a number apart and putting it
-//!   together is the format's business.
-//! * [`soft`]: the arithmetic, written once over the format and over the instruction set's [`soft::Context`] (NaNs, traps), in
-//!   integers only. It is right for every operand, rounding mode and flag, and takes 10 to 50 ns.
-//! * `fast` and `convert`: what the root of the crate exports as `f32_add`, `f64_mul`, ... These use the host's own
-//!   floating point where a few tests prove that it gives the same bits *and* that the flags are known, and
-//!   else call [`soft`]. Flags that are already set tell that the inexact test can be spared, which is the common
-//!   case in a running program (the idea is that of QEMU's hardfloat, Cota and Carloni, VEE 2019).
+//! * `format`: a format is a type with a precision and an exponent range; taking a number apart and putting
+//!   it together is the format's business.
+//! * [`soft`]: the arithmetic, written once over the format and over the instruction set's [`soft::Context`]
+//!   (NaNs, traps), in integers only. It is right for every operand, rounding mode and flag, and takes 10 to
+//!   50 ns.
+//! * `fast` and `convert`: what the root of the crate exports as `f32_add`, `f64_mul`, ... These use the
+//!   host's own floating point where a few tests prove that it gives the same bits *and* that the flags are
+//!   known, and else call [`soft`]. Flags that are already set tell that the inexact test can be spared,
+//!   which is the common case in a running program (the idea is that of QEMU's hardfloat, Cota and Carloni,
+//!   VEE 2019).
 //!
 //! # RISC-V choices (unprivileged ISA, chapter "F")
 //! * A NaN result is always the canonical NaN; payloads are not propagated.
@@ -22,9 +24,9 @@
 //! * A conversion to an integer saturates and raises only NV; a NaN converts to the greatest integer.
 //!
 //! # Limits
-//! The fast paths assume that the host's arithmetic is IEEE 754 rounding to nearest even with subnormals, which
-//! WebAssembly guarantees and Rust assumes of its targets. `fma` needs two spare bits in 64, which the double
-//! extended format has not.
+//! The fast paths assume that the host's arithmetic is IEEE 754 rounding to nearest even with subnormals,
+//! which WebAssembly guarantees and Rust assumes of its targets. `fma` needs two spare bits in 64, which the
+//! double extended format has not.
 #![forbid(unsafe_code)]
 
 mod compare;
@@ -87,8 +89,8 @@ impl Round {
     /// All modes, in the order of their numbers.
     pub const ALL: [Self; 5] = [Self::Rne, Self::Rtz, Self::Rdn, Self::Rup, Self::Rmm];
 
-    /// The mode of an `rm` or `frm` value; `None` for the reserved 5 and 6 and for 7 (dynamic), which the caller
-    /// replaces by `frm` first.
+    /// The mode of an `rm` or `frm` value; `None` for the reserved 5 and 6 and for 7 (dynamic), which the
+    /// caller replaces by `frm` first.
     #[inline]
     pub fn from_rm(rm: u8) -> Option<Self> {
         Self::ALL.get(usize::from(rm)).copied()

@@ -83,8 +83,8 @@ fn comparisons_of_nans() {
 
 #[test]
 fn tininess_is_detected_after_rounding() {
-    // 2^-126 * (1 - 2^-24) has 24 bits, so that it stays below 2^-126 if the exponent is unbounded: tiny, although the
-    // result is the least normal number.
+    // 2^-126 * (1 - 2^-24) has 24 bits, so that it stays below 2^-126 if the exponent is unbounded: tiny,
+    // although the result is the least normal number.
     let below_one = ONE - 1;
     assert_eq!(flagged(|f| f32_mul(LEAST_NORMAL, below_one, Round::Rne, f)), (LEAST_NORMAL, NX | UF));
     // 2^-126 * (1 - 2^-26) rounds up to 2^-126 even so: not tiny.
@@ -151,7 +151,8 @@ fn operand(state: &mut u64) -> u64 {
     }
 }
 
-/// The same on every target: run in WASM it shows that the host's arithmetic keeps what the fast paths assume.
+/// The same on every target: run in WASM it shows that the host's arithmetic keeps what the fast paths
+/// assume.
 #[test]
 fn fast_paths_agree_with_the_integers() {
     let mut state = 1;

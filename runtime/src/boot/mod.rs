@@ -31,8 +31,8 @@ pub struct BootSource<'a> {
     pub initrd: &'a [u8],
     /// Kernel command line. What the kernel needs to know of the machine is added to it.
     pub cmdline: &'a str,
-    /// What the kernel's random number generator starts from. Fixed for a snapshot, which has to be reproducible: init credits
-    /// fresh entropy before any program of the container runs.
+    /// What the kernel's random number generator starts from. Fixed for a snapshot, which has to be
+    /// reproducible: init credits fresh entropy before any program of the container runs.
     pub rng_seed: &'a [u8],
 }
 

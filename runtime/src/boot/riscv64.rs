@@ -60,7 +60,8 @@ pub(super) fn load(
         return Err(too_small);
     }
     let mut cpu = Cpu::new(mem);
-    // The kernel takes the widest mode it is given; a walk of three levels is enough for such a machine, and cheaper.
+    // The kernel takes the widest mode it is given; a walk of three levels is enough for such a machine, and
+    // cheaper.
     cpu.hart.max_satp_mode = 8;
     cpu.hart.pc = kernel_at;
     cpu.hart.x[10] = 0;

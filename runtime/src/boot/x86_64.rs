@@ -1,5 +1,6 @@
-//! An x86_64 `vmlinux` by the 64-bit boot protocol (*Documentation/arch/x86/{boot,zero-page}.rst*, "64-bit Boot Protocol"): long mode with the
-//! first 4 GiB mapped to themselves, flat segments, RSI at the boot parameters.
+//! An x86_64 `vmlinux` by the 64-bit boot protocol (*Documentation/arch/x86/{boot,zero-page}.rst*, "64-bit
+//! Boot Protocol"): long mode with the first 4 GiB mapped to themselves, flat segments, RSI at the boot
+//! parameters.
 
 use super::{BootSource, elf};
 use crate::dev::pc::mptable;

@@ -1,7 +1,8 @@
-//! The devices of the machine: interrupt controller and virtio slots, and their place in the physical address space.
+//! The devices of the machine: interrupt controller and virtio slots, and their place in the physical address
+//! space.
 //!
-//! The virtio devices are the same for both guest architectures. What is around them is [`plic`] for riscv64, [`pc`] for x86_64, where device
-//! `n` has I/O APIC pin 16 + `n`.
+//! The virtio devices are the same for both guest architectures. What is around them is [`plic`] for riscv64,
+//! [`pc`] for x86_64, where device `n` has I/O APIC pin 16 + `n`.
 //!
 //! | slot | device | interrupt source |
 //! |---|---|---|
@@ -12,8 +13,8 @@
 //! | 4-11 | host directories, tags `forelift0` to `forelift7`, see [`share`] | 5-12 |
 //! | 12-15 | empty | |
 //!
-//! A snapshot cannot gain devices: these slots exist from boot and get their directories after a restore, with
-//! [`Devices::attach_share`].
+//! A snapshot cannot gain devices: these slots exist from boot and get their directories after a restore,
+//! with [`Devices::attach_share`].
 
 pub mod fuse;
 #[cfg(feature = "x86_64")]
@@ -266,7 +267,8 @@ impl Devices {
         self.platform.set_level(slot, level);
     }
 
-    /// A load of `size` bytes (1, 2, 4, 8) at physical address `pa`, of the PLIC or a virtio device; `None` is an access fault.
+    /// A load of `size` bytes (1, 2, 4, 8) at physical address `pa`, of the PLIC or a virtio device; `None`
+    /// is an access fault.
     pub fn read(&mut self, _mem: &mut GuestMemory, pa: u64, size: u8) -> Option<u64> {
         #[cfg(feature = "riscv64")]
         #[allow(irrefutable_let_patterns, reason = "a build for one architecture")]
@@ -280,7 +282,8 @@ impl Devices {
         self.slot(slot)?.read(offset % VIRTIO_STRIDE, size)
     }
 
-    /// A store of `size` bytes (1, 2, 4, 8) at physical address `pa`, of the PLIC or a virtio device; `None` is an access fault.
+    /// A store of `size` bytes (1, 2, 4, 8) at physical address `pa`, of the PLIC or a virtio device; `None`
+    /// is an access fault.
     pub fn write(&mut self, mem: &mut GuestMemory, pa: u64, size: u8, value: u64) -> Option<()> {
         #[cfg(feature = "riscv64")]
         #[allow(irrefutable_let_patterns, reason = "a build for one architecture")]
@@ -321,7 +324,8 @@ impl Devices {
         }
     }
 
-    /// Whether the interrupt controllers ask for an interrupt: on riscv64 the hart's supervisor external interrupt.
+    /// Whether the interrupt controllers ask for an interrupt: on riscv64 the hart's supervisor external
+    /// interrupt.
     #[inline]
     pub fn external_interrupt(&self) -> bool {
         match &self.platform {
@@ -332,7 +336,8 @@ impl Devices {
         }
     }
 
-    /// Whether the driver has given work that waits for [`service`](Self::service) or for the session; the mark is taken.
+    /// Whether the driver has given work that waits for [`service`](Self::service) or for the session; the
+    /// mark is taken.
     #[inline]
     pub fn take_attention(&mut self) -> bool {
         core::mem::take(&mut self.attention)
@@ -434,7 +439,8 @@ impl Devices {
         }
     }
 
-    /// Devices with saved state, checked as untrusted input. The slots of host directories come back without directories.
+    /// Devices with saved state, checked as untrusted input. The slots of host directories come back without
+    /// directories.
     ///
     /// # Errors
     /// See [`RestoreError`].

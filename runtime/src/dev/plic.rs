@@ -1,8 +1,9 @@
 //! Platform-level interrupt controller (RISC-V PLIC specification 1.0), one context: supervisor mode of hart 0.
 //!
-//! All sources are level-triggered. A source's gateway passes a request on when its line is high and no earlier request
-//! of it is in service; the request then stays pending until it is claimed, even when the line falls (section 2 of the
-//! specification, *interrupt gateways*). Only naturally aligned 32-bit accesses are served.
+//! All sources are level-triggered. A source's gateway passes a request on when its line is high and no
+//! earlier request of it is in service; the request then stays pending until it is claimed, even when the
+//! line falls (section 2 of the specification, *interrupt gateways*). Only naturally aligned 32-bit accesses
+//! are served.
 
 use forelift_abi::layout::{VIRTIO_IRQ_BASE, VIRTIO_SLOTS};
 use serde::{Deserialize, Serialize};
@@ -74,7 +75,8 @@ impl Plic {
         self.line = self.best(self.s.threshold).is_some();
     }
 
-    /// The enabled pending source of the highest priority above `floor`, the lowest number first among equals.
+    /// The enabled pending source of the highest priority above `floor`, the lowest number first among
+    /// equals.
     fn best(&self, floor: u8) -> Option<u32> {
         let mut best = None;
         let mut above = floor;

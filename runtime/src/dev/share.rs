@@ -1,13 +1,13 @@
-//! What a slot for a host directory looks like to the guest: a virtio file system device (virtio 1.2, section 5.11), and
-//! the device that stands in it until a directory is attached.
+//! What a slot for a host directory looks like to the guest: a virtio file system device (virtio 1.2, section
+//! 5.11), and the device that stands in it until a directory is attached.
 
 use super::virtio::queue::QueueError;
 use super::virtio::{Context, VirtioDevice, read_config_bytes};
 
 /// Device type.
 pub const ID: u32 = 26;
-/// Sizes of the virtqueues: one for what must not wait (Linux sends `FUSE_FORGET` there), one for requests. Linux puts as
-/// many pages into a request as the queue is long, less four.
+/// Sizes of the virtqueues: one for what must not wait (Linux sends `FUSE_FORGET` there), one for requests.
+/// Linux puts as many pages into a request as the queue is long, less four.
 pub const QUEUE_SIZES: &[u16] = &[64, 256];
 /// Length of the tag in the configuration space in bytes, NULs included.
 const TAG_SIZE: usize = 36;

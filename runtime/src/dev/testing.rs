@@ -1,4 +1,5 @@
-//! Test tools: a driver that speaks to the devices through registers and rings as a guest would, and a scripted host.
+//! Test tools: a driver that speaks to the devices through registers and rings as a guest would, and a
+//! scripted host.
 
 use std::collections::VecDeque;
 

@@ -1,12 +1,13 @@
 //! Decoded blocks, kept by physical page.
 //!
-//! A page that code was executed from has a [`CodePage`]: for each of its 2048 halfwords the index of the entry where a
-//! block that starts there was decoded to. Entries live in one arena that only grows; dropping a page zeroes its table and
-//! leaves the entries. When the arena or the page pool is full, everything is dropped at once: that is rare
-//! ([`ARENA_ENTRIES`] hold about 100 000 blocks) and costs the time to decode again.
+//! A page that code was executed from has a [`CodePage`]: for each of its 2048 halfwords the index of the
+//! entry where a block that starts there was decoded to. Entries live in one arena that only grows; dropping
+//! a page zeroes its table and leaves the entries. When the arena or the page pool is full, everything is
+//! dropped at once: that is rare ([`ARENA_ENTRIES`] hold about 100 000 blocks) and costs the time to decode
+//! again.
 //!
-//! Branches are linked directly to their target's entry only within a page: such a link holds wherever the page is mapped,
-//! so no change of a mapping ever has to undo one.
+//! Branches are linked directly to their target's entry only within a page: such a link holds wherever the
+//! page is mapped, so no change of a mapping ever has to undo one.
 
 use super::entry::{Entry, Kind, MAX_BLOCK};
 use super::state::Privilege;
@@ -94,7 +95,8 @@ impl Cache {
         (index != 0).then(|| u32::from(index) - 1)
     }
 
-    /// Adds the code page at `pa`, which must be memory and not be there yet; tells whether everything had to be dropped.
+    /// Adds the code page at `pa`, which must be memory and not be there yet; tells whether everything had to
+    /// be dropped.
     pub(crate) fn add_page(&mut self, mem: &GuestMemory, pa: u64) -> (u32, bool) {
         let emptied = self.pages.len() == MAX_PAGES;
         if emptied {
@@ -117,7 +119,8 @@ impl Cache {
         ARENA_ENTRIES - self.arena.len() >= MAX_BLOCK
     }
 
-    /// Adds a decoded block, noted at `offset` of `page` if given, and gives its entry's index. There must be room.
+    /// Adds a decoded block, noted at `offset` of `page` if given, and gives its entry's index. There must be
+    /// room.
     pub(crate) fn add_block(&mut self, page: u32, offset: Option<u16>, block: &[Entry]) -> u32 {
         let at = self.arena.len() as u32;
         debug_assert!(self.has_room() && block.len() <= MAX_BLOCK);
@@ -133,15 +136,16 @@ impl Cache {
         self.arena[branch as usize].target = target;
     }
 
-    /// Drops what is known of a page of RAM, whose contents changed; gives its number when there was something.
+    /// Drops what is known of a page of RAM, whose contents changed; gives its number when there was
+    /// something.
     pub(crate) fn drop_ram_page(&mut self, page: u32) -> Option<u32> {
         let index = self.index.get(page as usize).copied().filter(|&index| index != 0)? - 1;
         self.pages[usize::from(index)].forget();
         Some(u32::from(index))
     }
 
-    /// Notes the lifted code of page `page`, which the contents with number `content` have in `privilege`. Blocks that were decoded
-    /// before are dropped: they run past the entry points.
+    /// Notes the lifted code of page `page`, which the contents with number `content` have in `privilege`.
+    /// Blocks that were decoded before are dropped: they run past the entry points.
     pub(crate) fn set_lifted(
         &mut self,
         page: u32,

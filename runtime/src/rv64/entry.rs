@@ -1,8 +1,8 @@
 //! The predecoded form of an instruction: what the interpreter's switch runs on.
 //!
-//! Register numbers are stored as byte offsets into the register file, immediates are final, a branch knows its target's
-//! entry. Blocks never span pages, so addresses are offsets from the page's virtual address: the same entries serve a
-//! physical page wherever it is mapped.
+//! Register numbers are stored as byte offsets into the register file, immediates are final, a branch knows
+//! its target's entry. Blocks never span pages, so addresses are offsets from the page's virtual address: the
+//! same entries serve a physical page wherever it is mapped.
 
 /// One predecoded instruction.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +24,8 @@ pub struct Entry {
     pub offset: u16,
 }
 
-/// Operations of the interpreter. Operations that cannot have `rd = x0` are never given it: predecoding turns those into
-/// [`Kind::Nop`] or a form of their own.
+/// Operations of the interpreter. Operations that cannot have `rd = x0` are never given it: predecoding turns
+/// those into [`Kind::Nop`] or a form of their own.
 #[allow(missing_docs, reason = "the names are the manual's mnemonics; the exceptions are documented")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
@@ -34,8 +34,8 @@ pub enum Kind {
     Unlinked,
     /// End of a block that goes on at `imm` in the same page.
     Next,
-    /// An entry point of lifted code: to the dispatcher. `target` is the first entry of the same place for the interpreter, 0 when
-    /// it was not decoded yet.
+    /// An entry point of lifted code: to the dispatcher. `target` is the first entry of the same place for
+    /// the interpreter, 0 when it was not decoded yet.
     Lifted,
     /// No architectural effect.
     Nop,

@@ -1,11 +1,12 @@
 //! The interpreter: one switch over predecoded entries.
 //!
-//! The loop keeps four things in locals: the entry, the branch that led to it (for linking), the virtual address of the page it runs in, and
-//! the budget. Everything else is in [`Hart`]. Only taken branches and block ends touch the budget, so an interrupt is
-//! taken at one of those; exceptions are precise at any entry, since an entry knows its offset and its count.
+//! The loop keeps four things in locals: the entry, the branch that led to it (for linking), the virtual
+//! address of the page it runs in, and the budget. Everything else is in [`Hart`]. Only taken branches and
+//! block ends touch the budget, so an interrupt is taken at one of those; exceptions are precise at any
+//! entry, since an entry knows its offset and its count.
 //!
-//! What is rare (TLB misses, CSRs, system instructions) is called and never inlined: the switch is one huge function, and every
-//! inlined slow path would cost the hot ones registers.
+//! What is rare (TLB misses, CSRs, system instructions) is called and never inlined: the switch is one huge
+//! function, and every inlined slow path would cost the hot ones registers.
 
 use super::entry::{Entry, Kind, MAX_BLOCK};
 use super::mmu::{Access, Exception};
@@ -22,7 +23,8 @@ pub(crate) fn run(cx: &mut Context<'_>, budget: u64) -> Exit {
         let before = left;
         let exit = if left <= 0 { Some(Exit::Budget) } else { step::<true>(cx, end, &mut left) };
         if left == before {
-            // An exception retires nothing but costs budget: a handler that itself faults would never come back here.
+            // An exception retires nothing but costs budget: a handler that itself faults would never come
+            // back here.
             left -= 1;
             end = end.wrapping_sub(1);
         }
@@ -137,7 +139,8 @@ fn step<const LIFTED: bool>(cx: &mut Context<'_>, end: u64, left: &mut i64) -> O
     }
 }
 
-/// Interprets from `pc`, which is in page `page` of the cache, at least one instruction, or takes its exception.
+/// Interprets from `pc`, which is in page `page` of the cache, at least one instruction, or takes its
+/// exception.
 fn interpret_at<const LIFTED: bool>(
     cx: &mut Context<'_>,
     page: u32,
@@ -231,7 +234,8 @@ unsafe fn slow_store(cx: *mut Context<'_>, va: u64, size: usize, value: u64) -> 
     cx.done(done)
 }
 
-/// The value of the lifted code at `va`, which is in the page that the interpreter runs in; 0 when there is none.
+/// The value of the lifted code at `va`, which is in the page that the interpreter runs in; 0 when there is
+/// none.
 #[inline(never)]
 unsafe fn lifted_value(itlb: *const ItlbEntry, va: u64) -> u32 {
     // SAFETY: the instruction TLB of the privilege in force; its tables are valid as long as their entry is.
@@ -271,7 +275,8 @@ unsafe fn link(cx: *mut Context<'_>, from: *const Entry) -> *const Entry {
     if emptied {
         cx.hart.page = 0;
     } else {
-        // SAFETY: code in the cache lies in the arena (only straddling code does not, and its page is NO_PAGE).
+        // SAFETY: code in the cache lies in the arena (only straddling code does not, and its page is
+        // NO_PAGE).
         let branch = unsafe { from.offset_from_unsigned(cx.cache.arena()) };
         cx.cache.link(branch as u32, index);
     }
@@ -344,7 +349,8 @@ unsafe fn float_enable(cx: *mut Context<'_>, e: &Entry) -> bool {
 }
 
 /// # Safety
-/// `p` points to a decoded block of `page` that `hart.pc` maps to, or to a straddling one (then `page` is [`NO_PAGE`]).
+/// `p` points to a decoded block of `page` that `hart.pc` maps to, or to a straddling one (then `page` is
+/// [`NO_PAGE`]).
 #[allow(clippy::too_many_lines, reason = "the one giant match over the opcode space")]
 #[allow(
     clippy::undocumented_unsafe_blocks,
@@ -454,8 +460,8 @@ unsafe fn interpret<const PROFILE: bool>(
                 }
             }};
         }
-        // The same behind a trap or the return from one. A handler that traps itself before anything retired is the dispatcher's, which
-        // counts that; so is what is executed alone.
+        // The same behind a trap or the return from one. A handler that traps itself before anything retired
+        // is the dispatcher's, which counts that; so is what is executed alone.
         macro_rules! follow {
             () => {{
                 if left <= 0 || left == last_trap || (*h).page == NO_PAGE || (*h).interrupt().is_some() {

@@ -1,7 +1,7 @@
 //! Floating-point instructions (unprivileged manual, chapters "F" and "D"), on top of [`forelift_softfloat`].
 //!
-//! The interpreter has checked `sstatus.FS` before it calls. Rounding modes are resolved here: 7 means `frm`, and a reserved
-//! value makes the instruction illegal.
+//! The interpreter has checked `sstatus.FS` before it calls. Rounding modes are resolved here: 7 means `frm`,
+//! and a reserved value makes the instruction illegal.
 
 use super::Context;
 use super::entry::{Entry, Kind};

@@ -1,16 +1,19 @@
 //! Lifted code: finding it, calling it, and what it calls.
 //!
-//! The contract is [`forelift_abi::lift`]'s. Lifted code is only ever an accelerator: whatever it does not do itself (a TLB miss, a
-//! fault, an instruction that was not lifted, an interrupt that is due) it leaves to the interpreter, by returning
-//! the address of the instruction where the guest goes on, with all state in place.
+//! The contract is [`forelift_abi::lift`]'s. Lifted code is only ever an accelerator: whatever it does not do
+//! itself (a TLB miss, a fault, an instruction that was not lifted, an interrupt that is due) it leaves to
+//! the interpreter, by returning the address of the instruction where the guest goes on, with all state in
+//! place.
 //!
 //! # Why no stale code is run
-//! A function is entered only through the instruction TLB, which says which page of memory an address leads to; the page's table of
-//! entry points was made from a hash of its contents, and the page is marked as code from then on, so that a store to it takes the
-//! slow path, which forgets the table. Inside of lifted code, going on to another page is checked against the instruction TLB in the
-//! same way (the number of the contents must be the one that was translated). Whatever changes translations or makes stores
-//! visible to instruction fetch (`sfence.vma`, `satp`, `fence.i`) is not lifted or leaves all lifted frames; what a trap in lifted code
-//! calls runs in the other privilege, whose addresses it never takes for its caller's. Until `fence.i` a hart may execute what it fetched before (unprivileged manual, "Zifencei").
+//! A function is entered only through the instruction TLB, which says which page of memory an address leads
+//! to; the page's table of entry points was made from a hash of its contents, and the page is marked as code
+//! from then on, so that a store to it takes the slow path, which forgets the table. Inside of lifted code,
+//! going on to another page is checked against the instruction TLB in the same way (the number of the
+//! contents must be the one that was translated). Whatever changes translations or makes stores visible to
+//! instruction fetch (`sfence.vma`, `satp`, `fence.i`) is not lifted or leaves all lifted frames; what a trap
+//! in lifted code calls runs in the other privilege, whose addresses it never takes for its caller's. Until
+//! `fence.i` a hart may execute what it fetched before (unprivileged manual, "Zifencei").
 
 use super::state::{Hart, ITLB_ENTRIES, ItlbEntry, Privilege};
 use super::{Context, predecode};
@@ -43,8 +46,9 @@ impl super::Cpu {
     /// Takes lifted code into use, in place of what there was. An index that is inconsistent is not taken.
     ///
     /// # Safety
-    /// In WebAssembly the module's table holds lifted functions at the numbers of the index; natively `functions` holds the addresses of
-    /// lifted functions that were made for [`Cpu::lift_layout`](super::Cpu::lift_layout) of this CPU and stay as long as it lives.
+    /// In WebAssembly the module's table holds lifted functions at the numbers of the index; natively
+    /// `functions` holds the addresses of lifted functions that were made for
+    /// [`Cpu::lift_layout`](super::Cpu::lift_layout) of this CPU and stay as long as it lives.
     pub unsafe fn install(
         &mut self,
         index: Index,
@@ -143,9 +147,10 @@ impl Context<'_> {
         }
     }
 
-    /// Runs the lifted function whose value is `value` at `hart.pc`, and what it leads to, as far as that is lifted. Sets `hart.pc` and
-    /// `hart.left`; the budget is `left`. False: at `hart.pc` is lifted code that could not do its first instruction (a TLB miss, a fault, or the
-    /// FPU is off), which has to be interpreted.
+    /// Runs the lifted function whose value is `value` at `hart.pc`, and what it leads to, as far as that is
+    /// lifted. Sets `hart.pc` and `hart.left`; the budget is `left`. False: at `hart.pc` is lifted code that
+    /// could not do its first instruction (a TLB miss, a fault, or the FPU is off), which has to be
+    /// interpreted.
     pub(crate) fn run_lifted(&mut self, value: u32, end: u64, left: i64) -> bool {
         self.hart.left = left;
         self.hart.end = end;
@@ -213,8 +218,8 @@ unsafe fn call(hart: *mut Hart, value: u32, va: u64, depth: u32) -> u64 {
     // SAFETY: the number is below the length of the list (Index::is_valid, install).
     #[cfg(not(target_family = "wasm"))]
     let address = unsafe { *(*hart).functions.add(number) };
-    // SAFETY: a lifted function has this signature. (In WebAssembly a function pointer is an index into the table, and the
-    // engine checks the signature.)
+    // SAFETY: a lifted function has this signature. (In WebAssembly a function pointer is an index into the
+    // table, and the engine checks the signature.)
     unsafe {
         let function: extern "C" fn(u64, u32, u32) -> u64 = core::mem::transmute(address);
         function(va, value, depth)
@@ -241,8 +246,9 @@ unsafe fn dispatch(hart: *mut Hart, va: u64, depth: u32) -> u64 {
 
 /// [`Helper::Ecall`](forelift_abi::lift::Helper::Ecall).
 ///
-/// The handler runs as a call, so that a system call from a loop costs two calls. Its own frames return odd, so that none of them
-/// takes an address of U mode for its own; only here is looked whether the guest is back.
+/// The handler runs as a call, so that a system call from a loop costs two calls. Its own frames return odd,
+/// so that none of them takes an address of U mode for its own; only here is looked whether the guest is
+/// back.
 ///
 /// # Safety
 /// Called by lifted code only.

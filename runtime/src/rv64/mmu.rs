@@ -1,8 +1,8 @@
 //! Address translation: Sv39 and Sv48 page walks, TLB fill, and the slow paths of loads and stores.
 //!
-//! Privileged 4.3-4.5. Accessed and dirty bits are set by the walk, as hardware may. Misaligned loads and stores work,
-//! also across pages (both halves are translated before anything is written); misaligned atomics raise the exception.
-//! Invalid entries are never cached (Svvptc).
+//! Privileged 4.3-4.5. Accessed and dirty bits are set by the walk, as hardware may. Misaligned loads and
+//! stores work, also across pages (both halves are translated before anything is written); misaligned atomics
+//! raise the exception. Invalid entries are never cached (Svvptc).
 
 use super::Context;
 use super::state::{ITLB_ENTRIES, ItlbEntry, Privilege};
@@ -195,8 +195,9 @@ impl Context<'_> {
         read
     }
 
-    /// After an access to a device: an interrupt that the guest has claimed or that its device has withdrawn is pending no more. (One that
-    /// comes up is for the end of the slice. If it stayed pending until then, too, its handler would be entered over and over.)
+    /// After an access to a device: an interrupt that the guest has claimed or that its device has withdrawn
+    /// is pending no more. (One that comes up is for the end of the slice. If it stayed pending until then,
+    /// too, its handler would be entered over and over.)
     fn drop_external_interrupt(&mut self) {
         if self.hart.external_pending {
             self.hart.external_pending = self.bus.external_interrupt();
@@ -237,7 +238,8 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// Physical address for an aligned atomic access of `size` bytes to memory; a device gives an access fault.
+    /// Physical address for an aligned atomic access of `size` bytes to memory; a device gives an access
+    /// fault.
     pub(crate) fn atomic_address(&mut self, va: u64, size: usize, access: Access) -> Result<u64, Exception> {
         if !va.is_multiple_of(size as u64) {
             return Err(access.misaligned(va));

@@ -154,8 +154,8 @@ impl Cpu {
         self.hart.dtlb.track_writes(mem);
     }
 
-    /// As [`Cpu::run`], but exceptions cost no budget: it stops behind an instruction that retired, at the first place where
-    /// the engine can.
+    /// As [`Cpu::run`], but exceptions cost no budget: it stops behind an instruction that retired, at the
+    /// first place where the engine can.
     pub fn run_retiring(&mut self, mem: &mut GuestMemory, bus: &mut dyn Bus, budget: u64) -> Exit {
         let mut cx = self.context(mem, bus);
         exec::run_retiring(&mut cx, budget)

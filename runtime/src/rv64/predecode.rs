@@ -1,7 +1,8 @@
 //! Instruction to [`Entry`], and block decoding.
 //!
-//! A block starts at any halfword of a page and ends at an unconditional transfer of control, at an instruction that may
-//! change how the following ones are fetched, at [`MAX_BLOCK`] entries or at the end of the page. Conditional branches do not end it.
+//! A block starts at any halfword of a page and ends at an unconditional transfer of control, at an
+//! instruction that may change how the following ones are fetched, at [`MAX_BLOCK`] entries or at the end of
+//! the page. Conditional branches do not end it.
 
 use super::Context;
 use super::entry::{Entry, Kind, MAX_BLOCK};
@@ -299,7 +300,8 @@ fn next(offset: usize, count: u16) -> Entry {
     Entry { op: Kind::Next, imm: offset as i32, count, offset: offset as u16, ..Entry::UNLINKED }
 }
 
-/// Decodes the block at `offset` of the page whose bytes are `code` into `out`. It ends where lifted code can be entered.
+/// Decodes the block at `offset` of the page whose bytes are `code` into `out`. It ends where lifted code can
+/// be entered.
 ///
 /// `None` when the first instruction itself runs over the page's end.
 fn decode_block(
@@ -346,9 +348,9 @@ pub(crate) enum Block {
 }
 
 impl Context<'_> {
-    /// The block at `offset` (even) of code page `page`, decoded if need be: where lifted code can be entered, a mark that
-    /// leads to the dispatcher. `emptied` is set when the cache had to be emptied for it: indices known before are void
-    /// then, `page` included.
+    /// The block at `offset` (even) of code page `page`, decoded if need be: where lifted code can be
+    /// entered, a mark that leads to the dispatcher. `emptied` is set when the cache had to be emptied for
+    /// it: indices known before are void then, `page` included.
     pub(crate) fn block(&mut self, page: u32, offset: u16, emptied: &mut bool) -> Block {
         let known = self.cache.page(page).blocks[usize::from(offset / 2)];
         if known != 0 {

@@ -1,6 +1,8 @@
-//! What a training run learns: how often each instruction was executed, and where control came in from elsewhere.
+//! What a training run learns: how often each instruction was executed, and where control came in from
+//! elsewhere.
 //!
-//! The interpreter counts arrivals at entries of its arena and branches taken; what lies between follows from the blocks.
+//! The interpreter counts arrivals at entries of its arena and branches taken; what lies between follows from
+//! the blocks.
 
 use super::cache::{ARENA_ENTRIES, Cache, HALFWORDS};
 use super::entry::Kind;
@@ -15,7 +17,8 @@ pub struct Profile {
     pub(crate) arrivals: Vec<u32>,
     /// By entry of the arena: how often this branch was taken.
     pub(crate) taken: Vec<u32>,
-    /// By entry of the arena: how often control came to it from another page or by a jump to a register's value.
+    /// By entry of the arena: how often control came to it from another page or by a jump to a register's
+    /// value.
     pub(crate) indirect: Vec<u32>,
     /// Where physical pages were executed last: page's physical address and privilege to virtual address.
     seen: BTreeMap<(u64, u8), u64>,
@@ -55,7 +58,8 @@ impl Profile {
         let privilege = privilege as u8;
         self.seen.insert((pa, privilege), va);
         self.mapped.insert((va, privilege, satp), pa);
-        // At once, while both are mapped: the same pages turn up in many address spaces, not always side by side.
+        // At once, while both are mapped: the same pages turn up in many address spaces, not always side by
+        // side.
         if let Some(&next) = self.mapped.get(&(va.wrapping_add(PAGE_SIZE), privilege, satp)) {
             self.behind.insert((pa, privilege), next);
         }
@@ -64,7 +68,8 @@ impl Profile {
         }
     }
 
-    /// Notes that control went from one page to another, both given by physical address, `distance` bytes away.
+    /// Notes that control went from one page to another, both given by physical address, `distance` bytes
+    /// away.
     #[inline]
     pub(crate) fn note_link(&mut self, from: u64, to: u64, privilege: Privilege, distance: u64) {
         let slot = &mut self.recent[((from >> 12).wrapping_mul(31) ^ (to >> 12)) as usize % RECENT];
@@ -86,7 +91,8 @@ impl Profile {
         self.indirect.fill(0);
     }
 
-    /// Decoded entries that control came to at least `times` times: a measure of how much is hot that costs little.
+    /// Decoded entries that control came to at least `times` times: a measure of how much is hot that costs
+    /// little.
     pub(crate) fn hot(&self, cache: &Cache, times: u32) -> usize {
         let used = cache.entries(0).len();
         self.arrivals.iter().take(used).filter(|&&arrivals| arrivals >= times).count()
@@ -129,7 +135,8 @@ impl Profile {
             indirect[halfword] = indirect[halfword].saturating_add(self.indirect[at as usize]);
             let mut times = self.arrivals[at as usize];
             let entries = cache.entries(at);
-            // A block that was decoded later begins in the middle of this one as a copy of its own: nothing is counted twice.
+            // A block that was decoded later begins in the middle of this one as a copy of its own: nothing
+            // is counted twice.
             for (n, entry) in entries.iter().enumerate() {
                 if entry.op == Kind::Next || entry.op == Kind::Lifted {
                     break;

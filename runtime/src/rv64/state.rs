@@ -1,8 +1,8 @@
 //! Architectural state of the hart and its TLBs, as plain data.
 //!
-//! In WebAssembly the one [`Hart`] of a module lives in a static, so that the compiler folds its address into every
-//! access (a pointer argument would cost an addition each time, 15-20 % of the interpreter); natively it is boxed, so
-//! that tests and the converter can have several.
+//! In WebAssembly the one [`Hart`] of a module lives in a static, so that the compiler folds its address into
+//! every access (a pointer argument would cost an addition each time, 15-20 % of the interpreter); natively
+//! it is boxed, so that tests and the converter can have several.
 
 use crate::tlb::{self, CodeTranslation, DataTlb, LargePages};
 use serde::{Deserialize, Serialize};
@@ -129,7 +129,8 @@ pub struct Hart {
     pub timer_pending: bool,
     /// Level of the external interrupt: kept by the machine.
     pub external_pending: bool,
-    /// The last step of the dispatcher ended with something that does not retire: an exception, or a call of the SBI.
+    /// The last step of the dispatcher ended with something that does not retire: an exception, or a call of
+    /// the SBI.
     pub(crate) unretired: bool,
     /// An interrupt may be due, or the next instruction has to be found anew: the dispatcher has to look.
     pub(crate) attend: bool,
@@ -342,13 +343,14 @@ impl Hart {
         self.itlb[Privilege::User as usize] = [EMPTY_I; ITLB_ENTRIES];
     }
 
-    /// Forgets the translations of the page of `va`, of any size: a large page is cached in parts of 4 KiB, and the fence
-    /// for one address concerns the leaf entry, hence all of them (Privileged 4.2.1).
+    /// Forgets the translations of the page of `va`, of any size: a large page is cached in parts of 4 KiB,
+    /// and the fence for one address concerns the leaf entry, hence all of them (Privileged 4.2.1).
     pub(crate) fn flush_tlb_page(&mut self, va: u64) {
         tlb::flush_page(&mut self.dtlb, &mut self.itlb, self.large_pages, va);
     }
 
-    /// Forgets the right to write to the page of RAM at `offset` without further ado: it holds decoded code from now on.
+    /// Forgets the right to write to the page of RAM at `offset` without further ado: it holds decoded code
+    /// from now on.
     pub(crate) fn protect_ram_page(&mut self, offset: u64) {
         self.dtlb.protect(offset);
     }
@@ -401,7 +403,8 @@ impl Hart {
         }
     }
 
-    /// Takes a snapshot's state over. Every value is brought into the range that the CSR's own write would leave.
+    /// Takes a snapshot's state over. Every value is brought into the range that the CSR's own write would
+    /// leave.
     pub fn restore(&mut self, state: &HartState) {
         self.x = state.x;
         self.x[0] = 0;

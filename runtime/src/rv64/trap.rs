@@ -76,8 +76,8 @@ impl Context<'_> {
         sbi::call(self)
     }
 
-    /// `sfence.vma rs1, rs2`: one page, everything, or, with the number of an address space, all but global pages (Privileged 4.2.1). The
-    /// number itself is not used to keep anything.
+    /// `sfence.vma rs1, rs2`: one page, everything, or, with the number of an address space, all but global
+    /// pages (Privileged 4.2.1). The number itself is not used to keep anything.
     pub(crate) fn sfence_vma(&mut self, e: &Entry) {
         let names_space = e.target >> 20 & 31 != 0;
         match e.rs1 {

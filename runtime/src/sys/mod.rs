@@ -1,4 +1,5 @@
-//! The operating environment: one implementation of [`Host`](crate::host::Host), chosen here and nowhere else.
+//! The operating environment: one implementation of [`Host`](crate::host::Host), chosen here and nowhere
+//! else.
 
 #[cfg(not(target_os = "wasi"))]
 mod native;

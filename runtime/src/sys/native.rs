@@ -1,8 +1,8 @@
 //! The host as a Unix process: poll(2) on descriptors that stay in the mode they came in.
 //!
-//! The descriptors are shared with other processes, so they are not switched to non-blocking: a read or write follows a
-//! poll that allowed it, and a write is at most `PIPE_BUF` bytes then, which a pipe takes without blocking. Signals are
-//! not handled here: whoever does pushes events with an [`EventSender`].
+//! The descriptors are shared with other processes, so they are not switched to non-blocking: a read or write
+//! follows a poll that allowed it, and a write is at most `PIPE_BUF` bytes then, which a pipe takes without
+//! blocking. Signals are not handled here: whoever does pushes events with an [`EventSender`].
 
 use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
@@ -130,7 +130,8 @@ impl Host for NativeHost {
     }
 
     fn random(&mut self, buf: &mut [u8]) {
-        // The system's generator does not fail on a system that works; a guest without entropy would be unsafe.
+        // The system's generator does not fail on a system that works; a guest without entropy would be
+        // unsafe.
         getrandom::fill(buf).expect("the operating system has no entropy");
     }
 

@@ -1,19 +1,21 @@
 //! The host as a WASI preview 1 runtime.
 //!
-//! Under `forelift run` ([`forelift_abi::embed`]) the streams never block and events come over a descriptor of their own.
-//! Elsewhere each stream is asked with `poll_oneoff` before it is used, where that can matter:
+//! Under `forelift run` ([`forelift_abi::embed`]) the streams never block and events come over a descriptor
+//! of their own. Elsewhere each stream is asked with `poll_oneoff` before it is used, where that can matter:
 //!
 //! * a regular file and `/dev/null` never block; a terminal is written without asking;
 //! * of anything else (a pipe, or what the runtime will not name) a write takes at most `PIPE_BUF` bytes;
-//! * a runtime that cannot poll standard input (wasmer, WasmEdge) gets a blocking read, and only when the guest has
-//!   nothing else to do: it has been idle for [`IDLE_BEFORE_BLOCKING`], or has no timer within that time. **A guest that
-//!   then waits for a timer, too, is held up until input comes**: there is no better way without poll;
+//! * a runtime that cannot poll standard input (wasmer, WasmEdge) gets a blocking read, and only when the
+//!   guest has nothing else to do: it has been idle for [`IDLE_BEFORE_BLOCKING`], or has no timer within that
+//!   time. **A guest that then waits for a timer, too, is held up until input comes**: there is no better way
+//!   without poll;
 //! * outputs that cannot be polled are just written;
-//! * Node reports no descriptor in a poll whose timeout is 0: there a poll lasts [`SHORT`], and standard input is looked at
-//!   less often while the guest is busy. Which kind of runtime this is turns out at the first stream that is ready.
+//! * Node reports no descriptor in a poll whose timeout is 0: there a poll lasts [`SHORT`], and standard
+//!   input is looked at less often while the guest is busy. Which kind of runtime this is turns out at the
+//!   first stream that is ready.
 //!
-//! There are no signals and no window size elsewhere, and a terminal is in the mode the runtime left it in: it echoes
-//! itself. A character device counts as a terminal when it cannot seek, as in wasi-libc's `isatty`.
+//! There are no signals and no window size elsewhere, and a terminal is in the mode the runtime left it in:
+//! it echoes itself. A character device counts as a terminal when it cannot seek, as in wasi-libc's `isatty`.
 
 use std::collections::VecDeque;
 
@@ -25,7 +27,8 @@ use crate::host::{Host, HostEvent, Interest, Read, Stream, Terminal, Written};
 
 /// Idle time in ns after which a read that may block is risked, when input cannot be polled.
 const IDLE_BEFORE_BLOCKING: u64 = 1_000_000_000;
-/// After a poll that found nothing, standard input and events are not asked again for this many ns (a wait always asks).
+/// After a poll that found nothing, standard input and events are not asked again for this many ns (a wait
+/// always asks).
 const ASK_AGAIN: u64 = 2_000_000;
 /// The same where a poll takes [`SHORT`].
 const ASK_AGAIN_SLOW: u64 = 50_000_000;
@@ -183,7 +186,8 @@ impl Default for WasiHost {
     }
 }
 
-/// What `fd` is connected to, by the rule of wasi-libc's `isatty`, and a second look for runtimes that grant every right.
+/// What `fd` is connected to, by the rule of wasi-libc's `isatty`, and a second look for runtimes that grant
+/// every right.
 fn kind(fd: u32) -> Kind {
     const SEEKS: wasip1::Rights = wasip1::RIGHTS_FD_SEEK | wasip1::RIGHTS_FD_TELL;
     // SAFETY: a plain call; the binding owns the result's memory.
@@ -279,7 +283,8 @@ impl Host for WasiHost {
     fn random(&mut self, buf: &mut [u8]) {
         // Some runtimes limit the length of one call (65536 with crypto.getRandomValues).
         for piece in buf.chunks_mut(4096) {
-            // SAFETY: the piece is writable for the whole call. A guest without entropy would be unsafe: better end.
+            // SAFETY: the piece is writable for the whole call. A guest without entropy would be unsafe:
+            // better end.
             unsafe { wasip1::random_get(piece.as_mut_ptr(), piece.len()) }.expect("the host has no entropy");
         }
     }

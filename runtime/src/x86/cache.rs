@@ -1,10 +1,12 @@
 //! Decoded blocks, kept by physical page.
 //!
-//! As the RISC-V hart's, with two differences. The same bytes mean different things in 64-bit and in compatibility mode, so a page has
-//! blocks of both kinds. And an instruction can begin at any byte: a table by offset would be 16 KiB for each page, most of what a short
-//! run touches; so a page has a sorted list, and one table for all pages ([`Front`]) answers the interpreter.
+//! As the RISC-V hart's, with two differences. The same bytes mean different things in 64-bit and in
+//! compatibility mode, so a page has blocks of both kinds. And an instruction can begin at any byte: a table
+//! by offset would be 16 KiB for each page, most of what a short run touches; so a page has a sorted list,
+//! and one table for all pages ([`Front`]) answers the interpreter.
 //!
-//! Instructions without a form of their own are kept as decoded by iced-x86, with the function that executes them.
+//! Instructions without a form of their own are kept as decoded by iced-x86, with the function that executes
+//! them.
 
 use super::entry::{Entry, MAX_BLOCK};
 use super::family::Handler;
@@ -22,7 +24,8 @@ const MAX_INSTRUCTIONS: usize = ARENA_ENTRIES + (1 << 18);
 /// Places for instructions that straddle pages.
 const STRADDLING: usize = 256;
 
-/// Where the block that begins at one place is, if that place was looked for most recently among those that share the slot.
+/// Where the block that begins at one place is, if that place was looked for most recently among those that
+/// share the slot.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Front {
@@ -51,7 +54,8 @@ pub(crate) const fn key(page: u32, long: bool) -> u32 {
     (page * 2 + long as u32 + 1) << 12
 }
 
-/// An instruction that straddles two pages, by its bytes: pages that change, or are mapped elsewhere, do not matter.
+/// An instruction that straddles two pages, by its bytes: pages that change, or are mapped elsewhere, do not
+/// matter.
 #[derive(Clone, Copy)]
 pub(crate) struct Straddling {
     /// Where it begins in its page.
@@ -118,7 +122,8 @@ impl Cache {
         (index != 0).then(|| u32::from(index) - 1)
     }
 
-    /// Adds the code page at `pa`, which must be RAM and not be there yet; tells whether everything had to be dropped.
+    /// Adds the code page at `pa`, which must be RAM and not be there yet; tells whether everything had to be
+    /// dropped.
     pub(crate) fn add_page(&mut self, mem: &GuestMemory, pa: u64) -> (u32, bool) {
         let emptied = self.pages.len() == MAX_PAGES;
         if emptied {
@@ -154,7 +159,8 @@ impl Cache {
             && self.instructions.len() + MAX_BLOCK <= MAX_INSTRUCTIONS
     }
 
-    /// Adds a decoded block, noted at `place` (page, mode, offset) if given, and gives its entry's index. There must be room.
+    /// Adds a decoded block, noted at `place` (page, mode, offset) if given, and gives its entry's index.
+    /// There must be room.
     pub(crate) fn add_block(&mut self, place: Option<(u32, bool, u16)>, block: &[Entry]) -> u32 {
         let at = self.arena.len() as u32;
         debug_assert!(self.has_room() && block.len() <= MAX_BLOCK);
@@ -189,7 +195,8 @@ impl Cache {
         self.arena[branch as usize].target = target;
     }
 
-    /// Drops what is known of a page of RAM, whose contents changed; gives its number when there was something.
+    /// Drops what is known of a page of RAM, whose contents changed; gives its number when there was
+    /// something.
     pub(crate) fn drop_ram_page(&mut self, page: u32) -> Option<u32> {
         let index = self.index.get(page as usize).copied().filter(|&index| index != 0)? - 1;
         self.drop_blocks(usize::from(index));

@@ -1,8 +1,9 @@
 //! Debug registers: breakpoints on instructions, data and ports, and single steps (SDM vol. 3 17.2, 17.3).
 //!
-//! They cost nothing where they are not in use. A page with watched data is in no data TLB, so that every access to it takes the slow
-//! path, which compares addresses. A page with an instruction breakpoint is in no instruction TLB, so that control comes to it
-//! through the dispatcher, which executes its code one instruction at a time.
+//! They cost nothing where they are not in use. A page with watched data is in no data TLB, so that every
+//! access to it takes the slow path, which compares addresses. A page with an instruction breakpoint is in no
+//! instruction TLB, so that control comes to it through the dispatcher, which executes its code one
+//! instruction at a time.
 
 use super::exec::single_step;
 use super::fault::{DB, Fault};
@@ -142,15 +143,17 @@ impl Hart {
         self.debug & PENDING != 0
     }
 
-    /// Sets DR6 for an exception that `causes` bring about. The bits of breakpoints are those of this one, the others stay.
+    /// Sets DR6 for an exception that `causes` bring about. The bits of breakpoints are those of this one,
+    /// the others stay.
     fn tell_causes(&mut self, causes: u32) {
         self.dr[DR6] = self.dr[DR6] & !DR6_BREAKPOINTS | u64::from(causes);
     }
 }
 
 impl Context<'_> {
-    /// What the dispatcher does when it cannot just run a block: traps behind the last instruction come first, then interrupts, then
-    /// the breakpoint on the next instruction (SDM vol. 3 table 6-2); then that is executed alone if it has to be. `Continue`: it has not.
+    /// What the dispatcher does when it cannot just run a block: traps behind the last instruction come
+    /// first, then interrupts, then the breakpoint on the next instruction (SDM vol. 3 table 6-2); then that
+    /// is executed alone if it has to be. `Continue`: it has not.
     #[cold]
     pub(crate) fn careful_step(&mut self) -> ControlFlow<Option<Exit>> {
         // Behind a load of SS the traps wait for one instruction (SDM vol. 3 6.8.3).
@@ -174,14 +177,16 @@ impl Context<'_> {
         }
         let stepping = self.hart.rflags & TF != 0;
         if !stepping && !in_page && !self.hart.inhibit && !self.hart.has_debug_trap() {
-            // It would be cleared behind the instruction, which nothing but an instruction breakpoint can tell.
+            // It would be cleared behind the instruction, which nothing but an instruction breakpoint can
+            // tell.
             self.hart.rflags &= !RF;
             return ControlFlow::Continue(());
         }
         self.hart.trap_behind = false;
         let exit = single_step(self);
         if exit.is_none() && !self.hart.shadow {
-            // A handler that was entered has cleared the flag: the trap is behind the instruction (SDM vol. 3 17.3.1.4).
+            // A handler that was entered has cleared the flag: the trap is behind the instruction (SDM vol. 3
+            // 17.3.1.4).
             if stepping && (self.hart.rflags & TF != 0 || self.hart.trap_behind) {
                 self.hart.debug |= STEP;
             }

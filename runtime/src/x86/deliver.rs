@@ -35,7 +35,8 @@ impl Context<'_> {
         }
     }
 
-    /// Delivers an exception of the instruction at `hart.rip`; of a trap, `hart.rip` is the next instruction's already.
+    /// Delivers an exception of the instruction at `hart.rip`; of a trap, `hart.rip` is the next
+    /// instruction's already.
     pub(crate) fn raise(&mut self, fault: Fault) -> Option<Exit> {
         // What an instruction met that does not come to its end is met again.
         self.hart.debug &= !PENDING;
@@ -49,7 +50,8 @@ impl Context<'_> {
         loop {
             let source = if matches!(fault.vector, BP | OF) { Source::Software } else { Source::Hardware };
             if !matches!(fault.vector, DB | BP | OF | DF) {
-                // Goes to the stack only: the breakpoint on an instruction that faulted was reported before (SDM vol. 3 17.3.1.1).
+                // Goes to the stack only: the breakpoint on an instruction that faulted was reported before
+                // (SDM vol. 3 17.3.1.1).
                 self.hart.rflags |= RF;
             }
             let Err(second) = self.deliver(fault.vector, fault.code, source) else { return None };

@@ -1,8 +1,8 @@
 //! The predecoded form of an instruction: what the interpreter's switch runs on.
 //!
-//! Registers are byte offsets into the hart's `r` (AH is at 1), immediates are final, a branch knows its target's entry. Blocks never
-//! span pages, so addresses are offsets from the page's virtual address: the same entries serve a physical page wherever it
-//! is mapped.
+//! Registers are byte offsets into the hart's `r` (AH is at 1), immediates are final, a branch knows its
+//! target's entry. Blocks never span pages, so addresses are offsets from the page's virtual address: the
+//! same entries serve a physical page wherever it is mapped.
 
 /// One predecoded instruction.
 #[derive(Clone, Copy, Debug)]
@@ -199,7 +199,8 @@ pub enum Kind {
     PcmpeqbXm,
     PminubXx,
     PmovmskbRx,
-    // Arithmetic: register and register, register and immediate, register and memory, memory and register, memory and immediate.
+    // Arithmetic: register and register, register and immediate, register and memory, memory and register,
+    // memory and immediate.
     AddRr8,
     AddRi8,
     AddRm8,

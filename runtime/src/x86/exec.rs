@@ -1,7 +1,8 @@
 //! The interpreter: one switch over predecoded entries.
 //!
-//! As the RISC-V hart's: only taken branches and block ends touch the budget, so an interrupt is taken at one of those; exceptions
-//! are precise at any entry, since an entry knows its offset and its count. What is rare is called and never inlined.
+//! As the RISC-V hart's: only taken branches and block ends touch the budget, so an interrupt is taken at one
+//! of those; exceptions are precise at any entry, since an entry knows its offset and its count. What is rare
+//! is called and never inlined.
 
 use super::cache::Front;
 use super::entry::{Entry, Kind};
@@ -27,7 +28,8 @@ pub(crate) fn run(cx: &mut Context<'_>, budget: u64) -> Exit {
         let before = left;
         let exit = if left <= 0 { Some(Exit::Budget) } else { step(cx, end, &mut left) };
         if left == before {
-            // An exception retires nothing but costs budget: a handler that itself faults would never come back here.
+            // An exception retires nothing but costs budget: a handler that itself faults would never come
+            // back here.
             left -= 1;
             end = end.wrapping_sub(1);
         }
@@ -111,7 +113,8 @@ struct Missed {
     access: Access,
 }
 
-/// Does what an entry could not: enters the page that it accesses into the data TLB, or executes it as its family does.
+/// Does what an entry could not: enters the page that it accesses into the data TLB, or executes it as its
+/// family does.
 #[inline(never)]
 unsafe fn slow(cx: *mut Context<'_>, e: &Entry, missed: Missed) -> Then {
     // SAFETY: the interpreter's own context.
@@ -166,7 +169,8 @@ unsafe fn link(cx: *mut Context<'_>, from: *const Entry) -> *const Entry {
     if emptied {
         cx.hart.page = 0;
     } else {
-        // SAFETY: code in the cache lies in the arena (only straddling code does not, and its page is NO_PAGE).
+        // SAFETY: code in the cache lies in the arena (only straddling code does not, and its page is
+        // NO_PAGE).
         let branch = unsafe { from.offset_from_unsigned(cx.cache.arena()) };
         cx.cache.link(branch as u32, index);
     }
@@ -175,7 +179,8 @@ unsafe fn link(cx: *mut Context<'_>, from: *const Entry) -> *const Entry {
 }
 
 /// # Safety
-/// `p` points to a decoded block of `page` that `hart.rip` maps to, or to a straddling one (then `page` is [`NO_PAGE`]).
+/// `p` points to a decoded block of `page` that `hart.rip` maps to, or to a straddling one (then `page` is
+/// [`NO_PAGE`]).
 #[allow(clippy::too_many_lines, reason = "the one giant match over the opcode space")]
 #[allow(
     clippy::undocumented_unsafe_blocks,
@@ -262,7 +267,8 @@ unsafe fn interpret(
                 (*h).cc_a = $result;
             }};
         }
-        // Does what the entry cannot do by itself. (At each place for itself: led to one place, all entries were a third slower.)
+        // Does what the entry cannot do by itself. (At each place for itself: led to one place, all entries
+        // were a third slower.)
         macro_rules! missed {
             ($e:ident, $va:expr, $size:expr, $access:expr) => {{
                 // Instructions see how many retired before them (time-stamp counter).
@@ -304,8 +310,8 @@ unsafe fn interpret(
                     .wrapping_add(i64::from($e.disp) as u64)
             };
         }
-        // Pointer to memory that the table of loads or of stores answers for. If it does not, the entry is executed again, or by its
-        // family: nothing of the instruction may have been done before.
+        // Pointer to memory that the table of loads or of stores answers for. If it does not, the entry is
+        // executed again, or by its family: nothing of the instruction may have been done before.
         macro_rules! memory {
             ($e:ident, $access:ident, $va:expr, $t:ty) => {
                 memory!($e, $access, $va, $t, size_of::<$t>())
@@ -395,8 +401,8 @@ unsafe fn interpret(
                 r
             }};
         }
-        // Forms. `cmp` and `test` give their first operand back: writing it changes nothing but the upper half of a 32-bit register,
-        // so they have none of the writing forms.
+        // Forms. `cmp` and `test` give their first operand back: writing it changes nothing but the upper
+        // half of a 32-bit register, so they have none of the writing forms.
         macro_rules! rr {
             ($e:ident, $t:tt, cmp) => {
                 rr!($e, $t, cmp, _)
@@ -601,7 +607,8 @@ unsafe fn interpret(
             }};
         }
         macro_rules! shift {
-            // CF is the last bit out; OF (defined for a count of 1): the top bits of operand and result differ.
+            // CF is the last bit out; OF (defined for a count of 1): the top bits of operand and result
+            // differ.
             ($e:ident, $t:tt, $count:expr, |$a:ident, $n:ident| $r:expr, $out:expr) => {{
                 let ($a, $n) = (rd!($t, $e.d), $count);
                 let r: $t = $r;
@@ -905,7 +912,8 @@ unsafe fn interpret(
                     if !is_canonical(rip) {
                         slow!(e);
                     }
-                    // The two pages may share a slot of the TLB: then entering one after the other would never end.
+                    // The two pages may share a slot of the TLB: then entering one after the other would
+                    // never end.
                     push!(e, (*h).r[PAGE] + u64::from(e.offset) + u64::from(e.length), 0);
                     charge!(e);
                     go!(rip);

@@ -1,4 +1,5 @@
-//! Arithmetic flags, kept lazily: an instruction leaves its operands or its result, and who reads flags computes those it needs.
+//! Arithmetic flags, kept lazily: an instruction leaves its operands or its result, and who reads flags
+//! computes those it needs.
 //!
 //! | kind | `a` | `b` |
 //! |---|---|---|
@@ -8,7 +9,8 @@
 //! | [`ADD`] + log2 of the size in bytes | first operand | second operand |
 //! | [`SUB`] + log2 of the size in bytes | first operand | second operand |
 //!
-//! `a` and `b` are sign-extended from the operation's size to 64 bits, so that comparisons need not know the size.
+//! `a` and `b` are sign-extended from the operation's size to 64 bits, so that comparisons need not know the
+//! size.
 
 use super::state::Hart;
 
@@ -171,7 +173,8 @@ impl Hart {
         self.set_arithmetic_flags(old & !mask | flags & mask);
     }
 
-    /// Replaces CF, OF or both, which `mask` names: cheap unless the flags come from an addition or a subtraction.
+    /// Replaces CF, OF or both, which `mask` names: cheap unless the flags come from an addition or a
+    /// subtraction.
     #[inline]
     pub fn set_carry_overflow(&mut self, mask: u64, flags: u64) {
         match self.cc {
@@ -217,7 +220,8 @@ impl Hart {
         self.rflags & !ARITHMETIC | ALWAYS | self.arithmetic_flags()
     }
 
-    /// Whether the condition with this number (the low four bits of `jcc`'s opcode, SDM vol. 2 B.1.4.7) holds.
+    /// Whether the condition with this number (the low four bits of `jcc`'s opcode, SDM vol. 2 B.1.4.7)
+    /// holds.
     #[inline]
     pub fn condition(&self, number: u8) -> bool {
         let (a, b) = (self.cc_a, self.cc_b);
@@ -239,8 +243,8 @@ impl Hart {
     }
 }
 
-/// The condition pair `kind` (0 overflow, 1 below, 2 equal, 3 below or equal, 4 sign, 5 parity, 6 less, 7 less or equal) of
-/// computed flags.
+/// The condition pair `kind` (0 overflow, 1 below, 2 equal, 3 below or equal, 4 sign, 5 parity, 6 less, 7
+/// less or equal) of computed flags.
 fn condition_of(flags: u64, kind: u8) -> bool {
     let less = (flags >> 7 ^ flags >> 11) & 1 != 0;
     match kind {

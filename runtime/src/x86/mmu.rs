@@ -1,7 +1,8 @@
 //! Address translation: 4-level page walks, TLB fill, and memory accesses that the TLB does not answer.
 //!
-//! SDM vol. 3 4.5-4.7. Accessed and dirty bits are set by the walk. Accesses may be misaligned and span pages; both
-//! pages are translated before anything is written. Entries that are not present are never cached.
+//! SDM vol. 3 4.5-4.7. Accessed and dirty bits are set by the walk. Accesses may be misaligned and span
+//! pages; both pages are translated before anything is written. Entries that are not present are never
+//! cached.
 
 use super::Context;
 use super::cache::key;
@@ -56,8 +57,9 @@ pub fn is_canonical(va: u64) -> bool {
     ((va << 16) as i64 >> 16) as u64 == va
 }
 
-/// What the address of an operand of `size` bytes is checked against where alignment is (SDM vol. 3 table 6-7): far pointers, 80-bit
-/// numbers and x87 environments go by their parts. Operands of 16 bytes raise #GP by themselves if they have to be aligned.
+/// What the address of an operand of `size` bytes is checked against where alignment is (SDM vol. 3 table
+/// 6-7): far pointers, 80-bit numbers and x87 environments go by their parts. Operands of 16 bytes raise #GP
+/// by themselves if they have to be aligned.
 fn alignment(size: usize) -> u64 {
     match size {
         2 | 14 => 2,
@@ -74,7 +76,8 @@ impl Context<'_> {
         self.translate_as(va, access, user)
     }
 
-    /// Translates `va` for `access` by user code or by the system (also the processor's own accesses to its tables).
+    /// Translates `va` for `access` by user code or by the system (also the processor's own accesses to its
+    /// tables).
     pub(crate) fn translate_as(&mut self, va: u64, access: Access, user: bool) -> Res<Translation> {
         if !is_canonical(va) {
             return Err(Fault::gp());
@@ -309,7 +312,8 @@ impl Context<'_> {
         self.store_bytes(va, &value.to_le_bytes())
     }
 
-    /// Index in the block cache of the page that holds the code at `va`, and remembers it unless a breakpoint is in it.
+    /// Index in the block cache of the page that holds the code at `va`, and remembers it unless a breakpoint
+    /// is in it.
     pub(crate) fn code_page(&mut self, va: u64) -> Res<u32> {
         let t = self.translate(va, Access::Fetch)?;
         let page_pa = t.pa & !(PAGE_SIZE - 1);
@@ -340,8 +344,8 @@ impl Context<'_> {
         Ok(page)
     }
 
-    /// The bytes of an instruction at `va`, at most 15, and how many there are before a page that cannot be fetched, with its
-    /// fault.
+    /// The bytes of an instruction at `va`, at most 15, and how many there are before a page that cannot be
+    /// fetched, with its fault.
     pub(crate) fn fetch(&mut self, va: u64) -> Res<([u8; 15], usize, Option<Fault>)> {
         let mut bytes = [0; 15];
         let low = self.code_address_of(va)?;

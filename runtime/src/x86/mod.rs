@@ -1,4 +1,5 @@
-//! One x86-64 processor: long mode with 64-bit and compatibility-mode code, predecoded interpreter, MMU, exceptions.
+//! One x86-64 processor: long mode with 64-bit and compatibility-mode code, predecoded interpreter, MMU,
+//! exceptions.
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -18,8 +19,8 @@
 //! | [`debug`] | debug registers: breakpoints, single steps |
 //! | [`cpuid`] | what the processor tells of itself |
 //!
-//! iced-x86 decodes. Every instruction has its meaning in [`family`]; those that are frequent have entries of their own, which share
-//! the arithmetic ([`flags`]) and are tested against the same host CPU.
+//! iced-x86 decodes. Every instruction has its meaning in [`family`]; those that are frequent have entries of
+//! their own, which share the arithmetic ([`flags`]) and are tested against the same host CPU.
 
 pub mod cache;
 pub mod cpuid;
@@ -42,10 +43,11 @@ use cache::Cache;
 use fault::Fault;
 use state::{Hart, HartCell};
 
-/// What the processor needs from the rest of the machine. The provided methods are those of a machine without devices.
+/// What the processor needs from the rest of the machine. The provided methods are those of a machine without
+/// devices.
 pub trait Bus {
-    /// The processor is about to use a device, or the registers of one: `instret` instructions have retired since the machine was made.
-    /// Virtual time follows them.
+    /// The processor is about to use a device, or the registers of one: `instret` instructions have retired
+    /// since the machine was made. Virtual time follows them.
     fn advance(&mut self, instret: u64) {
         let _ = instret;
     }
@@ -76,11 +78,13 @@ pub trait Bus {
     fn acknowledge(&mut self) -> Option<u8> {
         None
     }
-    /// The time-stamp counter when `instret` instructions have retired since the machine was made; it counts those where there is no clock.
+    /// The time-stamp counter when `instret` instructions have retired since the machine was made; it counts
+    /// those where there is no clock.
     fn tsc(&mut self, instret: u64) -> u64 {
         instret
     }
-    /// Reads a model-specific register that belongs to a device (local APIC base, TSC deadline); `None`: there is no such register.
+    /// Reads a model-specific register that belongs to a device (local APIC base, TSC deadline); `None`:
+    /// there is no such register.
     fn msr_read(&mut self, number: u32) -> Option<u64> {
         let _ = number;
         None
@@ -120,7 +124,8 @@ pub enum Exit {
         /// A triple fault.
         failed: bool,
     },
-    /// [`Hart::user_only`] is set and an exception came up; `rip` is the instruction's (for traps, the next one's).
+    /// [`Hart::user_only`] is set and an exception came up; `rip` is the instruction's (for traps, the next
+    /// one's).
     Trap(Fault),
 }
 

@@ -1,7 +1,7 @@
 //! Operands of a decoded instruction: registers, addresses, immediates.
 //!
-//! Instructions are decoded as if their page lay at address 0: `rip`-relative addresses and targets of branches are offsets
-//! from the page's address, which is in the hart's [`PAGE`] slot.
+//! Instructions are decoded as if their page lay at address 0: `rip`-relative addresses and targets of
+//! branches are offsets from the page's address, which is in the hart's [`PAGE`] slot.
 
 use super::Context;
 use super::fault::{Fault, Res, SS as STACK_FAULT};
@@ -145,7 +145,8 @@ impl Context<'_> {
         Ok(address)
     }
 
-    /// In compatibility mode: whether `size` bytes at `offset` are inside of a segment that can be used (SDM vol. 3 5.3, 5.5).
+    /// In compatibility mode: whether `size` bytes at `offset` are inside of a segment that can be used (SDM
+    /// vol. 3 5.3, 5.5).
     fn check_segment(&self, number: usize, offset: u64, size: usize) -> Res<()> {
         let segment = &self.hart.segments[number];
         let (limit, last) = (u64::from(segment.limit), offset + size.max(1) as u64 - 1);
@@ -162,8 +163,8 @@ impl Context<'_> {
         Err(if number == SS { Fault::with_code(STACK_FAULT, 0) } else { Fault::gp() })
     }
 
-    /// Index of the memory operand's segment register. 64-bit mode knows no overrides but FS and GS (SDM vol. 1 3.3.7.1): the default
-    /// decides between #SS and #GP.
+    /// Index of the memory operand's segment register. 64-bit mode knows no overrides but FS and GS (SDM vol.
+    /// 1 3.3.7.1): the default decides between #SS and #GP.
     pub(crate) fn memory_segment(&self, i: &Instruction) -> usize {
         let named = segment(i.memory_segment());
         if !self.hart.long || named >= FS || !i.has_segment_prefix() {
@@ -207,8 +208,8 @@ impl Context<'_> {
         }
     }
 
-    /// Reads operand `n`: a general-purpose register, memory of up to 8 bytes, or an immediate (sign-extended where the
-    /// instruction extends it). Zero-extended from its size.
+    /// Reads operand `n`: a general-purpose register, memory of up to 8 bytes, or an immediate (sign-extended
+    /// where the instruction extends it). Zero-extended from its size.
     pub(crate) fn read(&mut self, i: &Instruction, n: u32) -> Res<u64> {
         match i.op_kind(n) {
             OpKind::Register => Ok(self.hart.gpr(i.op_register(n))),

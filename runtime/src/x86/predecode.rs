@@ -1,7 +1,8 @@
 //! Instruction to [`Entry`], and block decoding.
 //!
-//! A block starts at any byte of a page and ends at an unconditional transfer of control, at an instruction that may change how
-//! the following ones are fetched, at [`MAX_BLOCK`] entries or at the end of the page. Conditional branches do not end it.
+//! A block starts at any byte of a page and ends at an unconditional transfer of control, at an instruction
+//! that may change how the following ones are fetched, at [`MAX_BLOCK`] entries or at the end of the page.
+//! Conditional branches do not end it.
 
 use super::Context;
 use super::cache::{Cache, Straddling};
@@ -24,7 +25,8 @@ pub(crate) enum Block {
     Straddles,
 }
 
-/// Whether nothing behind the instruction can belong to its block: control leaves it, or it may change what follows.
+/// Whether nothing behind the instruction can belong to its block: control leaves it, or it may change what
+/// follows.
 fn ends_block(i: &Instruction) -> bool {
     match i.flow_control() {
         FlowControl::Next => {
@@ -49,8 +51,8 @@ fn ends_block(i: &Instruction) -> bool {
 }
 
 impl Context<'_> {
-    /// The block at `offset` of page `page` of the cache, decoded if need be. `emptied` is set when the cache had to be emptied: then
-    /// the page has index 0.
+    /// The block at `offset` of page `page` of the cache, decoded if need be. `emptied` is set when the cache
+    /// had to be emptied: then the page has index 0.
     pub(crate) fn block(&mut self, page: u32, offset: u16, emptied: &mut bool) -> Block {
         let long = self.hart.long;
         let known = self.cache.block(page, long, offset);
@@ -122,8 +124,8 @@ impl Context<'_> {
         Ok([entry, end])
     }
 
-    /// Decodes again the instruction of an entry that cannot do it: that is rarer than decoding is. It is not fetched again, but for one
-    /// that straddles pages.
+    /// Decodes again the instruction of an entry that cannot do it: that is rarer than decoding is. It is not
+    /// fetched again, but for one that straddles pages.
     pub(crate) fn decode_again(&mut self, e: &Entry) -> Res<(family::Handler, Instruction)> {
         let (offset, length) = (u64::from(e.offset), usize::from(e.length));
         let mut bytes = [0; LONGEST];
@@ -138,8 +140,8 @@ impl Context<'_> {
     }
 }
 
-/// Decodes a block from `bytes`, which are those from `start` on in a page, to the page's end. Nothing when its first instruction goes on
-/// in the next page.
+/// Decodes a block from `bytes`, which are those from `start` on in a page, to the page's end. Nothing when
+/// its first instruction goes on in the next page.
 fn decode(cache: &mut Cache, long: bool, bytes: &[u8], start: u16, entries: &mut Vec<Entry>) {
     let bitness = if long { 64 } else { 32 };
     let end = usize::from(start) + bytes.len();

@@ -89,16 +89,19 @@ fn arithmetic_row(mnemonic: Mnemonic) -> Option<usize> {
     })
 }
 
-/// Conditional jumps by number of the condition, from 2 on; `None` where any kind of flags has to be looked at.
+/// Conditional jumps by number of the condition, from 2 on; `None` where any kind of flags has to be looked
+/// at.
 type Jumps = [Option<Kind>; 14];
 
-/// Jumps behind a subtraction: below, not below, equal, not equal, not above, above, less, not less, not greater, greater.
+/// Jumps behind a subtraction: below, not below, equal, not equal, not above, above, less, not less, not
+/// greater, greater.
 const fn behind_sub([b, ae, e, ne, be, a, l, ge, le, g]: [Kind; 10]) -> Jumps {
     let (b, ae, be, a) = (Some(b), Some(ae), Some(be), Some(a));
     [b, ae, Some(e), Some(ne), be, a, None, None, None, None, Some(l), Some(ge), Some(le), Some(g)]
 }
 
-/// Jumps behind a logical operation, which leaves no carry and no overflow: zero, not zero, negative, not negative, not positive, positive.
+/// Jumps behind a logical operation, which leaves no carry and no overflow: zero, not zero, negative, not
+/// negative, not positive, positive.
 const fn behind_logic([e, ne, s, ns, le, g]: [Kind; 6]) -> Jumps {
     let (e, ne, s, ns) = (Some(e), Some(ne), Some(s), Some(ns));
     [None, None, e, ne, e, ne, s, ns, None, None, s, ns, Some(le), Some(g)]
@@ -311,7 +314,8 @@ fn log2(size: usize) -> usize {
     size.trailing_zeros() as usize
 }
 
-/// Operand `n`, an immediate of an operation of `size` bytes, sign-extended; `None` when 32 bits do not hold it.
+/// Operand `n`, an immediate of an operation of `size` bytes, sign-extended; `None` when 32 bits do not hold
+/// it.
 fn immediate(i: &Instruction, n: u32, size: usize) -> Option<i32> {
     i32::try_from(sign_extend(i.immediate(n), log2(size) as u32) as i64).ok()
 }
@@ -358,8 +362,8 @@ fn is_immediate(kind: OpKind) -> bool {
     )
 }
 
-/// The entry of an instruction that has one of its own: operands and operation. `long`: in 64-bit mode; elsewhere what touches memory is left
-/// to the families, since its addresses have other rules.
+/// The entry of an instruction that has one of its own: operands and operation. `long`: in 64-bit mode;
+/// elsewhere what touches memory is left to the families, since its addresses have other rules.
 pub(super) fn quick(i: &Instruction, long: bool) -> Option<Entry> {
     if i.is_jcc_short_or_near() {
         return Some(Entry { op: Kind::Jcc, s: condition(i), imm: target(i, long)?, ..Entry::UNLINKED });

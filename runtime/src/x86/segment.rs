@@ -195,7 +195,8 @@ impl Context<'_> {
         if fits { Ok(()) } else { Err(Fault::gp()) }
     }
 
-    /// The code segment of a `jmp` or `call`, which stay at their level: a selector that asks for an outer one is for conforming segments.
+    /// The code segment of a `jmp` or `call`, which stay at their level: a selector that asks for an outer
+    /// one is for conforming segments.
     fn near_level_segment(&mut self, selector: u16) -> Res<Segment> {
         let segment = self.code_segment(selector, self.hart.cpl)?;
         let conforming = segment.attributes & 0x1c == 0x1c;
@@ -205,7 +206,8 @@ impl Context<'_> {
         Ok(segment)
     }
 
-    /// The selector and the address in the call gate that a far transfer names, if it is one (SDM vol. 3 5.8.3.1).
+    /// The selector and the address in the call gate that a far transfer names, if it is one (SDM vol. 3
+    /// 5.8.3.1).
     fn call_gate(&mut self, selector: u16) -> Res<Option<(u16, u64)>> {
         const CALL_GATE: u8 = 12;
         let Some(gate) = self.descriptor(selector)?.filter(|d| d.system_type() == Some(CALL_GATE)) else {
@@ -223,7 +225,8 @@ impl Context<'_> {
         Ok(Some(((gate.low >> 16) as u16, target)))
     }
 
-    /// The code segment behind a call gate, at the level that it gives: 64-bit code. A jump stays at its level.
+    /// The code segment behind a call gate, at the level that it gives: 64-bit code. A jump stays at its
+    /// level.
     fn gate_segment(&mut self, selector: u16, target: u64, jumps: bool) -> Res<Segment> {
         if selector & !3 == 0 {
             return Err(Fault::gp());
@@ -274,7 +277,8 @@ impl Context<'_> {
         Ok(Flow::Goto)
     }
 
-    /// `jmp` to another segment, or by a gate, at the same privilege level. There are no task switches in long mode.
+    /// `jmp` to another segment, or by a gate, at the same privilege level. There are no task switches in
+    /// long mode.
     pub(crate) fn far_jump(&mut self, selector: u16, target: u64) -> Res<Flow> {
         let (segment, target) = match self.call_gate(selector)? {
             Some((selector, target)) => (self.gate_segment(selector, target, true)?, target),
@@ -290,7 +294,8 @@ impl Context<'_> {
         Ok(Flow::Goto)
     }
 
-    /// `call` to another segment at the same privilege level, which pushes words of `size` bytes, or by a gate.
+    /// `call` to another segment at the same privilege level, which pushes words of `size` bytes, or by a
+    /// gate.
     pub(crate) fn far_call(&mut self, selector: u16, target: u64, size: usize, next: u64) -> Res<Flow> {
         if let Some((selector, target)) = self.call_gate(selector)? {
             return self.gate_call(selector, target, next);
@@ -476,7 +481,8 @@ impl Context<'_> {
         hart.cpl = 3;
         hart.update_mode();
         if traps {
-            // Unlike other instructions that set TF, this one is trapped behind, as if the system call had just returned.
+            // Unlike other instructions that set TF, this one is trapped behind, as if the system call had
+            // just returned.
             hart.debug |= STEP;
         }
         Ok(Flow::Goto)

@@ -1,7 +1,7 @@
 //! Architectural state of the processor and its TLBs, as plain data.
 //!
-//! In WebAssembly the one [`Hart`] of a module lives in a static, so that the compiler folds its address into every access;
-//! natively it is boxed, so that tests and the converter can have several.
+//! In WebAssembly the one [`Hart`] of a module lives in a static, so that the compiler folds its address into
+//! every access; natively it is boxed, so that tests and the converter can have several.
 
 use super::debug::PENDING;
 use super::flags;
@@ -15,7 +15,8 @@ pub const NO_TAG: u64 = u64::MAX;
 
 /// Slot of [`Hart::r`] that is always 0: no base, no index.
 pub const ZERO: usize = 16;
-/// Slot that holds the virtual address of the page that the interpreter runs in: the base of `rip`-relative addresses.
+/// Slot that holds the virtual address of the page that the interpreter runs in: the base of `rip`-relative
+/// addresses.
 pub const PAGE: usize = 17;
 /// Slot that holds the base of FS.
 pub const FS_BASE: usize = 18;
@@ -252,7 +253,8 @@ pub struct Hart {
     pub xmm: [[u64; 2]; 16],
     /// SSE control and status.
     pub mxcsr: u32,
-    /// Breakpoints that are enabled, and a trap that is due (see [`super::debug`]); 0 lets the dispatcher run blocks.
+    /// Breakpoints that are enabled, and a trap that is due (see [`super::debug`]); 0 lets the dispatcher run
+    /// blocks.
     pub(crate) debug: u32,
     /// Misaligned accesses raise #AC.
     pub(crate) checks_alignment: bool,
@@ -417,7 +419,8 @@ impl Hart {
         if self.cpl == 3 { TLB_USER } else { TLB_KERNEL }
     }
 
-    /// Whether the I/O privilege level lets the program use ports and change the interrupt flag (SDM vol. 1 19.5.1).
+    /// Whether the I/O privilege level lets the program use ports and change the interrupt flag (SDM vol. 1
+    /// 19.5.1).
     pub(crate) fn has_io_privilege(&self) -> bool {
         u64::from(self.cpl) <= (self.rflags & flags::IOPL) >> 12
     }
@@ -469,7 +472,8 @@ impl Hart {
         self.itlb[TLB_USER] = [EMPTY_I; ITLB_ENTRIES];
     }
 
-    /// Forgets the translations of the page of `va`, of any size: a large page is cached in parts of 4 KiB (SDM vol. 3 4.10.4.1).
+    /// Forgets the translations of the page of `va`, of any size: a large page is cached in parts of 4 KiB
+    /// (SDM vol. 3 4.10.4.1).
     pub(crate) fn flush_tlb_page(&mut self, va: u64) {
         tlb::flush_page(&mut self.dtlb, &mut self.itlb, self.large_pages, va);
     }
@@ -554,8 +558,8 @@ impl Hart {
         self.update_alignment();
     }
 
-    /// Follows a change of RFLAGS.AC, CR0.AM or the privilege level: while alignment is checked (SDM vol. 3 2.5, AM), no page is in the
-    /// data TLB of level 3, so that every access is looked at.
+    /// Follows a change of RFLAGS.AC, CR0.AM or the privilege level: while alignment is checked (SDM vol. 3
+    /// 2.5, AM), no page is in the data TLB of level 3, so that every access is looked at.
     pub(crate) fn update_alignment(&mut self) {
         let checks = self.cpl == 3 && self.rflags & flags::AC != 0 && self.cr0 & CR0_AM != 0;
         if checks && !self.checks_alignment {

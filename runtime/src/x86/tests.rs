@@ -1,4 +1,5 @@
-//! Small programs: what the interpreter does as a whole. Single instructions are tested against the host's CPU elsewhere.
+//! Small programs: what the interpreter does as a whole. Single instructions are tested against the host's
+//! CPU elsewhere.
 
 mod alignment;
 mod debug;
@@ -118,8 +119,8 @@ fn an_instruction_may_straddle_pages() {
     assert_eq!(m.cpu.hart.r[0], 0x1199_3344);
 }
 
-/// Page tables at 4 MiB: identity for the first 8 MiB by pages of 4 KiB, all of them for user code but those at DATA + 0x1000 (kernel
-/// only) and DATA + 0x2000 (read-only) and DATA + 0x3000 (absent).
+/// Page tables at 4 MiB: identity for the first 8 MiB by pages of 4 KiB, all of them for user code but those
+/// at DATA + 0x1000 (kernel only) and DATA + 0x2000 (read-only) and DATA + 0x3000 (absent).
 fn paged(m: &mut Machine) {
     const ROOT: u64 = 4 << 20;
     let mut put = |at: u64, entry: u64| assert!(m.mem.write(at, &entry.to_le_bytes()));
@@ -181,7 +182,8 @@ fn page_faults_tell_what_was_wrong() {
     }
 }
 
-/// An interrupt gate to `handler` in the descriptor table at DATA, with a 64-bit code segment 0x10 in a table at DATA + 0x800.
+/// An interrupt gate to `handler` in the descriptor table at DATA, with a 64-bit code segment 0x10 in a table
+/// at DATA + 0x800.
 fn with_handler(m: &mut Machine, vector: u64, handler: u64) {
     let gate = handler & 0xffff | 0x10 << 16 | 0x8e << 40 | (handler >> 16 & 0xffff) << 48;
     assert!(m.mem.write(DATA + 16 * vector, &gate.to_le_bytes()));
@@ -208,7 +210,8 @@ fn an_exception_enters_its_handler_and_iretq_returns() {
 
 #[test]
 fn an_interrupt_waits_for_sti_and_one_instruction_more() {
-    // nop; sti; inc eax; inc eax; out 0xf4,al ... handler: mov ebx,eax; iretq: it sees the first increment only.
+    // nop; sti; inc eax; inc eax; out 0xf4,al ... handler: mov ebx,eax; iretq: it sees the first increment
+    // only.
     let mut m = machine(&[0x90, 0xfb, 0xff, 0xc0, 0xff, 0xc0, 0xe6, 0xf4]);
     let handler = CODE + 0x100;
     assert!(m.mem.write(handler, &[0x89, 0xc3, 0x48, 0xcf]));

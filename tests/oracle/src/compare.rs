@@ -29,21 +29,23 @@ fn stops_agree(a: Stop, b: Stop) -> bool {
     }
 }
 
-/// Whether an instruction converts from or to MMX registers: AMD's processors begin MMX's use of them before it faults.
+/// Whether an instruction converts from or to MMX registers: AMD's processors begin MMX's use of them before
+/// it faults.
 fn converts_mmx(i: &Instruction) -> bool {
     use iced_x86::Mnemonic::*;
     matches!(i.mnemonic(), Cvtpi2ps | Cvtpi2pd | Cvtps2pi | Cvttps2pi | Cvtpd2pi | Cvttpd2pi)
 }
 
-/// Whether an operand is both misaligned and not canonical: which of #GP and #SS comes first, is said nowhere.
+/// Whether an operand is both misaligned and not canonical: which of #GP and #SS comes first, is said
+/// nowhere.
 fn misaligned_anyway(single: &Single, a: Stop, b: Stop) -> bool {
     let is = |s: Stop| matches!(s, Stop::Trap { vector: vector::GP | vector::SS, code: 0, .. });
     let address = crate::generate::location(&single.case, &single.instruction);
     is(a) && is(b) && single.instruction.memory_size().size() >= 16 && address.is_some_and(|a| a % 16 != 0)
 }
 
-/// Whether this is a SHA instruction with a misaligned operand: AMD's processors take it, Intel's, which the guest has, do not (SDM vol. 2
-/// 2.4, type 4).
+/// Whether this is a SHA instruction with a misaligned operand: AMD's processors take it, Intel's, which the
+/// guest has, do not (SDM vol. 2 2.4, type 4).
 fn refuses_misaligned(single: &Single) -> bool {
     use iced_x86::Mnemonic::*;
     let sha = matches!(
@@ -85,7 +87,8 @@ fn registers(expected: &State, got: &State, skip: &Undefined, faulted: bool) -> 
     // Which instruction was the last is not kept as on this host: see `unspecified_bytes`.
     (g.fx.op, g.fx.ip, g.fx.dp) = (e.fx.op, e.fx.ip, e.fx.dp);
     g.fx.mxcsr_mask = e.fx.mxcsr_mask;
-    // A return to user code, which the host's kernel has made since, clears null selectors with a privilege level.
+    // A return to user code, which the host's kernel has made since, clears null selectors with a privilege
+    // level.
     for segments in [&mut e.segments, &mut g.segments] {
         segments.iter_mut().filter(|s| **s < 4).for_each(|s| *s = 0);
     }
@@ -181,7 +184,8 @@ pub fn difference(single: &Single, host: &Outcome, here: &Outcome) -> Option<Str
     // A fault somewhere else is of what comes behind.
     let faulted = host.state.rip == single.case.state.rip
         && !matches!(host.stop, Stop::Trap { vector: vector::BP | vector::DB | vector::OF, .. });
-    // A fault in a repeated comparison leaves flags of the last comparison or those from before (SDM vol. 2 REP).
+    // A fault in a repeated comparison leaves flags of the last comparison or those from before (SDM vol. 2
+    // REP).
     let repeated = single.instruction.has_rep_prefix() || single.instruction.has_repne_prefix();
     let skip = if faulted && repeated && single.instruction.is_string_instruction() {
         Undefined { flags: flag::ARITHMETIC, ..skip }
@@ -189,7 +193,8 @@ pub fn difference(single: &Single, host: &Outcome, here: &Outcome) -> Option<Str
         skip
     };
     let skip = Undefined { x87: skip.x87 || faulted && converts_mmx(&single.instruction), ..skip };
-    // Environments and whole states are many accesses in an order of the maker's: any of their bytes may fault first.
+    // Environments and whole states are many accesses in an order of the maker's: any of their bytes may
+    // fault first.
     let (mut stop, mut skipped) = (host.stop, skipped_memory(single, &skip));
     let many = matches!(
         single.instruction.mnemonic(),

@@ -20,7 +20,8 @@ const RAM: usize = 0x8_0000;
 /// Where the descriptor table is, for the system only.
 const GDT: u64 = 0xffff_ffff_8000_0000;
 
-/// The descriptors that Linux has for user code (arch/x86/include/asm/segment.h): 32-bit code, data, 64-bit code.
+/// The descriptors that Linux has for user code (arch/x86/include/asm/segment.h): 32-bit code, data, 64-bit
+/// code.
 const DESCRIPTORS: [(u16, u64); 4] = [
     (CS_COMPAT, 0x00cf_fb00_0000_ffff),
     (DS, 0x00cf_f300_0000_ffff),

@@ -1,4 +1,5 @@
-//! The instructions that the guest's processor has, as iced-x86 numbers their forms, and those that are not compared.
+//! The instructions that the guest's processor has, as iced-x86 numbers their forms, and those that are not
+//! compared.
 
 use crate::case::Mode;
 use iced_x86::{Code, CpuidFeature, EncodingKind, Mnemonic};

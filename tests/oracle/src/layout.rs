@@ -1,7 +1,7 @@
 //! Where code and data of a case lie, on the host and in the guest alike.
 //!
-//! All of it is below 2 GiB, for 32-bit code and short addresses, but for a second view of the data. Pages beside these
-//! are not mapped.
+//! All of it is below 2 GiB, for 32-bit code and short addresses, but for a second view of the data. Pages
+//! beside these are not mapped.
 
 /// Bytes in a page.
 pub const PAGE: u64 = 4096;

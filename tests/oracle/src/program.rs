@@ -1,8 +1,8 @@
-//! Random programs: blocks of instructions over the data, in loops, with branches over parts of them, calls, string instructions
-//! and consumers of flags.
+//! Random programs: blocks of instructions over the data, in loops, with branches over parts of them, calls,
+//! string instructions and consumers of flags.
 //!
-//! A program depends on nothing that is undefined: before an instruction reads a flag that another left undefined, and before each
-//! transfer of control, a comparison defines all of them.
+//! A program depends on nothing that is undefined: before an instruction reads a flag that another left
+//! undefined, and before each transfer of control, a comparison defines all of them.
 
 use crate::case::{Case, Mode, RSP};
 use crate::forms;
@@ -135,8 +135,8 @@ impl Writer<'_> {
         if i.mnemonic() == Mnemonic::Cvtpi2ps && i.op1_kind() == OpKind::Memory {
             return;
         }
-        // Shifts by a count of 0 define nothing, and rotations by more than 1 leave OF undefined, also those that iced-x86 takes for
-        // ones by 0: through carry, by a multiple of the width and one.
+        // Shifts by a count of 0 define nothing, and rotations by more than 1 leave OF undefined, also those
+        // that iced-x86 takes for ones by 0: through carry, by a multiple of the width and one.
         let rotates = matches!(i.mnemonic(), Mnemonic::Rol | Mnemonic::Ror | Mnemonic::Rcl | Mnemonic::Rcr);
         let shifts =
             rotates || matches!(i.mnemonic(), Mnemonic::Shl | Mnemonic::Sal | Mnemonic::Shr | Mnemonic::Sar);

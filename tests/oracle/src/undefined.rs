@@ -17,7 +17,8 @@ pub struct Undefined {
     pub memory: bool,
     /// x87 and MMX registers with their tags and TOP: where makers disagree when MMX's use of them begins.
     pub x87: bool,
-    /// Results are approximations: bits at the end of each 32-bit lane, or of each x87 register, that may differ.
+    /// Results are approximations: bits at the end of each 32-bit lane, or of each x87 register, that may
+    /// differ.
     pub approximate: Approximate,
 }
 
@@ -147,7 +148,8 @@ fn count(i: &Instruction, case: &Case, operand: u32) -> u64 {
     }
 }
 
-/// Condition codes that an x87 instruction leaves undefined (SDM vol. 1 table 8-1 and each instruction's page).
+/// Condition codes that an x87 instruction leaves undefined (SDM vol. 1 table 8-1 and each instruction's
+/// page).
 fn x87_conditions(mnemonic: Mnemonic) -> u16 {
     use Mnemonic::*;
     match mnemonic {
@@ -162,8 +164,9 @@ fn x87_conditions(mnemonic: Mnemonic) -> u16 {
     }
 }
 
-/// The bytes of memory that hold addresses of x87 instructions and operands, which AMD's processors only keep for
-/// instructions that raised an exception (AMD APM vol. 2, 11.4.4), and bytes that are reserved: from and to, in the operand.
+/// The bytes of memory that hold addresses of x87 instructions and operands, which AMD's processors only keep
+/// for instructions that raised an exception (AMD APM vol. 2, 11.4.4), and bytes that are reserved: from and
+/// to, in the operand.
 pub fn unspecified_bytes(i: &Instruction, mode: Mode) -> &'static [(usize, usize)] {
     use Mnemonic::*;
     match i.mnemonic() {

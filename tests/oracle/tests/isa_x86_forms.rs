@@ -1,7 +1,8 @@
-//! Every form of every instruction that the guest's processor has, on the interpreter and on the host's processor.
+//! Every form of every instruction that the guest's processor has, on the interpreter and on the host's
+//! processor.
 //!
-//! `FORELIFT_FORMS=PREFIX` runs the forms whose names (iced-x86's) start so, `FORELIFT_CASES=N` other numbers of cases, and
-//! `FORELIFT_SEED=N` others.
+//! `FORELIFT_FORMS=PREFIX` runs the forms whose names (iced-x86's) start so, `FORELIFT_CASES=N` other numbers
+//! of cases, and `FORELIFT_SEED=N` others.
 
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
@@ -13,11 +14,12 @@ use std::env;
 /// Cases of each form.
 const CASES: usize = 1000;
 
-/// Forms that differ, by the beginning of their names, and why. One that does not differ any more is a failure, too.
+/// Forms that differ, by the beginning of their names, and why. One that does not differ any more is a
+/// failure, too.
 const NOT_YET: &[(&str, &str)] = &[];
 
-/// Forms that a user program never gets through: system instructions, undefined ones, and loads of the stack segment with any
-/// selector.
+/// Forms that a user program never gets through: system instructions, undefined ones, and loads of the stack
+/// segment with any selector.
 const ALWAYS_FAULTS: &[&str] = &[
     "Ins",
     "Outs",

@@ -30,8 +30,8 @@ fn seeds() -> (Range<u64>, bool) {
     (range, false)
 }
 
-/// The instruction after which the two differ first, flags apart. The host stops after each element of a repeated string
-/// instruction, so both sides run with the trap flag.
+/// The instruction after which the two differ first, flags apart. The host stops after each element of a
+/// repeated string instruction, so both sides run with the trap flag.
 fn first_difference(host: &mut Host, here: &mut Emulated, case: &Case) -> String {
     let mut differs = |steps: u32| {
         let stepped = Case { steps, ..case.clone() };
@@ -103,7 +103,8 @@ fn random_programs_agree() {
     assert!(!ordinary || retired >= MINIMUM, "only {retired} instructions ran");
 }
 
-/// The comparison itself: a bit of the state that differs at the start is seen at the end, and found where it starts.
+/// The comparison itself: a bit of the state that differs at the start is seen at the end, and found where it
+/// starts.
 #[test]
 fn a_difference_is_found() {
     let (mut host, mut here) = (Host::new(), Emulated::new());

@@ -48,13 +48,15 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             ]
             .concat(),
         ],
-        // A session that reaches far: files are looked up, opened, written, read, listed, linked, moved, removed.
+        // A session that reaches far: files are looked up, opened, written, read, listed, linked, moved,
+        // removed.
         "fuse" => vec![include_bytes!("../../fuzz/corpus/fuse/look_up_open_read").to_vec()],
         _ => Vec::new(),
     }
 }
 
-/// `count` inputs for a target, the same for the same seed: a third of them bytes without form, the rest damaged seeds.
+/// `count` inputs for a target, the same for the same seed: a third of them bytes without form, the rest
+/// damaged seeds.
 pub fn inputs(target: &str, seed: u64, count: usize) -> impl Iterator<Item = Vec<u8>> {
     let seeds = seeds(target);
     let mut random = Random::new(seed);

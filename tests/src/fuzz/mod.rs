@@ -1,5 +1,6 @@
-//! What the fuzz targets run. The targets themselves (`tests/fuzz`, cargo-fuzz, nightly) only hand their bytes over; the
-//! ordinary test `fuzz_regression` runs the same functions over a corpus and over bytes made by [`generate`].
+//! What the fuzz targets run. The targets themselves (`tests/fuzz`, cargo-fuzz, nightly) only hand their
+//! bytes over; the ordinary test `fuzz_regression` runs the same functions over a corpus and over bytes made
+//! by [`generate`].
 //!
 //! Every function panics when something is wrong, and returns otherwise.
 

@@ -1,7 +1,9 @@
-//! A driver gone mad: bytes become register accesses, writes to rings and descriptors, and the host's side of the console.
+//! A driver gone mad: bytes become register accesses, writes to rings and descriptors, and the host's side of
+//! the console.
 //!
-//! The input is a row of steps of 8 bytes. A fuzzer that starts from nothing would rarely bring a device up, so one kind of
-//! step does that (features, queues at usual places, DRIVER_OK), and the rings are then within reach of the others.
+//! The input is a row of steps of 8 bytes. A fuzzer that starts from nothing would rarely bring a device up,
+//! so one kind of step does that (features, queues at usual places, DRIVER_OK), and the rings are then within
+//! reach of the others.
 
 use forelift_abi::config::Arch;
 use forelift_abi::layout::{RAM_BASE, VIRTIO_BASE, VIRTIO_SLOTS, VIRTIO_STRIDE};
@@ -175,7 +177,8 @@ impl Driver {
     }
 }
 
-/// Runs one input. Afterwards the devices can still be saved and restored, if the driver left them in a sane state.
+/// Runs one input. Afterwards the devices can still be saved and restored, if the driver left them in a sane
+/// state.
 pub fn run(data: &[u8]) {
     let Ok(mem) = GuestMemory::new(RAM, None) else { return };
     let Ok(devices) = Devices::new(Arch::Riscv64, 0) else { return };

@@ -1,4 +1,5 @@
-//! Reads what the tests need of a static ELF file for riscv64 (*System V Application Binary Interface*, "Object Files").
+//! Reads what the tests need of a static ELF file for riscv64 (*System V Application Binary Interface*,
+//! "Object Files").
 
 use std::{fs, path::Path};
 

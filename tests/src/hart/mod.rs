@@ -39,7 +39,8 @@ pub struct TestBus {
     pub dma: Option<(u64, Vec<u8>)>,
     /// Level of the external interrupt.
     pub external: bool,
-    /// Whether a read of the device claims the external interrupt, as an interrupt controller's register does.
+    /// Whether a read of the device claims the external interrupt, as an interrupt controller's register
+    /// does.
     pub claims: bool,
     /// `time` when nothing has retired; one tick more for each [`TICK`] instructions.
     pub time: u64,

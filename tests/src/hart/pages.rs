@@ -52,7 +52,8 @@ pub fn page_size(level: u32) -> u64 {
 }
 
 impl PageTables {
-    /// Tables without an entry. Their pages are taken from the physical address `pool` on, which must be zeros.
+    /// Tables without an entry. Their pages are taken from the physical address `pool` on, which must be
+    /// zeros.
     pub fn new(mode: Mode, pool: u64) -> Self {
         PageTables { mode, root: pool, next: pool + 4096 }
     }
@@ -94,7 +95,8 @@ impl PageTables {
         unreachable!("level {level} of {:?}", self.mode)
     }
 
-    /// Maps the page of `va` to that of `pa` by a leaf on `level` with these flags; gives the entry's address.
+    /// Maps the page of `va` to that of `pa` by a leaf on `level` with these flags; gives the entry's
+    /// address.
     ///
     /// # Panics
     /// When the pool is not in memory.

@@ -42,7 +42,8 @@ pub struct Variant {
     pub privilege: Privilege,
     /// Interruptions.
     pub stops: Stops,
-    /// Whether the program is run twice: interpreted and counted, and again with everything lifted that was executed.
+    /// Whether the program is run twice: interpreted and counted, and again with everything lifted that was
+    /// executed.
     pub lifted: bool,
 }
 

@@ -290,8 +290,8 @@ fn path_traversal() {
     assert!(!victim.exists());
 }
 
-/// Links out of the image are harmless data; writing *through* one must not leave the image. Either is acceptable: to
-/// refuse, or to resolve inside.
+/// Links out of the image are harmless data; writing *through* one must not leave the image. Either is
+/// acceptable: to refuse, or to resolve inside.
 fn links_that_lead_out() {
     let outside = dir();
     let target = outside.path().to_str().expect("a name");

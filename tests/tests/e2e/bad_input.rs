@@ -241,7 +241,8 @@ fn old_output_survives_a_failure() {
     assert_eq!(listing(dir.path()), ["out.wasm"]);
 }
 
-/// Runs a script in a mount namespace with a small tmpfs on `$0`; the script's directory is listed behind its output.
+/// Runs a script in a mount namespace with a small tmpfs on `$0`; the script's directory is listed behind its
+/// output.
 fn on_small_disk(megabytes: u32, script: &str, args: &[&str]) -> Done {
     let dir = dir();
     let unshare = tool("unshare");
@@ -388,7 +389,8 @@ fn damaged_snapshot(host: Place) {
     }
 }
 
-/// RAM has no checksum: a guest whose memory was damaged may do anything, inside. The host must not crash, nor hang.
+/// RAM has no checksum: a guest whose memory was damaged may do anything, inside. The host must not crash,
+/// nor hang.
 fn damaged_memory_is_contained(host: Place) {
     let module = fs::read(host.image(Image::Busybox).wasm()).expect("the module");
     let dir = dir();
@@ -488,7 +490,8 @@ fn every_command_refuses() {
     }
 }
 
-/// What the engines of `lockstep` say of damaged native code. Of another build or another CPU: `packer/tests/wrong_files.rs`.
+/// What the engines of `lockstep` say of damaged native code. Of another build or another CPU:
+/// `packer/tests/wrong_files.rs`.
 fn lockstep_refuses_native_code() {
     let dir = dir();
     let path = dir.path().join("bad.cwasm");

@@ -166,8 +166,8 @@ fn python_processes_and_threads(host: Place) {
     assert_eq!(text, "328350\n4000 3\nloopback\n");
 }
 
-/// Parts of python that lean on exact floating point, signals, time and memory maps, checked by python itself against
-/// known results.
+/// Parts of python that lean on exact floating point, signals, time and memory maps, checked by python itself
+/// against known results.
 fn python_library_tests(host: Place) {
     let code = "import struct, cmath, fractions, random, mmap, signal, time, statistics, zlib, tempfile, ctypes\n\
         random.seed(1); print('%.17g %.17g' % (random.random(), random.gauss(0, 1)))\n\

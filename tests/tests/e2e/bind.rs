@@ -1,5 +1,6 @@
-//! A mapped directory under `forelift run` is what a bind mount is: everything that Linux files can be and do, the host's
-//! errors where Linux reports them, nothing lost, and no way out of it. And what of that holds on other hosts.
+//! A mapped directory under `forelift run` is what a bind mount is: everything that Linux files can be and
+//! do, the host's errors where Linux reports them, nothing lost, and no way out of it. And what of that holds
+//! on other hosts.
 
 use forelift_tests::{
     hosts::{Guest, Host, Place},
@@ -50,7 +51,8 @@ fn python(host: Place, code: &str, dir: &Path) -> Run {
     host.run(Image::Python3).args(["python3", "-c", code, "/mnt"]).dir(dir, "/mnt").deadline(600)
 }
 
-/// All that is below a directory, as text: kinds, modes, owners, sizes, links, times, holes, attributes and contents.
+/// All that is below a directory, as text: kinds, modes, owners, sizes, links, times, holes, attributes and
+/// contents.
 fn tree(root: &Path) -> BTreeMap<OsString, String> {
     let mut found = BTreeMap::new();
     let mut todo = vec![PathBuf::new()];
@@ -279,7 +281,8 @@ print(len([os.open(f'f{n}', os.O_RDONLY) for n in range(count - 5)]) == count - 
     assert_eq!(text, "EMFILE\nTrue\nTrue\n");
 }
 
-/// Two guests on one directory: whole files, renames and appended lines arrive. (Locks and mapped memory are a guest's own.)
+/// Two guests on one directory: whole files, renames and appended lines arrive. (Locks and mapped memory are
+/// a guest's own.)
 fn two_guests(host: Place) {
     let dir = temporary();
     let script = |name: &str| {
@@ -299,7 +302,8 @@ fn two_guests(host: Place) {
     }
 }
 
-/// Run by a user who is not root, the host's files are the container's user's, and what it gives away is remembered.
+/// Run by a user who is not root, the host's files are the container's user's, and what it gives away is
+/// remembered.
 fn the_unprivileged_user_s_files(host: Place) {
     let dir = temporary();
     nix::unistd::chown(dir.path(), Some(1234.into()), Some(2345.into())).expect("the tests need root");
@@ -377,8 +381,8 @@ fn what_a_sandbox_cannot_say(host: Place) {
     symlink("/no/such/place", dir.path().join("dangling")).expect("a link");
     let ours = host.host.is_ours();
     if host.host == Host::PyWasmtime {
-        // It lists no directory that holds such a name (readdir fails, of which busybox says nothing); the files in it can be
-        // opened all the same.
+        // It lists no directory that holds such a name (readdir fails, of which busybox says nothing); the
+        // files in it can be opened all the same.
         let text = host.sh("cd /mnt; cat a b c; ls 2>&1").dir(dir.path(), "/mnt").go().out();
         assert_eq!(text, "abc");
         fs::remove_file(dir.path().join(OsStr::from_bytes(b"bad\xff"))).expect("removing");

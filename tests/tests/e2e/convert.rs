@@ -231,7 +231,8 @@ fn same_content_same_bytes() {
     assert_eq!(layout, info(&format!("oci-archive:{}", at("archive").display()), "b.wasm"));
 }
 
-/// Without a cache, with an empty, a filled, a partly damaged, and an impossible one; on any number of threads.
+/// Without a cache, with an empty, a filled, a partly damaged, and an impossible one; on any number of
+/// threads.
 fn a_cache_changes_nothing() {
     let dir = dir();
     let (out, cache) = (dir.path().join("out.wasm"), dir.path().join("cache"));

@@ -1,5 +1,5 @@
-//! Debuggers and tracers in the amd64 guest: breakpoints and watchpoints of the processor, single steps, system calls. And what else developers
-//! have in their images.
+//! Debuggers and tracers in the amd64 guest: breakpoints and watchpoints of the processor, single steps,
+//! system calls. And what else developers have in their images.
 
 use forelift_tests::{
     hosts::{Guest, Host, Place},

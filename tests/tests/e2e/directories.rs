@@ -183,7 +183,8 @@ fn symbolic_links(host: Place) {
     );
 }
 
-/// A link is followed by the guest, in the guest: its target on the host outside of the directory stays out of reach.
+/// A link is followed by the guest, in the guest: its target on the host outside of the directory stays out
+/// of reach.
 fn links_do_not_lead_out(host: Place) {
     let outside = tempfile::tempdir().expect("a temporary directory");
     fs::write(outside.path().join("secret"), "of the host").expect("writing");
@@ -343,7 +344,8 @@ fn errors(host: Place) {
     assert_eq!(share.text("f"), "x");
 }
 
-/// The host's files are the host user's; an unprivileged user of the container can use what that user lets others use.
+/// The host's files are the host user's; an unprivileged user of the container can use what that user lets
+/// others use.
 fn unprivileged_user(host: Place) {
     let share = Share::new(host);
     share.put("f", b"readable\n");

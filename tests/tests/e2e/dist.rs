@@ -65,7 +65,8 @@ fn succeeds(name: &str, args: &[&Path]) -> String {
     done.expect_status(0).out()
 }
 
-/// The command below `prefix` converts and runs images for both machines, with nothing of the build; all that belongs to it is there.
+/// The command below `prefix` converts and runs images for both machines, with nothing of the build; all that
+/// belongs to it is there.
 fn runs_from(prefix: &Path) {
     let command = prefix.join("bin/forelift");
     let run = |args: &[&str]| {

@@ -29,7 +29,8 @@ fn lockstep(options: &[&str], image: &Path, command: &[&str]) -> Done {
     })
 }
 
-/// What `no difference in N instructions (lifted: M by ENGINE, M by ENGINE): ...` says: N, and M of the two engines.
+/// What `no difference in N instructions (lifted: M by ENGINE, M by ENGINE): ...` says: N, and M of the two
+/// engines.
 fn counts(text: &str, engines: &str) -> (u64, [u64; 2]) {
     let numbers: Vec<u64> = text.split([' ', '(']).filter_map(|word| word.parse().ok()).collect();
     assert!(text.starts_with("no difference in ") && text.contains("ended with status 0"), "{text}");
@@ -94,8 +95,8 @@ fn a_wrong_function_is_found() {
     assert!(found >= 3, "only {found} functions could be made wrong");
 }
 
-/// Where each function that the translator added to a module first stores a sum of 64 bits, hottest function first: the addition. (Others
-/// find addresses, and a wrong one leads only to the interpreter.)
+/// Where each function that the translator added to a module first stores a sum of 64 bits, hottest function
+/// first: the addition. (Others find addresses, and a wrong one leads only to the interpreter.)
 fn additions(module: &[u8], lifted: usize) -> Vec<Option<usize>> {
     let mut bodies = Vec::new();
     for payload in Parser::new(0).parse_all(module) {

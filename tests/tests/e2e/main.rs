@@ -1,4 +1,5 @@
-//! The end-to-end tests: images converted by the command under test and run on each host. See `forelift_tests::table`.
+//! The end-to-end tests: images converted by the command under test and run on each host. See
+//! `forelift_tests::table`.
 //!
 //!     cargo nextest run -p forelift-tests --test e2e            all
 //!     cargo nextest run -p forelift-tests --test e2e wasm::     on one host (wasm-amd64:: with images for amd64)

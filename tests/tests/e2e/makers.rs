@@ -1,5 +1,5 @@
-//! What skopeo, podman, buildah and umoci write is converted, in each of their formats and compressions: the root file
-//! system is the same, bit for bit, whoever wrote the image.
+//! What skopeo, podman, buildah and umoci write is converted, in each of their formats and compressions: the
+//! root file system is the same, bit for bit, whoever wrote the image.
 
 use forelift_tests::{
     hosts::Host,
@@ -71,7 +71,8 @@ fn run(name: &str, args: &[&str], dir: &Path) -> String {
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
-/// The root file system of an image, but for what the image's digest makes of it: the superblock's checksum and UUID.
+/// The root file system of an image, but for what the image's digest makes of it: the superblock's checksum
+/// and UUID.
 fn root_of(reference: &str) -> Vec<u8> {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let out = dir.path().join("root.erofs");

@@ -64,11 +64,13 @@ fn signals_of_children(host: Place) {
     }
 }
 
-/// The command is process 1 of its namespace, which only the kernel's own signals and signals from outside end.
+/// The command is process 1 of its namespace, which only the kernel's own signals and signals from outside
+/// end.
 fn signals_of_the_command(host: Place) {
     let python = |code: &str| host.run(Image::Python3).args(["python3", "-c", code]).go();
     python("import ctypes; ctypes.string_at(0)").expect_status(139);
-    // SIGABRT is ignored, so abort() comes to its last resort: an ebreak, or a hlt, which no user may execute.
+    // SIGABRT is ignored, so abort() comes to its last resort: an ebreak, or a hlt, which no user may
+    // execute.
     let status = if host.guest == Guest::Amd64 { 139 } else { 133 };
     python("import ctypes; ctypes.CDLL(None).abort()").expect_status(status);
     host.sh("kill -KILL $$; echo still here").go().expect_status(0).expect_out("still here\n");

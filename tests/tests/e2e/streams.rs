@@ -245,7 +245,8 @@ fn dev_null_as_streams(host: Place) {
     assert_eq!(command.status().expect("running the host").code(), Some(6));
 }
 
-/// `2>&1` on the host: the order of what the container wrote is kept as well as two pipes allow; nothing is lost or torn.
+/// `2>&1` on the host: the order of what the container wrote is kept as well as two pipes allow; nothing is
+/// lost or torn.
 fn same_pipe_for_both(host: Place) {
     let command = host.sh("for n in $(seq 200); do echo out $n; echo err $n >&2; done").command();
     let mut shell = std::process::Command::new("sh");

@@ -1,9 +1,9 @@
 //! Which values are needed, how often and where.
 //!
-//! Instructions with an effect and terminators are needed; what they use is needed, and so on. A block parameter
-//! that only feeds itself is not. This is the mark phase of the usual dead code elimination (Cytron et al.,
-//! "Efficiently Computing Static Single Assignment Form and the Control Dependence Graph", 1991, section 7.1,
-//! without its treatment of branches). Linear in the size of the function.
+//! Instructions with an effect and terminators are needed; what they use is needed, and so on. A block
+//! parameter that only feeds itself is not. This is the mark phase of the usual dead code elimination (Cytron
+//! et al., "Efficiently Computing Static Single Assignment Form and the Control Dependence Graph", 1991,
+//! section 7.1, without its treatment of branches). Linear in the size of the function.
 
 use crate::EmitError;
 use crate::flow::Flow;
@@ -198,8 +198,8 @@ pub(crate) fn int_const(func: &Function, value: Value) -> Option<i64> {
 
 /// The values which the code of an instruction uses, without those of branch arguments.
 ///
-/// Some instructions look through the definition of an argument whatever its other uses are: see [`address`] and
-/// [`half`].
+/// Some instructions look through the definition of an argument whatever its other uses are: see [`address`]
+/// and [`half`].
 pub(crate) fn operands(func: &Function, inst: Inst, out: &mut Vec<Value>) {
     let data = &func.dfg.insts[inst];
     let args = func.dfg.inst_args(inst);
@@ -228,8 +228,8 @@ pub(crate) fn operands(func: &Function, inst: Inst, out: &mut Vec<Value>) {
     }
 }
 
-/// What the address of a load or store is computed from: the operand of an extension from 32 bits, as the upper
-/// half of a pointer is of no importance.
+/// What the address of a load or store is computed from: the operand of an extension from 32 bits, as the
+/// upper half of a pointer is of no importance.
 pub(crate) fn address(func: &Function, value: Value) -> Value {
     if let Some((Opcode::Uextend | Opcode::Sextend, &[x])) = def_op(func, value) {
         let x = func.dfg.resolve_aliases(x);

@@ -1,13 +1,13 @@
 //! Control flow: reverse postorder, dominator tree, loop headers, dispatch nodes.
 //!
-//! Dominators by the iterative method of Cooper, Harvey and Kennedy, "A Simple, Fast Dominance Algorithm" (2001):
-//! in the worst case quadratic in the number of blocks, in practice linear.
+//! Dominators by the iterative method of Cooper, Harvey and Kennedy, "A Simple, Fast Dominance Algorithm"
+//! (2001): in the worst case quadratic in the number of blocks, in practice linear.
 //!
-//! WebAssembly has no loops with several entries. Such a loop (a strongly connected component with more than one
-//! entry) gets a *dispatch* node: all edges to an entry lead to the dispatch node instead and carry the entry's
-//! number, the dispatch node branches on the number. It is then the only entry of the loop. The search for
-//! strongly connected components is Tarjan's; it is repeated within each component without its header, which
-//! costs O(edges × nesting depth), and only functions which do have such a loop pay for it.
+//! WebAssembly has no loops with several entries. Such a loop (a strongly connected component with more than
+//! one entry) gets a *dispatch* node: all edges to an entry lead to the dispatch node instead and carry the
+//! entry's number, the dispatch node branches on the number. It is then the only entry of the loop. The
+//! search for strongly connected components is Tarjan's; it is repeated within each component without its
+//! header, which costs O(edges × nesting depth), and only functions which do have such a loop pay for it.
 
 use crate::EmitError;
 use crate::code::Node;

@@ -1,8 +1,8 @@
 //! Integer arithmetic.
 //!
-//! `i8` and `i16` are computed as `i32` with undefined upper bits; see the crate's documentation. What WebAssembly
-//! lacks is expanded: high halves of products from four products (Warren, "Hacker's Delight", 2nd ed., 8-2), byte
-//! and bit reversal by exchanging neighbouring groups (7-1).
+//! `i8` and `i16` are computed as `i32` with undefined upper bits; see the crate's documentation. What
+//! WebAssembly lacks is expanded: high halves of products from four products (Warren, "Hacker's Delight", 2nd
+//! ed., 8-2), byte and bit reversal by exchanging neighbouring groups (7-1).
 
 use crate::code::Op;
 use crate::demand::{def, int_const};

@@ -1,13 +1,13 @@
 //! Cranelift IR to WebAssembly functions.
 //!
 //! [`emit`] takes one function as `cranelift_codegen::Context::optimize` leaves it and gives the body of a
-//! WebAssembly function. Calls name their targets by relocations, so that bodies can be made on several threads
-//! and be put into one module afterwards.
+//! WebAssembly function. Calls name their targets by relocations, so that bodies can be made on several
+//! threads and be put into one module afterwards.
 //!
 //! # Method
 //!
-//! 1. `flow`: control flow graph, dominator tree, loop headers. A loop with several entries gets a dispatch node,
-//!    which makes every graph reducible.
+//! 1. `flow`: control flow graph, dominator tree, loop headers. A loop with several entries gets a dispatch
+//!    node, which makes every graph reducible.
 //! 2. `demand`: which values are used at all, how often, and where.
 //! 3. `tree`: for every block, stack code over *virtual* locals. A value with one use is computed at its use.
 //!    The instructions themselves are chosen in `emit`, `int`, `float`, `memory` and `cond`.
@@ -23,15 +23,15 @@
 //! | `i32`, `i64`, `f32`, `f64` | the type of the same name |
 //!
 //! An instruction that observes the undefined bits (comparison, right shift, division, extension, branch
-//! condition ...) first masks or sign-extends its operand, unless the operand is known to be zero-extended. This
-//! includes parameters and results of functions: a result of type `i8` has undefined upper bits unless its
-//! `AbiParam` asks for an extension.
+//! condition ...) first masks or sign-extends its operand, unless the operand is known to be zero-extended.
+//! This includes parameters and results of functions: a result of type `i8` has undefined upper bits unless
+//! its `AbiParam` asks for an extension.
 //!
 //! # Memory
 //!
-//! A pointer is an `i64` in CLIF. Its low 32 bits are the address in memory 0. A non-negative offset of a load or
-//! store becomes the offset of the WebAssembly instruction: the sum of address and offset does not wrap around at
-//! 2³² but traps. A negative offset is added with wrap-around.
+//! A pointer is an `i64` in CLIF. Its low 32 bits are the address in memory 0. A non-negative offset of a
+//! load or store becomes the offset of the WebAssembly instruction: the sum of address and offset does not
+//! wrap around at 2³² but traps. A negative offset is added with wrap-around.
 #![forbid(unsafe_code)]
 
 mod code;

@@ -1,16 +1,16 @@
 //! Locals: which virtual locals share a WebAssembly local.
 //!
-//! Liveness is the usual backward data flow analysis over bit sets (of those virtual locals which are live at the
-//! start of some block). Then the blocks are visited in reverse postorder, in which a definition comes before its
-//! uses, and every virtual local takes a free local at its definition: this colours the interference graph of SSA
-//! form, which is chordal, with the least number of colours per type (Hack, Grund and Goos, "Register Allocation
-//! for Programs in SSA-Form", CC 2006), but for the preferences: a block parameter and the values passed to it ask
-//! for the same local, so that most edges need no copies.
+//! Liveness is the usual backward data flow analysis over bit sets (of those virtual locals which are live at
+//! the start of some block). Then the blocks are visited in reverse postorder, in which a definition comes
+//! before its uses, and every virtual local takes a free local at its definition: this colours the
+//! interference graph of SSA form, which is chordal, with the least number of colours per type (Hack, Grund
+//! and Goos, "Register Allocation for Programs in SSA-Form", CC 2006), but for the preferences: a block
+//! parameter and the values passed to it ask for the same local, so that most edges need no copies.
 //!
 //! What is live at a dispatch node (see `flow`) is not in SSA form any more and gets a local of its own.
 //!
-//! Cost: bits × edges × (loop depth + 2) for liveness, otherwise linear but for the number of preferences, which
-//! is limited per virtual local.
+//! Cost: bits × edges × (loop depth + 2) for liveness, otherwise linear but for the number of preferences,
+//! which is limited per virtual local.
 
 use crate::EmitError;
 use crate::code::{BlockCode, Code, Edge, Node, Op, Term, VReg};
@@ -347,7 +347,8 @@ impl Colouring {
         }
     }
 
-    /// The code of an edge: what it assigns to besides the parameters is not used after it, unless it is live.
+    /// The code of an edge: what it assigns to besides the parameters is not used after it, unless it is
+    /// live.
     fn edge(&mut self, code: &Code, edge: &Edge, live_out: &std::collections::HashSet<VReg>) {
         let mut temporary = Vec::new();
         for op in edge.moves.iter().flat_map(|m| &m.ops) {

@@ -1,12 +1,13 @@
 //! Structured control flow from the dominator tree.
 //!
-//! After Ramsey, "Beyond Relooper: Recursive Translation of Unstructured Control Flow to Structured Control Flow"
-//! (ICFP 2022): the code of a node is followed by the code of the nodes it dominates. A node with several forward
-//! edges to it comes right after the end of a `block` that holds all sources of the edges, a loop header starts a
-//! `loop`, and every other node is put where the one edge to it leaves. The recursion is an explicit stack.
+//! After Ramsey, "Beyond Relooper: Recursive Translation of Unstructured Control Flow to Structured Control
+//! Flow" (ICFP 2022): the code of a node is followed by the code of the nodes it dominates. A node with
+//! several forward edges to it comes right after the end of a `block` that holds all sources of the edges, a
+//! loop header starts a `loop`, and every other node is put where the one edge to it leaves. The recursion is
+//! an explicit stack.
 //!
-//! A branch to what comes next anyway is left out. Assignments of a conditional edge are made before the branch if
-//! they do no harm on the other path: `cond; const; local.set; br_if` is shorter than an `if`.
+//! A branch to what comes next anyway is left out. Assignments of a conditional edge are made before the
+//! branch if they do no harm on the other path: `cond; const; local.set; br_if` is shorter than an `if`.
 //!
 //! Linear, but for the search whether an arm of an `if` falls through, which is made in the smaller arm only.
 

@@ -1,14 +1,14 @@
 //! Expression trees: from the instructions of a block to stack code.
 //!
 //! A value whose instruction has been passed is *pending*: nothing has been emitted for it yet. Its first use
-//! emits the instruction in place; if there are further uses, `local.tee` keeps the value. So a value which is
-//! used once, at its place or later in the block, needs no local. Before a store, a call or a conditional trap, all
-//! pending loads and divisions which are not operands of it are computed into locals; at the end of the block, all
-//! pending values that are used in other blocks, and those used more than once in the arguments of a conditional
-//! branch. LLVM's `WebAssemblyRegStackify` has the same aim.
+//! emits the instruction in place; if there are further uses, `local.tee` keeps the value. So a value which
+//! is used once, at its place or later in the block, needs no local. Before a store, a call or a conditional
+//! trap, all pending loads and divisions which are not operands of it are computed into locals; at the end of
+//! the block, all pending values that are used in other blocks, and those used more than once in the
+//! arguments of a conditional branch. LLVM's `WebAssemblyRegStackify` has the same aim.
 //!
-//! A tree deeper than [`MAX_DEPTH`] is cut by a local, which bounds the recursion here and the operand stack of
-//! the result. Constants are emitted at every use. Linear in the size of the function.
+//! A tree deeper than [`MAX_DEPTH`] is cut by a local, which bounds the recursion here and the operand stack
+//! of the result. Constants are emitted at every use. Linear in the size of the function.
 
 use crate::EmitError;
 use crate::code::{BlockCode, Code, Edge, Move, Node, Op, Term, VReg, val_type};

@@ -1,8 +1,8 @@
-//! The CLIF files in `filetests`: expected WAT beside each (written anew with `BLESS=1`), and calls of the first
-//! function, which is `u0:0`:
+//! The CLIF files in `filetests`: expected WAT beside each (written anew with `BLESS=1`), and calls of the
+//! first function, which is `u0:0`:
 //!
-//! `; run: u0:0(mem, 1) == 2, 3` or `== trap`. `mem` is the address of 256 bytes with a fixed pattern. `BLESS=1`
-//! completes a line without `==` by what Cranelift's interpreter gives. `; wasm:` is for calls
+//! `; run: u0:0(mem, 1) == 2, 3` or `== trap`. `mem` is the address of 256 bytes with a fixed pattern.
+//! `BLESS=1` completes a line without `==` by what Cranelift's interpreter gives. `; wasm:` is for calls
 //! which the interpreter gets wrong (it has no negative offsets, for example).
 
 mod common;

@@ -100,7 +100,8 @@ impl Lifter<'_> {
         }
     }
 
-    /// A 32-bit operation whose result is sign-extended. (Shift amounts are taken modulo the width, in CLIF too.)
+    /// A 32-bit operation whose result is sign-extended. (Shift amounts are taken modulo the width, in CLIF
+    /// too.)
     fn word(&mut self, op: Op, a: Value, b: Value) -> Value {
         let (a, b) = (self.b.ins().ireduce(types::I32, a), self.b.ins().ireduce(types::I32, b));
         let ins = self.b.ins();
@@ -115,8 +116,8 @@ impl Lifter<'_> {
         self.b.ins().sextend(types::I64, result)
     }
 
-    /// Division and remainder without traps (unprivileged manual, "M", table of division by zero and overflow): the divisor is replaced
-    /// by 1 where the host would trap.
+    /// Division and remainder without traps (unprivileged manual, "M", table of division by zero and
+    /// overflow): the divisor is replaced by 1 where the host would trap.
     fn divide(&mut self, op: Op, a: Value, b: Value) -> Value {
         let ty = self.b.func.dfg.value_type(a);
         let one = self.b.ins().iconst(ty, 1);

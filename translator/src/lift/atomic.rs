@@ -56,7 +56,8 @@ impl Lifter<'_> {
 
     /// What an AMO writes; of a word the low half counts.
     fn amo(&mut self, op: Op, bytes: u8, old: Value, source: Value) -> Value {
-        // Minima and maxima of words compare words; `old` is sign-extended already, which keeps the unsigned order of words, too.
+        // Minima and maxima of words compare words; `old` is sign-extended already, which keeps the unsigned
+        // order of words, too.
         let source = if bytes == 4 {
             let low = self.b.ins().ireduce(types::I32, source);
             self.b.ins().sextend(types::I64, low)

@@ -1,4 +1,5 @@
-//! Zicsr instructions. Registers that are nothing but a place in the hart are read and written there; all others are the runtime's.
+//! Zicsr instructions. Registers that are nothing but a place in the hart are read and written there; all
+//! others are the runtime's.
 
 use super::{Lifter, x_bit};
 use cranelift_codegen::ir::{InstBuilder, Value, types};

@@ -1,8 +1,9 @@
 //! Floating point (F, D).
 //!
-//! The idea is QEMU's hardfloat (Cota and Carloni, VEE 2019): while the inexact flag is set and rounding is to nearest, an operation of the
-//! host's whose result is an ordinary number needs nothing more (`runtime/softfloat/src/fast.rs` has the proof). Everything else is
-//! the runtime's, which is exact in every bit and flag.
+//! The idea is QEMU's hardfloat (Cota and Carloni, VEE 2019): while the inexact flag is set and rounding is
+//! to nearest, an operation of the host's whose result is an ordinary number needs nothing more
+//! (`runtime/softfloat/src/fast.rs` has the proof). Everything else is the runtime's, which is exact in every
+//! bit and flag.
 
 use super::Lifter;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, condcodes::FloatCC, condcodes::IntCC, types};
@@ -132,7 +133,8 @@ impl Lifter<'_> {
         self.b.ins().bitcast(types::F64, MemFlagsData::new(), bits)
     }
 
-    /// A fused multiply-add: WebAssembly has none. The four differ in the signs of what is multiplied and added.
+    /// A fused multiply-add: WebAssembly has none. The four differ in the signs of what is multiplied and
+    /// added.
     fn fused(&mut self, at: i32, insn: &Insn) -> Value {
         self.need_rounding(at, insn);
         let [mut a, b, mut c] = [insn.rs1, insn.rs2, insn.rs3].map(|n| self.get_number(n));
@@ -178,7 +180,8 @@ impl Lifter<'_> {
         };
         let bits = self.bits(number);
         let shifted = self.b.ins().ishl_imm_u(bits, 1);
-        // The exponent field is the upper 11 bits now. Sums: anything finite. Others: above the smallest normal number, too.
+        // The exponent field is the upper 11 bits now. Sums: anything finite. Others: above the smallest
+        // normal number, too.
         let safe = if matches!(insn.op, Op::FaddD | Op::FsubD) {
             let infinite = self.iconst(0x7ff << 53);
             self.b.ins().icmp(IntCC::UnsignedLessThan, shifted, infinite)

@@ -100,7 +100,8 @@ impl Lifter<'_> {
         }
     }
 
-    /// A jump to a register's value: within this function, if that leads to one of its entry points, else through the runtime.
+    /// A jump to a register's value: within this function, if that leads to one of its entry points, else
+    /// through the runtime.
     fn jump_register(&mut self, target: Value) {
         if !self.function.jumps_inside() {
             self.dispatch_and_return(target);
@@ -247,7 +248,8 @@ impl Lifter<'_> {
         self.b.ins().jump(target, &[]);
     }
 
-    /// Leaves for `address` unless the region's page number `page` is mapped where it belongs, with the contents that were translated.
+    /// Leaves for `address` unless the region's page number `page` is mapped where it belongs, with the
+    /// contents that were translated.
     fn check_page(&mut self, page: i32, address: i32) {
         let Some(&number) = self.function.pages.get(&page) else {
             let never = self.b.ins().iconst(types::I8, 0);
@@ -278,8 +280,8 @@ impl Lifter<'_> {
         self.b.ins().return_(&[next]);
     }
 
-    /// Calls the lifted function at `at`. What the dispatcher would look at is known but for the mapping of another page, the budget and the
-    /// depth.
+    /// Calls the lifted function at `at`. What the dispatcher would look at is known but for the mapping of
+    /// another page, the budget and the depth.
     fn call_direct(&mut self, from: &Block, address: i32, at: At, target: Value, depth: Value) -> Value {
         self.check_target(from, address, at);
         self.store_left();
@@ -305,8 +307,8 @@ impl Lifter<'_> {
         }
     }
 
-    /// The instructions of a stub at `at` that jumps to where a pointer says, as a procedure linkage table has them (psABI, "Program
-    /// Linkage Table"): `auipc`, `ld`, `jalr`.
+    /// The instructions of a stub at `at` that jumps to where a pointer says, as a procedure linkage table
+    /// has them (psABI, "Program Linkage Table"): `auipc`, `ld`, `jalr`.
     fn stub(&self, at: At) -> Option<[Insn; 3]> {
         let insn = |n: i32| self.program.insn(self.program.step(at, 4 * n)?)?.ok();
         let [auipc, ld, jalr] = [insn(0)?, insn(1)?, insn(2)?];
@@ -401,7 +403,8 @@ impl Lifter<'_> {
         self.load_registers(self.live.get(&address).copied().unwrap_or(0));
     }
 
-    /// The system call at `at`: a call of its handler. Whatever changes a translation meanwhile leaves all frames, as in any call.
+    /// The system call at `at`: a call of its handler. Whatever changes a translation meanwhile leaves all
+    /// frames, as in any call.
     fn ecall(&mut self, block: &Block, at: i32) {
         debug_assert!(calls(block));
         self.flush();

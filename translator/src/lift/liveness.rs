@@ -1,4 +1,5 @@
-//! What is known at the beginning of each block: registers whose values are used, and pages that were checked.
+//! What is known at the beginning of each block: registers whose values are used, and pages that were
+//! checked.
 
 use super::{Set, f_bit, x_bit};
 use crate::guest::PAGE;
@@ -71,7 +72,8 @@ pub(super) fn page_of(address: i32) -> i32 {
     address.div_euclid(PAGE)
 }
 
-/// Pages that a block needs when it is entered: the one behind it, too, if its instruction lies across the end.
+/// Pages that a block needs when it is entered: the one behind it, too, if its instruction lies across the
+/// end.
 pub(super) fn needed(block: &Block) -> u64 {
     let first = page_bit(page_of(block.start));
     if block.straddles() { first | page_bit(page_of(block.start) + 1) } else { first }

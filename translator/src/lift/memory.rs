@@ -64,7 +64,8 @@ impl Lifter<'_> {
         self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, rotated, limit as i64)
     }
 
-    /// Where the access of the instruction at `at` is in the host's memory; leaves when the TLB does not tell.
+    /// Where the access of the instruction at `at` is in the host's memory; leaves when the TLB does not
+    /// tell.
     fn locate(&mut self, at: i32, insn: &Insn, bytes: u8, write: bool) -> Place {
         let Some(planned) = self.planned else {
             let va = self.address(insn);

@@ -1,31 +1,33 @@
 //! Guest code to CLIF.
 //!
 //! # Shape
-//! A [`Function`](crate::region::Function) becomes one CLIF function of the signature that [`forelift_abi::lift`] sets out. Its
-//! head dispatches on the number of the entry point; each entry point loads the registers that are live there. Inside, guest
-//! registers are variables of cranelift-frontend. A jump to a register's value that leads to an entry point of the same function goes back
-//! to the head: so an interpreter in the guest stays in one frame.
+//! A [`Function`](crate::region::Function) becomes one CLIF function of the signature that
+//! [`forelift_abi::lift`] sets out. Its head dispatches on the number of the entry point; each entry point
+//! loads the registers that are live there. Inside, guest registers are variables of cranelift-frontend. A
+//! jump to a register's value that leads to an entry point of the same function goes back to the head: so an
+//! interpreter in the guest stays in one frame.
 //!
 //! # Calls
 //! A direct call of what begins a lifted function is a direct call; every other goes through the runtime.
 //!
 //! # Precise state
-//! Where the guest can leave (a memory access, a call, an exit, the end of a block) every register that was written since is
-//! stored first, so that *leaving is nothing but a jump*: to one block per function that takes the budget and a constant which packs
-//! the address and the number of instructions to take off. A register that is written again before such a place is not stored.
-//! Whatever lifted code cannot do (TLB miss, misaligned access, device, fault, FPU off) leaves in this way; the interpreter
-//! executes the instruction, and goes on until the next entry point.
+//! Where the guest can leave (a memory access, a call, an exit, the end of a block) every register that was
+//! written since is stored first, so that *leaving is nothing but a jump*: to one block per function that
+//! takes the budget and a constant which packs the address and the number of instructions to take off. A
+//! register that is written again before such a place is not stored. Whatever lifted code cannot do (TLB
+//! miss, misaligned access, device, fault, FPU off) leaves in this way; the interpreter executes the
+//! instruction, and goes on until the next entry point.
 //!
 //! # Budget
-//! `left` is a variable in the function and in memory outside of it. It is counted down at the ends of blocks and tested where control goes
-//! backwards; calls test it in the runtime.
+//! `left` is a variable in the function and in memory outside of it. It is counted down at the ends of blocks
+//! and tested where control goes backwards; calls test it in the runtime.
 //!
 //! # Memory
 //! An access goes through the data TLB, on its own or together with others ([`window`]).
 //!
 //! # Pages
-//! Going on to another page of the region is checked against the instruction TLB, once on each path: whatever could
-//! change a translation leaves all lifted frames.
+//! Going on to another page of the region is checked against the instruction TLB, once on each path: whatever
+//! could change a translation leaves all lifted frames.
 
 mod alu;
 mod atomic;
@@ -100,7 +102,8 @@ fn f_bit(n: u8) -> Set {
     1 << (32 + n)
 }
 
-/// Lifts `function`, whose pages are `program`'s, into `out`. Gives the places of the functions that it calls directly.
+/// Lifts `function`, whose pages are `program`'s, into `out`. Gives the places of the functions that it calls
+/// directly.
 pub fn lift(program: &Program, function: &Function, options: &Options, out: &mut ir::Function) -> Vec<At> {
     out.clear();
     out.signature = signature(options.call_conv);

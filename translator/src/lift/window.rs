@@ -1,23 +1,26 @@
 //! Which accesses share a look into the data TLB.
 //!
 //! # Windows
-//! A *window* is a stretch of memory, shorter than a page, at a fixed distance from one value of a register. It is opened by one
-//! access, which looks up its first and its last page (mostly the same one); those that follow and lie inside need to look at
-//! nothing. What a window says stays true until the function calls something or changes `sstatus`: whatever changes a translation leaves
-//! all lifted frames, and no page becomes one with code meanwhile.
+//! A *window* is a stretch of memory, shorter than a page, at a fixed distance from one value of a register.
+//! It is opened by one access, which looks up its first and its last page (mostly the same one); those that
+//! follow and lie inside need to look at nothing. What a window says stays true until the function calls
+//! something or changes `sstatus`: whatever changes a translation leaves all lifted frames, and no page
+//! becomes one with code meanwhile.
 //!
-//! A window covers only what its block accesses anyway, so it asks for nothing that the guest would not do; and when it cannot be opened, the
-//! interpreter executes these accesses one by one, after which the TLB knows their pages.
+//! A window covers only what its block accesses anyway, so it asks for nothing that the guest would not do;
+//! and when it cannot be opened, the interpreter executes these accesses one by one, after which the TLB
+//! knows their pages.
 //!
 //! # Two pages
-//! In S mode nearly all memory is mapped in one piece (kernel stacks and all objects of the allocators lie in the direct map), so a window
-//! leaves when its two pages are not neighbours in RAM, too. In U mode they rarely are, and a stack's frame may lie across them
-//! for a whole run: both translations are kept, and each access selects.
+//! In S mode nearly all memory is mapped in one piece (kernel stacks and all objects of the allocators lie in
+//! the direct map), so a window leaves when its two pages are not neighbours in RAM, too. In U mode they
+//! rarely are, and a stack's frame may lie across them for a whole run: both translations are kept, and each
+//! access selects.
 //!
 //! # Method
-//! Values of registers are numbered in the whole function: sums of a root and a constant, so that `mv` and `addi` lead back to the register that
-//! a program computed them from. Windows are proposed for each block by itself; then those are dropped whose accesses
-//! all lie in windows that are open on every path to them.
+//! Values of registers are numbered in the whole function: sums of a root and a constant, so that `mv` and
+//! `addi` lead back to the register that a program computed them from. Windows are proposed for each block by
+//! itself; then those are dropped whose accesses all lie in windows that are open on every path to them.
 
 use super::liveness::{calls, writes};
 use super::state::bits;
@@ -25,7 +28,8 @@ use crate::region::{Block, Function};
 use forelift_isa::rv64::{Access, Flow, Insn, Op};
 use std::collections::BTreeMap;
 
-/// Distance between the first and the last granule of a window at most: less than a page, so that it has two pages at most.
+/// Distance between the first and the last granule of a window at most: less than a page, so that it has two
+/// pages at most.
 const REACH: i32 = 2048;
 /// Accesses that make a window over more than one granule worth its second look, in U mode and in S mode.
 const WORTH: [usize; 2] = [3, 2];
@@ -41,7 +45,8 @@ pub(super) struct Window {
     pub(super) high: i32,
     /// Size of the largest access, to which the window is aligned.
     pub(super) granule: u8,
-    /// Whether it can be written. Then it can be read, too (privileged manual, table "Encoding of PTE R/W/X fields").
+    /// Whether it can be written. Then it can be read, too (privileged manual, table "Encoding of PTE R/W/X
+    /// fields").
     pub(super) write: bool,
     root: u32,
 }
@@ -177,8 +182,9 @@ pub(super) fn plan(function: &Function) -> Plan {
 impl Planner<'_> {
     /// The values at the beginning of each block that can be reached.
     ///
-    /// A value is known where all ways there agree, so its definition is on each of them. None is known at its own definition (on the
-    /// first way there it was not defined yet), so no value changes under a register that has it, nor under a window that is open.
+    /// A value is known where all ways there agree, so its definition is on each of them. None is known at
+    /// its own definition (on the first way there it was not defined yet), so no value changes under a
+    /// register that has it, nor under a window that is open.
     fn number(&self) -> Vec<Option<Values>> {
         let fresh = |block: usize| -> Values {
             std::array::from_fn(|r| Sum { root: (32 * block + r) as u32, delta: 0 })
@@ -189,7 +195,8 @@ impl Planner<'_> {
             let mut changed = false;
             for block in 0..self.blocks.len() {
                 let own = fresh(block);
-                // Registers are loaded anew there: no value is known to be one from before, so no window goes on behind a call.
+                // Registers are loaded anew there: no value is known to be one from before, so no window goes
+                // on behind a call.
                 let entered = self.function.entries.contains(&self.blocks[block].start);
                 let called = self.before[block].iter().any(|&from| calls(self.blocks[from]));
                 let mut all = self.before[block].iter().filter_map(|&from| ends[from]);
@@ -342,7 +349,8 @@ impl Planner<'_> {
         self.openers.get(&(block, reference.position)).copied().filter(|&group| self.groups[group].open)
     }
 
-    /// Goes through a block with the set of windows that are open; `seen` gets each access with its root and the windows before it.
+    /// Goes through a block with the set of windows that are open; `seen` gets each access with its root and
+    /// the windows before it.
     fn pass(&self, block: usize, open: &mut [u64], mut seen: impl FnMut(u32, &Reference, &[u64])) {
         for event in &self.events[block] {
             match event {
@@ -357,7 +365,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether all accesses of a group lie in windows that are open at the beginning of its block, or opened by other groups of the block.
+    /// Whether all accesses of a group lie in windows that are open at the beginning of its block, or opened
+    /// by other groups of the block.
     fn is_covered(&self, number: usize, begin: &[u64]) -> bool {
         let group = &self.groups[number];
         let mut open = begin.to_vec();

@@ -32,8 +32,9 @@ pub(super) enum Snapshot {
 
 /// Convert a container image into a .wasm
 ///
-/// IMAGE is oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR or tar:FILE (a plain root file system),
-/// docker://REF; an existing path is recognised by what it holds, anything else is taken for a registry reference.
+/// IMAGE is oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR or tar:FILE (a plain root file
+/// system), docker://REF; an existing path is recognised by what it holds, anything else is taken for a
+/// registry reference.
 #[derive(Debug, Parser)]
 #[command(after_long_help = MORE)]
 pub(in crate::cli) struct Args {
@@ -43,8 +44,8 @@ pub(in crate::cli) struct Args {
     /// The file to write [default: made from the image's name, in the current directory]
     #[arg(value_hint = ValueHint::FilePath)]
     pub(super) output: Option<PathBuf>,
-    /// Platform to choose: linux/riscv64, linux/amd64, linux/386 or linux/arm64 [default: what the image is for; of several, the
-    /// first in this order]
+    /// Platform to choose: linux/riscv64, linux/amd64, linux/386 or linux/arm64 [default: what the image is
+    /// for; of several, the first in this order]
     #[arg(long, alias = "arch")]
     pub(super) platform: Option<Platform>,
     /// Guest RAM, for example 512M or 1G

@@ -1,11 +1,12 @@
 //! Whiteouts and opaque marks (OCI image-spec, *layer.md*, Whiteouts).
 //!
-//! A mark hides what lower layers brought, never what its own layer brings, wherever in the archive it stands. It acts on
-//! the directory that it names and never through a symbolic link: what a link leads to is another directory, which the
-//! layer's maker did not mean. A mark whose directory cannot be reached without a link hides nothing.
+//! A mark hides what lower layers brought, never what its own layer brings, wherever in the archive it
+//! stands. It acts on the directory that it names and never through a symbolic link: what a link leads to is
+//! another directory, which the layer's maker did not mean. A mark whose directory cannot be reached without
+//! a link hides nothing.
 //!
-//! An opaque mark stands for its directory, too: that is made when it is missing, and takes the place of a lower layer's
-//! link or file, as it does in containerd's and docker's overlays.
+//! An opaque mark stands for its directory, too: that is made when it is missing, and takes the place of a
+//! lower layer's link or file, as it does in containerd's and docker's overlays.
 
 use super::{
     Builder, Refusal,
@@ -69,8 +70,8 @@ impl Builder {
         self.directories(path).map(drop)
     }
 
-    /// Removes AUFS's directories at a layer's end: files in them are the targets of the layer's hard links, and nothing
-    /// else (docker does the same).
+    /// Removes AUFS's directories at a layer's end: files in them are the targets of the layer's hard links,
+    /// and nothing else (docker does the same).
     pub(super) fn drop_bookkeeping(&mut self) {
         let root = self.tree.root();
         let from: Box<[u8]> = AUFS.into();

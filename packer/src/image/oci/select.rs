@@ -195,7 +195,8 @@ fn media_type(descriptor: &Descriptor) -> String {
     descriptor.media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// Refuses what is no layer of files, by its type: what has the type of any archive is read, and its bytes decide.
+/// Refuses what is no layer of files, by its type: what has the type of any archive is read, and its bytes
+/// decide.
 pub(super) fn check_layer_type(layer: &Descriptor, place: &str) -> Result<(), ImageError> {
     const ARCHIVES: [&str; 6] = [
         "application/octet-stream",

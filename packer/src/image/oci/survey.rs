@@ -1,7 +1,7 @@
 //! What an index names, indexes within it included; and what of that is there.
 //!
-//! An index may name more than a layout holds: `docker save` from containerd's store writes the whole index of a
-//! multi-platform image, and the blobs of the platforms that were pulled.
+//! An index may name more than a layout holds: `docker save` from containerd's store writes the whole index
+//! of a multi-platform image, and the blobs of the platforms that were pulled.
 
 use super::{
     ImageError, MAX_INDEXES, fetch,

@@ -27,7 +27,8 @@ fn text(field: &[u8]) -> Vec<u8> {
     field.iter().copied().take_while(|&b| b != 0).collect()
 }
 
-/// A number: octal digits among blanks, or GNU's base 256 (big-endian two's complement, marked by the first bit).
+/// A number: octal digits among blanks, or GNU's base 256 (big-endian two's complement, marked by the first
+/// bit).
 fn number(field: &[u8], what: &str) -> Result<i64, String> {
     let [first, rest @ ..] = field else { return Ok(0) };
     if first & 0x80 != 0 {

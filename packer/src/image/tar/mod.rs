@@ -1,11 +1,12 @@
 //! A streaming reader of tar archives: ustar, GNU and PAX (POSIX.1-2008 *pax*, GNU tar manual appendix D).
 //!
-//! Method: headers are read one block at a time; extension headers (GNU `L` and `K`, PAX `x`) are gathered and laid
-//! over the header that follows. Nothing is trusted: every number is range-checked, extension headers are limited to 1 MiB,
-//! sparse maps to a million runs, and the reader's memory does not depend on the archive. Limits: no multi-volume
-//! archives, no GNU incremental dumps.
+//! Method: headers are read one block at a time; extension headers (GNU `L` and `K`, PAX `x`) are gathered
+//! and laid over the header that follows. Nothing is trusted: every number is range-checked, extension
+//! headers are limited to 1 MiB, sparse maps to a million runs, and the reader's memory does not depend on
+//! the archive. Limits: no multi-volume archives, no GNU incremental dumps.
 //!
-//! (The `tar` crate is not used because it knows neither the PAX forms of sparse files nor the offset of a fault.)
+//! (The `tar` crate is not used because it knows neither the PAX forms of sparse files nor the offset of a
+//! fault.)
 
 mod header;
 mod pax;
@@ -162,8 +163,8 @@ impl<R: Read> Archive<R> {
         }
     }
 
-    /// Skips the rest of the current entry. The archive may end with its last byte, without padding: `umoci insert` (0.4.7)
-    /// writes such layers, and Go's reader takes them.
+    /// Skips the rest of the current entry. The archive may end with its last byte, without padding: `umoci
+    /// insert` (0.4.7) writes such layers, and Go's reader takes them.
     fn skip(&mut self) -> Result<(), Fault> {
         let mut sink = [0; 16384];
         while self.read_data(&mut sink)? > 0 {}
@@ -236,8 +237,8 @@ impl<R: Read> Archive<R> {
                     extra.read(&data).or_else(|problem| self.bad(at, problem))?;
                     extended = true;
                 }
-                // A volume label names the archive, not a file. A global PAX header is ignored, as docker does: it would
-                // give every entry the same attributes.
+                // A volume label names the archive, not a file. A global PAX header is ignored, as docker
+                // does: it would give every entry the same attributes.
                 b'V' | b'g' => self.open_data(header.size),
                 _ => return self.entry(at, header, extra).map(Some),
             }

@@ -1,4 +1,5 @@
-//! PAX extended headers (POSIX.1-2008 *pax*, *Extended Header*), with the `SCHILY.xattr` and `GNU.sparse` vendor keys.
+//! PAX extended headers (POSIX.1-2008 *pax*, *Extended Header*), with the `SCHILY.xattr` and `GNU.sparse`
+//! vendor keys.
 
 use super::{Mtime, sparse::Described};
 use std::collections::BTreeMap;

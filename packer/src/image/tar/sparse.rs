@@ -77,7 +77,8 @@ impl<R: Read> Archive<R> {
         self.bad(at, "sparse file: its map is malformed")
     }
 
-    /// PAX versions 0.0, 0.1 (map in the header) and 1.0 (map in front of the data): size with holes, and the map.
+    /// PAX versions 0.0, 0.1 (map in the header) and 1.0 (map in front of the data): size with holes, and the
+    /// map.
     #[allow(clippy::type_complexity)]
     pub(super) fn pax_sparse_map(
         &mut self,

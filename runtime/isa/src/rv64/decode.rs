@@ -1,9 +1,9 @@
 //! Decoder: a word to an [`Insn`].
 //!
-//! Two indexes are built from the tables at compile time. A 32-bit word is looked up by its major opcode, funct7 and
-//! funct3 (15 bits): that gives the first row that can match, and rows that share the same key (told apart by rs2)
-//! are chained. A compressed one is looked up by bits 15:10, 6:5 and 1:0 in the same way. The compiler refuses a table
-//! whose rows do not fit this scheme.
+//! Two indexes are built from the tables at compile time. A 32-bit word is looked up by its major opcode,
+//! funct7 and funct3 (15 bits): that gives the first row that can match, and rows that share the same key
+//! (told apart by rs2) are chained. A compressed one is looked up by bits 15:10, 6:5 and 1:0 in the same way.
+//! The compiler refuses a table whose rows do not fit this scheme.
 
 use super::format::{CFormat, Reg, gather};
 use super::op::{Access, Flow, Op, ROWS, ROWS_CONST};
@@ -25,8 +25,8 @@ pub struct Insn {
     pub rm: u8,
     /// Length in bytes: 2 or 4.
     pub len: u8,
-    /// The immediate, sign-extended: shift amount, CSR number (0 to 4095), fence fields (fm, pred, succ), branch and jump
-    /// offset in bytes, `lui` and `auipc` already shifted left by 12.
+    /// The immediate, sign-extended: shift amount, CSR number (0 to 4095), fence fields (fm, pred, succ),
+    /// branch and jump offset in bytes, `lui` and `auipc` already shifted left by 12.
     pub imm: i32,
     /// The instruction's own bits: 32 or 16 of them, the rest is 0.
     pub raw: u32,
@@ -120,7 +120,8 @@ const fn ckey(half: u16) -> usize {
     ((half & 3) | (half >> 5 & 3) << 2 | (half >> 10) << 4) as usize
 }
 
-/// Here rows overlap (the first match decides), so a chain is searched in the table's order from its first row.
+/// Here rows overlap (the first match decides), so a chain is searched in the table's order from its first
+/// row.
 static CINDEX: [u8; 1 << 10] = {
     let mut first = [NONE; 1 << 10];
     let mut row = CROWS_CONST.len();
@@ -149,8 +150,8 @@ pub const fn length(low: u16) -> usize {
     if low & 3 == 3 { 4 } else { 2 }
 }
 
-/// Decodes the instruction in `word`: the 32 bits at the pc, little endian. Of a compressed one (the low two bits are not
-/// 11) only the low 16 bits are looked at. `None`: illegal or not part of the machine's ISA.
+/// Decodes the instruction in `word`: the 32 bits at the pc, little endian. Of a compressed one (the low two
+/// bits are not 11) only the low 16 bits are looked at. `None`: illegal or not part of the machine's ISA.
 #[inline]
 pub fn decode(word: u32) -> Option<Insn> {
     if word & 3 == 3 { decode_wide(word) } else { decode_compressed(word as u16) }
@@ -254,8 +255,8 @@ impl Insn {
         self.op.access()
     }
 
-    /// Whether a basic block must end behind it. Sharper than [`Op::ends_block`]: accesses to fflags, frm and fcsr change
-    /// nothing but floating point, so they do not end one.
+    /// Whether a basic block must end behind it. Sharper than [`Op::ends_block`]: accesses to fflags, frm and
+    /// fcsr change nothing but floating point, so they do not end one.
     pub fn ends_block(&self) -> bool {
         match self.flow() {
             Flow::Next => false,

@@ -1,5 +1,5 @@
-//! Disassembler. The text is that of `objdump -M no-aliases,numeric` (binutils 2.40) without its comments, so that the two
-//! can be compared; a compressed instruction is shown as such, not as what it expands to.
+//! Disassembler. The text is that of `objdump -M no-aliases,numeric` (binutils 2.40) without its comments, so
+//! that the two can be compared; a compressed instruction is shown as such, not as what it expands to.
 
 use core::fmt;
 
@@ -16,7 +16,8 @@ pub struct Disassembly {
 }
 
 impl Insn {
-    /// The instruction's text: mnemonic, a tab, operands. `pc` is its address, for the targets of branches and jumps.
+    /// The instruction's text: mnemonic, a tab, operands. `pc` is its address, for the targets of branches
+    /// and jumps.
     pub fn disassemble(&self, pc: u64) -> Disassembly {
         Disassembly { insn: *self, pc }
     }
@@ -88,7 +89,8 @@ impl Disassembly {
         let (rd, rs1) = (R(layout.rd, i.rd), R(layout.rs1, i.rs1));
         let (rs2, rs3) = (R(layout.rs2, i.rs2), R(layout.rs3, i.rs3));
         let rm = Rm(i.rm);
-        // fence.tso is fence with fm = 8 and no choice of sets (unprivileged manual, "Memory Ordering Instructions").
+        // fence.tso is fence with fm = 8 and no choice of sets (unprivileged manual, "Memory Ordering
+        // Instructions").
         if i.op == Op::Fence && i.raw == 0x8330_000f {
             return f.write_str("fence.tso");
         }

@@ -1,5 +1,6 @@
-//! Writes the smallest static ELF executable for riscv64 Linux: one readable, writable and executable segment.
-//! (*System V Application Binary Interface*, "Object Files"; *RISC-V ELF Specification* for machine and flags.)
+//! Writes the smallest static ELF executable for riscv64 Linux: one readable, writable and executable
+//! segment. (*System V Application Binary Interface*, "Object Files"; *RISC-V ELF Specification* for machine
+//! and flags.)
 
 use alloc::vec::Vec;
 
@@ -10,8 +11,8 @@ const MACHINE: u16 = 243;
 /// EF_RISCV_RVC, EF_RISCV_FLOAT_ABI_DOUBLE.
 const FLAGS: u32 = 1 | 4;
 
-/// An executable that has `image` at address `base` (a multiple of 4096), zeros behind it up to `size` bytes, and starts at
-/// `entry`.
+/// An executable that has `image` at address `base` (a multiple of 4096), zeros behind it up to `size` bytes,
+/// and starts at `entry`.
 pub fn executable(base: u64, entry: u64, image: &[u8], size: u64) -> Vec<u8> {
     let mut elf = Vec::with_capacity(OFFSET + image.len());
     // Magic, 64 bits, little endian, version 1, System V.

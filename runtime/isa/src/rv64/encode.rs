@@ -4,7 +4,8 @@ use super::decode::{CRow, compressed_row, decode};
 use super::format::{Reg, scatter};
 use super::op::Op;
 
-/// Operands to encode, with the meaning that they have in [`Insn`](super::Insn). What the format does not have is ignored.
+/// Operands to encode, with the meaning that they have in [`Insn`](super::Insn). What the format does not
+/// have is ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fields {
     /// Destination register.
@@ -25,7 +26,8 @@ pub struct Fields {
     pub rl: bool,
 }
 
-/// Encodes `op`. Bits of a field beyond its width are dropped: `decode(encode(op, f))` gives back fields that fit.
+/// Encodes `op`. Bits of a field beyond its width are dropped: `decode(encode(op, f))` gives back fields that
+/// fit.
 pub fn encode(op: Op, fields: &Fields) -> u32 {
     let row = op.row();
     let layout = row.format.layout();
@@ -45,8 +47,9 @@ pub fn encode(op: Op, fields: &Fields) -> u32 {
     word
 }
 
-/// Encodes a compressed instruction, `fields` being those of its expansion. `None` when this row cannot express them: a
-/// register outside its three bits, an immediate out of range or a reserved one, another row for this case.
+/// Encodes a compressed instruction, `fields` being those of its expansion. `None` when this row cannot
+/// express them: a register outside its three bits, an immediate out of range or a reserved one, another row
+/// for this case.
 pub fn encode_compressed(row: &CRow, fields: &Fields) -> Option<u16> {
     let (_, format) = row.expands?;
     let layout = format.layout();

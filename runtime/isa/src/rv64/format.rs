@@ -1,7 +1,7 @@
 //! Operand formats: where an instruction keeps its operands, and in which register file they are.
 //!
-//! A format is plain data ([`Layout`]); decoder, encoder, disassembler and the questions about registers read and
-//! written are all answered from it.
+//! A format is plain data ([`Layout`]); decoder, encoder, disassembler and the questions about registers read
+//! and written are all answered from it.
 
 /// A run of immediate bits: `len` bits of the word from bit `from` are the immediate's bits from bit `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,8 @@ pub enum Format {
     Sfence,
 }
 
-/// What a [`Format`] means. The fields sit where the manual has them: rd 11:7, rs1 19:15, rs2 24:20, rs3 31:27, rm 14:12.
+/// What a [`Format`] means. The fields sit where the manual has them: rd 11:7, rs1 19:15, rs2 24:20, rs3
+/// 31:27, rm 14:12.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Destination.

@@ -11,9 +11,11 @@ pub enum Flow {
     Branch,
     /// To the target.
     Jump,
-    /// The instruction accesses a CSR: mostly to the next one, but CSRs hold translation, interrupt enables and modes.
+    /// The instruction accesses a CSR: mostly to the next one, but CSRs hold translation, interrupt enables
+    /// and modes.
     Csr,
-    /// The instruction traps, returns from a trap, waits, or makes earlier stores or page tables visible to fetch.
+    /// The instruction traps, returns from a trap, waits, or makes earlier stores or page tables visible to
+    /// fetch.
     System,
 }
 
@@ -143,7 +145,8 @@ macro_rules! access {
 
 macro_rules! define {
     ($($op:ident $mnemonic:literal $mask:literal $match:literal $format:ident ($($facts:tt)*);)*) => {
-        /// An instruction of RV64GC or of the supervisor level. Compressed ones are told by what they expand to.
+        /// An instruction of RV64GC or of the supervisor level. Compressed ones are told by what they expand
+        /// to.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
         pub enum Op {
@@ -217,7 +220,8 @@ impl Op {
 
     /// Whether it can trap: by its memory access, by its purpose, by privilege, or because the FPU is off.
     ///
-    /// Jumps and branches cannot: with the C extension every even target is aligned (unprivileged manual, "C").
+    /// Jumps and branches cannot: with the C extension every even target is aligned (unprivileged manual,
+    /// "C").
     pub fn may_fault(self) -> bool {
         self.access() != Access::None || matches!(self.flow(), Flow::Csr | Flow::System) || self.needs_fp()
     }

@@ -1,18 +1,19 @@
-//! The tables of RV64GC: one row per 32-bit instruction ([`for_each_rv64!`]) and one per compressed instruction
-//! ([`for_each_rvc!`]).
+//! The tables of RV64GC: one row per 32-bit instruction ([`for_each_rv64!`]) and one per compressed
+//! instruction ([`for_each_rvc!`]).
 //!
-//! Both are callback macros: `for_each_rv64!(m)` expands to `m! { rows }`, so any crate can make code from the rows.
-//! Sources: *The RISC-V Instruction Set Manual, Volume I* (20240411), chapter "RV32/64G Instruction Set Listings" and
-//! the chapter "C"; *Volume II* for the supervisor instructions.
+//! Both are callback macros: `for_each_rv64!(m)` expands to `m! { rows }`, so any crate can make code from
+//! the rows. Sources: *The RISC-V Instruction Set Manual, Volume I* (20240411), chapter "RV32/64G Instruction
+//! Set Listings" and the chapter "C"; *Volume II* for the supervisor instructions.
 
 /// Calls the macro `$each` with one row per 32-bit instruction.
 ///
-/// A row is `Op "mnemonic" mask match Format (facts);`. `Op` is the variant of [`Op`](crate::rv64::Op), `Format` that of
-/// [`Format`](crate::rv64::Format). A word is this instruction when `word & mask == match`; no word matches two rows.
-/// The facts are one of
+/// A row is `Op "mnemonic" mask match Format (facts);`. `Op` is the variant of [`Op`](crate::rv64::Op),
+/// `Format` that of [`Format`](crate::rv64::Format). A word is this instruction when `word & mask == match`;
+/// no word matches two rows. The facts are one of
 ///
 /// - `(next)`: computes and goes on;
-/// - `(load BYTES signed|unsigned)`, `(store BYTES)`, `(reserve BYTES)` (lr), `(conditional BYTES)` (sc), `(amo BYTES)`;
+/// - `(load BYTES signed|unsigned)`, `(store BYTES)`, `(reserve BYTES)` (lr), `(conditional BYTES)` (sc),
+///   `(amo BYTES)`;
 /// - `(branch)`, `(jump)`: conditional, unconditional control flow;
 /// - `(csr)`: reads or writes a control and status register;
 /// - `(system)`: traps, returns from one, or changes what the following instructions mean.
@@ -112,7 +113,8 @@ macro_rules! for_each_rv64 {
             AmomaxD   "amomax.d"   0xf800_707f 0xa000_302f Amo     (amo 8);
             AmominuD  "amominu.d"  0xf800_707f 0xc000_302f Amo     (amo 8);
             AmomaxuD  "amomaxu.d"  0xf800_707f 0xe000_302f Amo     (amo 8);
-            // F. Where funct3 is the rounding mode, the values 5 and 6 are reserved and rejected by the decoder.
+            // F. Where funct3 is the rounding mode, the values 5 and 6 are reserved and rejected by the
+            // decoder.
             Flw       "flw"        0x0000_707f 0x0000_2007 FLoad   (load 4 unsigned);
             Fsw       "fsw"        0x0000_707f 0x0000_2027 FStore  (store 4);
             FmaddS    "fmadd.s"    0x0600_007f 0x0000_0043 F4      (next);
@@ -183,7 +185,8 @@ macro_rules! for_each_rv64 {
             Csrrwi    "csrrwi"     0x0000_707f 0x0000_5073 CsrI    (csr);
             Csrrsi    "csrrsi"     0x0000_707f 0x0000_6073 CsrI    (csr);
             Csrrci    "csrrci"     0x0000_707f 0x0000_7073 CsrI    (csr);
-            // Supervisor level: privileged manual, chapter "Supervisor-Level ISA". There is no M mode, hence no mret.
+            // Supervisor level: privileged manual, chapter "Supervisor-Level ISA". There is no M mode, hence
+            // no mret.
             Sret      "sret"       0xffff_ffff 0x1020_0073 Bare    (system);
             Wfi       "wfi"        0xffff_ffff 0x1050_0073 Bare    (system);
             SfenceVma "sfence.vma" 0xfe00_7fff 0x1200_0073 Sfence  (system);
@@ -191,12 +194,14 @@ macro_rules! for_each_rv64 {
     };
 }
 
-/// Calls the macro `$each` with one row per compressed instruction (RV64C), in the order in which they are tried.
+/// Calls the macro `$each` with one row per compressed instruction (RV64C), in the order in which they are
+/// tried.
 ///
-/// A row is `"mnemonic" mask match => Op CFormat;` or `"reserved" mask match => reserved;`. `Op` is the instruction that
-/// it expands to, `CFormat` (a variant of [`CFormat`](crate::rv64::CFormat)) says from where the operands come. **The
-/// first row that matches decides**: a special case stands before the general one. Code points in no row are reserved
-/// too. HINTs (`rd` = x0, shifts by 0) are not told apart: what they expand to changes nothing, as a HINT must.
+/// A row is `"mnemonic" mask match => Op CFormat;` or `"reserved" mask match => reserved;`. `Op` is the
+/// instruction that it expands to, `CFormat` (a variant of [`CFormat`](crate::rv64::CFormat)) says from where
+/// the operands come. **The first row that matches decides**: a special case stands before the general one.
+/// Code points in no row are reserved too. HINTs (`rd` = x0, shifts by 0) are not told apart: what they
+/// expand to changes nothing, as a HINT must.
 #[macro_export]
 macro_rules! for_each_rvc {
     ($each:path) => {

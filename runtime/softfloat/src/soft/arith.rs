@@ -40,8 +40,8 @@ fn sum<F: Format, C: Context>(x: Unpacked, y: Unpacked, cx: &mut C) -> F::Bits {
 
 fn sum_finite<F: Format, C: Context>(x: Unpacked, y: Unpacked, cx: &mut C) -> F::Bits {
     let (x, y) = if (x.exp, x.sig) >= (y.exp, y.sig) { (x, y) } else { (y, x) };
-    // One bit of headroom above, 63 below. Bits go lost below those only if the exponents differ by 64 or more,
-    // and then the sum is within one bit of `x`, so that the sticky bit stays far below the last place.
+    // One bit of headroom above, 63 below. Bits go lost below those only if the exponents differ by 64 or
+    // more, and then the sum is within one bit of `x`, so that the sticky bit stays far below the last place.
     let large = u128::from(x.sig) << 63;
     let small = shift_right_sticky(u128::from(y.sig) << 63, (x.exp - y.exp) as u32);
     let total = if x.sign == y.sign { large + small } else { large - small };
@@ -97,8 +97,8 @@ pub(crate) fn div<F: Format, C: Context>(x: Unpacked, y: Unpacked, cx: &mut C) -
 
 /// Quotient and remainder of `hi:lo` by `d`, which has bit 63 set and is above `hi`.
 ///
-/// Schoolbook division with 32-bit digits (Knuth, TAOCP vol. 2, 4.3.1, algorithm D): WASM divides 64 bits by 64 at
-/// most, and the general 128-bit routine of the compiler's runtime is several times slower.
+/// Schoolbook division with 32-bit digits (Knuth, TAOCP vol. 2, 4.3.1, algorithm D): WASM divides 64 bits by
+/// 64 at most, and the general 128-bit routine of the compiler's runtime is several times slower.
 fn divide(hi: u64, lo: u64, d: u64) -> (u64, u64) {
     let (first, rest) = divide_digit(hi, lo >> 32, d);
     let (second, rest) = divide_digit(rest, lo & 0xffff_ffff, d);

@@ -42,8 +42,8 @@ pub trait Context {
     /// The result of an operation that has none.
     fn invalid<F: Format>(&mut self) -> F::Bits;
 
-    /// The result if the exponent is too large, with the flags that it raises; `None` for that of IEEE 754's default
-    /// exception handling.
+    /// The result if the exponent is too large, with the flags that it raises; `None` for that of IEEE 754's
+    /// default exception handling.
     #[inline]
     fn huge<F: Format>(&mut self, _result: Outside) -> Option<F::Bits> {
         None

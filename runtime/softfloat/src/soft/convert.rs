@@ -52,8 +52,8 @@ impl Limits {
     }
 }
 
-/// A finite number or zero of exponent below 64, rounded to an integer: its magnitude, and what rounding did ([`NX`]
-/// and [`UP`]).
+/// A finite number or zero of exponent below 64, rounded to an integer: its magnitude, and what rounding did
+/// ([`NX`] and [`UP`]).
 #[inline]
 fn rounded(x: Unpacked, rm: Round) -> (u64, u8) {
     let (magnitude, rest) = match 63 - x.exp {
@@ -71,7 +71,8 @@ fn rounded(x: Unpacked, rm: Round) -> (u64, u8) {
     (magnitude + u64::from(up), if up { NX | UP } else { NX })
 }
 
-/// Rounds to an integer: its sign and magnitude. Without result, and without a flag, if it is out of range or a NaN.
+/// Rounds to an integer: its sign and magnitude. Without result, and without a flag, if it is out of range or
+/// a NaN.
 #[inline]
 pub(crate) fn to_int<C: Context>(x: Unpacked, limits: Limits, cx: &mut C) -> Option<(bool, u64)> {
     if x.is_nan() || x.kind == Kind::Inf || x.exp >= 64 {

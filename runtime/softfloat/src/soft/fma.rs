@@ -8,8 +8,8 @@ use crate::format::{Format, Kind, Unpacked};
 
 /// `a * b + c`, rounded once. For formats of at most 62 bits of precision.
 ///
-/// Infinity times zero is invalid whatever `c` is (unprivileged ISA, "Single-Precision Floating-Point Computational
-/// Instructions").
+/// Infinity times zero is invalid whatever `c` is (unprivileged ISA, "Single-Precision Floating-Point
+/// Computational Instructions").
 pub(crate) fn fma<F: Format, C: Context>(a: F::Bits, b: F::Bits, c: F::Bits, cx: &mut C) -> F::Bits {
     const { assert!(F::PREC <= 62) };
     let (x, y, z) = (F::unpack(a), F::unpack(b), F::unpack(c));
@@ -53,8 +53,8 @@ fn finite<F: Format, C: Context>(x: Unpacked, y: Unpacked, z: Unpacked, cx: &mut
         core::mem::swap(&mut large, &mut small);
         (exp, sign, distance) = (z.exp, z.sign, -distance);
     }
-    // The product has 3 spare low bits, so a shift by one loses nothing; after a longer one a difference cancels
-    // at most one bit, and the sticky bit stays below the rounding position.
+    // The product has 3 spare low bits, so a shift by one loses nothing; after a longer one a difference
+    // cancels at most one bit, and the sticky bit stays below the rounding position.
     let small = shift_right_sticky(small, distance as u32);
     let total = if same_sign { large + small } else { large - small };
     if total == 0 {

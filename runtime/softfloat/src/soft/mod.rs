@@ -1,11 +1,11 @@
 //! The arithmetic in integers, over any [`Format`].
 //!
-//! Every operation computes enough of the exact result to round it: 64 bits (`hi`, leading one in bit 63) and a
-//! second word (`lo`) with the 64 bits that follow, the lowest of which is sticky, that is, set if anything is lost
-//! below it. `round` does the rest.
+//! Every operation computes enough of the exact result to round it: 64 bits (`hi`, leading one in bit 63) and
+//! a second word (`lo`) with the 64 bits that follow, the lowest of which is sticky, that is, set if anything
+//! is lost below it. `round` does the rest.
 //!
-//! The modules' functions are generic over the [`Context`], which is the instruction set's; the functions of this
-//! module are RISC-V's.
+//! The modules' functions are generic over the [`Context`], which is the instruction set's; the functions of
+//! this module are RISC-V's.
 
 pub(crate) mod arith;
 pub(crate) mod context;
@@ -47,8 +47,8 @@ pub fn sqrt<F: Format>(a: F::Bits, rm: Round, flags: &mut u8) -> F::Bits {
 
 /// `a * b + c`, rounded once. For formats of at most 62 bits of precision.
 ///
-/// Infinity times zero is invalid whatever `c` is (unprivileged ISA, "Single-Precision Floating-Point Computational
-/// Instructions").
+/// Infinity times zero is invalid whatever `c` is (unprivileged ISA, "Single-Precision Floating-Point
+/// Computational Instructions").
 pub fn fma<F: Format>(a: F::Bits, b: F::Bits, c: F::Bits, rm: Round, flags: &mut u8) -> F::Bits {
     fma::fma::<F, _>(a, b, c, &mut RiscV { rm, flags })
 }
@@ -63,8 +63,9 @@ pub fn from_int<F: Format>(sign: bool, magnitude: u64, rm: Round, flags: &mut u8
     convert::from_int::<F, _>(sign, magnitude, &mut RiscV { rm, flags })
 }
 
-/// Rounds to an integer, in two's complement. Out of range: saturates and is invalid, not inexact; a NaN counts as
-/// plus infinity (unprivileged ISA, "Single-Precision Floating-Point Conversion and Move Instructions").
+/// Rounds to an integer, in two's complement. Out of range: saturates and is invalid, not inexact; a NaN
+/// counts as plus infinity (unprivileged ISA, "Single-Precision Floating-Point Conversion and Move
+/// Instructions").
 pub fn to_int<F: Format>(a: F::Bits, limits: Limits, rm: Round, flags: &mut u8) -> u64 {
     let x = F::unpack(a);
     match convert::to_int(x, limits, &mut RiscV { rm, flags }) {

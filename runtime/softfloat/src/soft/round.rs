@@ -4,8 +4,8 @@ use super::context::{Context, Outside, UP};
 use crate::format::Format;
 use crate::{NX, OF, Round, UF};
 
-/// Whether to add one unit in the last place: `odd` is that place's bit, `rest` the fraction of a unit below it as a
-/// 64-bit number, sticky in its lowest bit.
+/// Whether to add one unit in the last place: `odd` is that place's bit, `rest` the fraction of a unit below
+/// it as a 64-bit number, sticky in its lowest bit.
 #[inline]
 pub(super) fn rounds_up(rm: Round, sign: bool, odd: bool, rest: u64) -> bool {
     const HALF: u64 = 1 << 63;
@@ -18,7 +18,8 @@ pub(super) fn rounds_up(rm: Round, sign: bool, odd: bool, rest: u64) -> bool {
     }
 }
 
-/// Splits `hi:lo` after the `prec` highest bits of `hi`: the significand, and the fraction of a unit below it.
+/// Splits `hi:lo` after the `prec` highest bits of `hi`: the significand, and the fraction of a unit below
+/// it.
 #[inline]
 fn split(hi: u64, lo: u64, prec: u32) -> (u64, u64) {
     match 64 - prec {
@@ -35,8 +36,8 @@ fn increment(sig: u64, exp: i32, prec: u32, up: bool) -> (u64, i32) {
     if up && sig & (u64::MAX >> (64 - prec)) == 0 { (1 << (prec - 1), exp + 1) } else { (sig, exp) }
 }
 
-/// Rounds `(-1)^sign * hi.lo * 2^(exp - 63)`, `hi` having bit 63 set and `lo` being the 64 bits below the point, to the
-/// context's precision, with the format's exponent range.
+/// Rounds `(-1)^sign * hi.lo * 2^(exp - 63)`, `hi` having bit 63 set and `lo` being the 64 bits below the
+/// point, to the context's precision, with the format's exponent range.
 #[inline]
 pub(crate) fn round<F: Format, C: Context>(sign: bool, exp: i32, hi: u64, lo: u64, cx: &mut C) -> F::Bits {
     if exp < F::EMIN {

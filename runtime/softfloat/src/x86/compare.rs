@@ -69,7 +69,8 @@ macro_rules! comparisons {
      $compare:ident, $test:ident, $min:ident, $max:ident) => {
         #[doc = concat!("Compares two ", $name, "; `None` if they are unordered.")]
         ///
-        /// COMISS and COMISD are `signalling`: invalid for any NaN; UCOMISS and UCOMISD for signalling ones only.
+        /// COMISS and COMISD are `signalling`: invalid for any NaN; UCOMISS and UCOMISD for signalling ones
+        /// only.
         #[inline]
         pub fn $compare(a: $bits, b: $bits, signalling: bool, env: &mut Env) -> Option<Ordering> {
             let (mut x, mut y) = ($float::from_bits(a), $float::from_bits(b));

@@ -1,13 +1,13 @@
-//! SSE's scalar floating point as MXCSR says (SDM vol. 1, 10.2.3 and 11.5): what the SSE instructions do with one
-//! element, packed or not, on bit patterns.
+//! SSE's scalar floating point as MXCSR says (SDM vol. 1, 10.2.3 and 11.5): what the SSE instructions do with
+//! one element, packed or not, on bit patterns.
 //!
-//! Against RISC-V: NaNs keep their payload, and the first operand's comes first; the default NaN is negative; a
-//! conversion to an integer that has no result gives the integer indefinite; denormal operands raise DE or count as
-//! zero (DAZ); tiny results may be flushed to zero (FTZ); exceptions may be unmasked.
+//! Against RISC-V: NaNs keep their payload, and the first operand's comes first; the default NaN is negative;
+//! a conversion to an integer that has no result gives the integer indefinite; denormal operands raise DE or
+//! count as zero (DAZ); tiny results may be flushed to zero (FTZ); exceptions may be unmasked.
 //!
-//! An instruction makes an [`Env`] of MXCSR, computes all of its elements in it, and asks [`Env::finish`] if it is to
-//! fault. The fast paths are those of the crate's root, where no operand is denormal and the result is an ordinary
-//! number or an exact zero.
+//! An instruction makes an [`Env`] of MXCSR, computes all of its elements in it, and asks [`Env::finish`] if
+//! it is to fault. The fast paths are those of the crate's root, where no operand is denormal and the result
+//! is an ordinary number or an exact zero.
 
 mod arith;
 mod compare;
@@ -97,11 +97,11 @@ impl Env {
         self.raised |= flags;
     }
 
-    /// The new MXCSR, and whether an unmasked exception was raised: then the instruction has no other effect than
-    /// on MXCSR, and faults (#XM).
+    /// The new MXCSR, and whether an unmasked exception was raised: then the instruction has no other effect
+    /// than on MXCSR, and faults (#XM).
     ///
-    /// An unmasked exception that is detected before the operation keeps those that are detected after it from being
-    /// found in any element (SDM vol. 1, 11.5.2, 11.5.3).
+    /// An unmasked exception that is detected before the operation keeps those that are detected after it
+    /// from being found in any element (SDM vol. 1, 11.5.2, 11.5.3).
     #[inline]
     pub fn finish(self) -> (u32, bool) {
         let unmasked = self.raised & !((self.mxcsr >> MASKS) as u8);
@@ -155,7 +155,8 @@ impl Env {
     }
 }
 
-/// DE, if an operand is denormal: but what keeps the operation from being done comes first (SDM vol. 1, 4.9.2).
+/// DE, if an operand is denormal: but what keeps the operation from being done comes first (SDM vol. 1,
+/// 4.9.2).
 pub(crate) fn denormal(operands: &[Unpacked], ieee: u8) -> u8 {
     let any =
         ieee & (NV | DZ) == 0 && operands.iter().any(|x| x.subnormal) && !operands.iter().any(|x| x.is_nan());

@@ -108,7 +108,8 @@ fn reduce(x: Unpacked, y: Unpacked, nearest: bool, cx: &mut Extended) -> Remaind
     if distance < -1 || distance == -1 && !nearest {
         return Remainder { value: round::<F80, _>(x.sign, x.exp, x.sig, 0, cx), quotient: Some(0) };
     }
-    // A step that is not the last leaves a difference of the exponents of 1 to 32 at least: 32 to 63 bits of quotient.
+    // A step that is not the last leaves a difference of the exponents of 1 to 32 at least: 32 to 63 bits of
+    // quotient.
     let (steps, complete) = if distance < 64 { (distance, true) } else { (32 + distance % 32, false) };
     let mut rest = u128::from(x.sig);
     let mut quotient = 0_u64;

@@ -6,9 +6,9 @@ use crate::format::{Format, Kind, Unpacked};
 use crate::soft::Context;
 use core::cmp::Ordering;
 
-/// Compares; `None` if the operands are unordered. FUCOM and its like are `quiet`: invalid for signalling NaNs and
-/// unsupported operands only; FCOM and FTST for any NaN. The result is told even if an unmasked exception was raised,
-/// but then it is the only one ([`Env::completes`]): nothing is popped.
+/// Compares; `None` if the operands are unordered. FUCOM and its like are `quiet`: invalid for signalling
+/// NaNs and unsupported operands only; FCOM and FTST for any NaN. The result is told even if an unmasked
+/// exception was raised, but then it is the only one ([`Env::completes`]): nothing is popped.
 pub fn compare(a: Operand, b: Operand, quiet: bool, env: &mut Env) -> Option<Ordering> {
     let mut order = None;
     env.call([a, b], 64, |[x, y], cx| {

@@ -6,8 +6,8 @@ use crate::soft::{Context, Limits, convert};
 use crate::x86::{DE, OE, PE, UE};
 use crate::{F32, F64, Round};
 
-/// FLD of a binary32 or binary64. A denormal number is loaded even if DE is not masked (as the host CPU does that the
-/// tests run on).
+/// FLD of a binary32 or binary64. A denormal number is loaded even if DE is not masked (as the host CPU does
+/// that the tests run on).
 pub fn load(a: Operand, env: &mut Env) -> Option<F80> {
     let denormal = if a.0.subnormal { DE } else { 0 };
     let result = env.call([Operand(Unpacked { subnormal: false, ..a.0 })], 64, |[x], cx| {

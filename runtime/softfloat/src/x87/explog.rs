@@ -99,8 +99,8 @@ fn times(y: Unpacked, log: Wide, cx: &mut Extended) -> F80 {
     }
 }
 
-/// FYL2XP1: `y * log2(x + 1)`. The result is undefined for `x` beyond `sqrt(2) - 1` or below `sqrt(1/2) - 1`; here it
-/// is the logarithm nevertheless, and invalid if that does not exist.
+/// FYL2XP1: `y * log2(x + 1)`. The result is undefined for `x` beyond `sqrt(2) - 1` or below `sqrt(1/2) - 1`;
+/// here it is the logarithm nevertheless, and invalid if that does not exist.
 pub fn y_log2_x_plus_1(x: F80, y: F80, env: &mut Env) -> Option<F80> {
     env.call([x.into(), y.into()], 64, |[x, y], cx| {
         if x.is_nan() || y.is_nan() {

@@ -1,8 +1,9 @@
-//! x87's arithmetic: what its instructions compute from operands and the control word (SDM vol. 1, chapter 8).
+//! x87's arithmetic: what its instructions compute from operands and the control word (SDM vol. 1, chapter
+//! 8).
 //!
-//! An instruction makes an [`Env`] of the control word and calls one function. `None` for a result says that an
-//! unmasked exception keeps the instruction from storing it; the flags raised and C1 are then in the environment all
-//! the same. Stack faults, tags and TOP are the processor's business.
+//! An instruction makes an [`Env`] of the control word and calls one function. `None` for a result says that
+//! an unmasked exception keeps the instruction from storing it; the flags raised and C1 are then in the
+//! environment all the same. Stack faults, tags and TOP are the processor's business.
 
 mod arith;
 mod compare;
@@ -30,7 +31,8 @@ use crate::{NV, NX, OF, Round, UF};
 const PC: u32 = 8;
 /// Control word: where the rounding control begins.
 const RC: u32 = 10;
-/// What an exponent is changed by if an unmasked exception says that it did not fit (SDM vol. 1, 8.5.4, 8.5.5).
+/// What an exponent is changed by if an unmasked exception says that it did not fit (SDM vol. 1, 8.5.4,
+/// 8.5.5).
 const BIAS_ADJUSTMENT: i32 = 0x6000;
 
 /// The control word, and what one instruction raises.
@@ -103,8 +105,8 @@ impl Env {
         Some(result)
     }
 
-    /// `None` if an unmasked exception that is detected before the operation was raised: then there is no operation,
-    /// and nothing that would be detected after it.
+    /// `None` if an unmasked exception that is detected before the operation was raised: then there is no
+    /// operation, and nothing that would be detected after it.
     fn before_operation(&mut self) -> Option<()> {
         if !self.completes() {
             self.raised &= IE | DE | ZE;
@@ -159,8 +161,8 @@ impl Context for Extended {
         if F::PREC == 64 { self.precision } else { F::PREC }
     }
 
-    /// Of two NaNs a quiet one, if the other signals; else the one of the larger significand, and if they are equal,
-    /// the positive one (SDM vol. 1, table 4-7).
+    /// Of two NaNs a quiet one, if the other signals; else the one of the larger significand, and if they are
+    /// equal, the positive one (SDM vol. 1, table 4-7).
     fn nan<F: Format>(&mut self, operands: &[Unpacked]) -> F::Bits {
         if operands.iter().any(|x| x.kind == Kind::Unsupported) {
             return self.invalid::<F>();

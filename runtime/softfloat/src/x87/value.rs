@@ -1,5 +1,5 @@
-//! The 80-bit format (SDM vol. 1, 4.2.2): the significand's leading bit is written out, so that there are patterns that
-//! mean nothing.
+//! The 80-bit format (SDM vol. 1, 4.2.2): the significand's leading bit is written out, so that there are
+//! patterns that mean nothing.
 
 use crate::format::{Format, Kind, Unpacked};
 use crate::{F32, F64};
@@ -78,8 +78,8 @@ impl Format for F80 {
     }
 }
 
-/// An operand: a register's number, or one of another type in memory, which is not rounded, and raises nothing, on its
-/// way.
+/// An operand: a register's number, or one of another type in memory, which is not rounded, and raises
+/// nothing, on its way.
 #[derive(Clone, Copy, Debug)]
 pub struct Operand(pub(crate) Unpacked);
 

@@ -1,5 +1,5 @@
-//! Numbers of 128 bits of precision, for the functions that are not rounded exactly: results are off by a few units in
-//! the last of 128 places before they are rounded to 64.
+//! Numbers of 128 bits of precision, for the functions that are not rounded exactly: results are off by a few
+//! units in the last of 128 places before they are rounded to 64.
 
 use super::F80;
 use crate::format::Unpacked;

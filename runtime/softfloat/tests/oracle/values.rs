@@ -1,6 +1,6 @@
-//! Operands where arithmetic goes wrong: the ends of the range, neighbours of powers of two, sparse significands,
-//! NaNs, integer bounds; and operands that depend on each other: cancellation, half-way cases, results at the
-//! edge of underflow and overflow.
+//! Operands where arithmetic goes wrong: the ends of the range, neighbours of powers of two, sparse
+//! significands, NaNs, integer bounds; and operands that depend on each other: cancellation, half-way cases,
+//! results at the edge of underflow and overflow.
 
 /// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
 pub(crate) struct Random(pub(crate) u64);
@@ -93,7 +93,8 @@ impl Shape {
         all.extend([one - 1, one, one + 1, half, half - 1, half + 1, one | normal >> 1, one + normal]);
         all.extend([infinity - 1, infinity - 2, infinity - normal, infinity - normal + 1, infinity]);
         all.extend([quiet, quiet | 1, quiet | 0x1234, infinity | 1, quiet - 1]);
-        // Small integers and halves, the epsilon, numbers whose product or square is at the ends of the range.
+        // Small integers and halves, the epsilon, numbers whose product or square is at the ends of the
+        // range.
         all.extend([2.5, 3.0, 1.5, 7.0, 10.0, 0.1].map(|x| self.encode(x)));
         for field in [self.bias - i64::from(self.fraction), self.bias / 2, self.bias + self.bias / 2, 2] {
             let x = self.with_exponent(field, 0);
@@ -231,13 +232,13 @@ pub(crate) fn addend(random: &mut Random, shape: Shape, a: u64, b: u64) -> u64 {
     }
 }
 
-/// Operands of a fused multiply-add whose exact result lies half way between two numbers, or next to it: rounding
-/// twice shows here.
+/// Operands of a fused multiply-add whose exact result lies half way between two numbers, or next to it:
+/// rounding twice shows here.
 pub(crate) fn nearly_half_way(random: &mut Random, shape: Shape) -> [u64; 3] {
     let bits = shape.fraction;
     let parts = if random.below(2) == 0 {
-        // A product of two odd numbers of `first` and `bits + 3 - first` bits, one bit too long or nearly so; the
-        // addend is far below it.
+        // A product of two odd numbers of `first` and `bits + 3 - first` bits, one bit too long or nearly so;
+        // the addend is far below it.
         let first = 2 + random.below(u64::from(bits)) as u32;
         let mut odd = |length: u32| {
             let length = length.clamp(2, bits + 1);

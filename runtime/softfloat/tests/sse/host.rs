@@ -22,7 +22,8 @@ pub(crate) const MASKS: u32 = 0x1f80;
 
 /// The fault handler: makes the faulting instruction go on at the address in R14, everything masked.
 extern "C" fn resume(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the kernel passes a valid context, which is the handler's to change, to a handler with SA_SIGINFO.
+    // SAFETY: the kernel passes a valid context, which is the handler's to change, to a handler with
+    // SA_SIGINFO.
     unsafe {
         let context = &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext;
         context.gregs[libc::REG_RIP as usize] = context.gregs[libc::REG_R14 as usize];
@@ -41,13 +42,14 @@ pub(crate) fn catch_faults() {
     }
 }
 
-/// Executes an instruction. In its text XMM1 is the first operand, and the destination, XMM2 the second, RAX an
-/// integer, in and out.
+/// Executes an instruction. In its text XMM1 is the first operand, and the destination, XMM2 the second, RAX
+/// an integer, in and out.
 macro_rules! execute {
     ($a:expr, $b:expr, $mxcsr:expr, $($text:literal),+) => {{
         let (mxcsr, mut after, mut saved): (u32, u32, u32) = ($mxcsr, 0, 0);
         let (mut low, mut rax): (u64, u64) = ($a, $a);
-        // SAFETY: the text changes the registers named and MXCSR, which is put back; a fault goes on at the label.
+        // SAFETY: the text changes the registers named and MXCSR, which is put back; a fault goes on at the
+        // label.
         unsafe {
             asm!(
                 "stmxcsr [{saved}]",

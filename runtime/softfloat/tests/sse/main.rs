@@ -1,6 +1,6 @@
-//! SSE's operations against the host CPU: results, flags and faults, in every rounding mode, with DAZ, FTZ, flags set
-//! before and exceptions unmasked. `FORELIFT_SEED` gives another seed than the fixed one, `FORELIFT_CASES` another
-//! number of random cases.
+//! SSE's operations against the host CPU: results, flags and faults, in every rounding mode, with DAZ, FTZ,
+//! flags set before and exceptions unmasked. `FORELIFT_SEED` gives another seed than the fixed one,
+//! `FORELIFT_CASES` another number of random cases.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 mod host;

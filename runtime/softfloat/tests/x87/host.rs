@@ -39,8 +39,8 @@ impl Answer {
     }
 }
 
-/// Executes an instruction that may have an operand in memory, at RCX. The operands and the control word are read
-/// first; nothing waits for an exception that comes up.
+/// Executes an instruction that may have an operand in memory, at RCX. The operands and the control word are
+/// read first; nothing waits for an exception that comes up.
 macro_rules! execute {
     ($st0:expr, $st1:expr, $memory:expr, $control:expr, $text:literal) => {{
         let (st0, st1, control): ([u8; 10], [u8; 10], u16) = ($st0.to_bytes(), $st1.to_bytes(), $control);

@@ -1,5 +1,5 @@
-//! The functions that are not rounded exactly: results within one unit in the last place of the host's, which is what
-//! both promise of the true value (SDM vol. 1, 8.3.10); flags but PE, UE and OE, and C2, exactly.
+//! The functions that are not rounded exactly: results within one unit in the last place of the host's, which
+//! is what both promise of the true value (SDM vol. 1, 8.3.10); flags but PE, UE and OE, and C2, exactly.
 
 use crate::host::{self, Answer};
 use crate::values::{self, Random};

@@ -1,5 +1,5 @@
-//! Operands where x87 goes wrong: the ends of the range, patterns that are no numbers, neighbours of powers of two and
-//! of integers, and operands that depend on each other.
+//! Operands where x87 goes wrong: the ends of the range, patterns that are no numbers, neighbours of powers
+//! of two and of integers, and operands that depend on each other.
 
 use forelift_softfloat::x87::F80;
 use std::sync::LazyLock;

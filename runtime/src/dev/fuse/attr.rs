@@ -166,8 +166,8 @@ impl<B: Backend> Server<B> {
         self.perms.set(number, perm);
     }
 
-    /// Takes the set-user-id bit, and the set-group-id bit of what a group may execute, from a file that somebody without
-    /// privileges has written to. (Linux's own write does so too, but not for root.)
+    /// Takes the set-user-id bit, and the set-group-id bit of what a group may execute, from a file that
+    /// somebody without privileges has written to. (Linux's own write does so too, but not for root.)
     pub(super) fn drop_privileges(&mut self, id: NodeId) -> Result<()> {
         let stat = self.stat_node(id)?;
         let number = self.number(id, &stat);

@@ -89,7 +89,8 @@ impl<B: Backend> Server<B> {
         Ok(())
     }
 
-    /// Puts entries from `offset` on: `.`, `..`, then the listing. An entry's offset is the number of the next.
+    /// Puts entries from `offset` on: `.`, `..`, then the listing. An entry's offset is the number of the
+    /// next.
     fn put_entries(&mut self, fh: u64, id: NodeId, offset: u64, room: &mut [u8]) -> Result<usize> {
         let mut prefix = self.nodes.path(id).unwrap_or_default();
         match id {

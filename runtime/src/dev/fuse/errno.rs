@@ -1,5 +1,6 @@
-//! Error numbers as they go over the wire: Linux's generic ones (*include/uapi/asm-generic/errno-base.h*, *errno.h*),
-//! which riscv64 and x86_64 share. WASI and other hosts number theirs differently, so nothing passes unmapped.
+//! Error numbers as they go over the wire: Linux's generic ones (*include/uapi/asm-generic/errno-base.h*,
+//! *errno.h*), which riscv64 and x86_64 share. WASI and other hosts number theirs differently, so nothing
+//! passes unmapped.
 
 use core::fmt;
 
@@ -44,8 +45,8 @@ impl fmt::Display for Errno {
 
 impl std::error::Error for Errno {}
 
-/// The Linux number of each WASI preview 1 `errno` (witx/typenames.witx, in the order given there). `notcapable` says that
-/// the sandbox forbids it, which Linux calls EPERM.
+/// The Linux number of each WASI preview 1 `errno` (witx/typenames.witx, in the order given there).
+/// `notcapable` says that the sandbox forbids it, which Linux calls EPERM.
 #[rustfmt::skip]
 const FROM_WASI: [Errno; 77] = [
     Errno(0), Errno::TOOBIG, Errno::ACCES, Errno::ADDRINUSE, Errno::ADDRNOTAVAIL, Errno::AFNOSUPPORT, Errno::AGAIN,
@@ -62,7 +63,8 @@ const FROM_WASI: [Errno; 77] = [
 ];
 
 impl Errno {
-    /// From a WASI preview 1 error number; a number that WASI does not define, or "success" as an error, becomes EIO.
+    /// From a WASI preview 1 error number; a number that WASI does not define, or "success" as an error,
+    /// becomes EIO.
     pub fn from_wasi(raw: u16) -> Errno {
         match FROM_WASI.get(usize::from(raw)) {
             Some(&e) if e.0 != 0 => e,

@@ -27,7 +27,8 @@ const SEEK_HOLE: u32 = 4;
 
 /// Most bytes that one copy within the host may take: Linux's own limit for a write.
 const MAX_COPY: u64 = 0x7fff_f000;
-/// Two changes of a file within this time may leave the same time stamps: hosts count in ticks of up to 10 ms.
+/// Two changes of a file within this time may leave the same time stamps: hosts count in ticks of up to 10
+/// ms.
 const TICK: Duration = Duration::from_millis(50);
 
 /// Length of `struct fuse_open_out` in bytes.
@@ -109,7 +110,8 @@ impl<B: Backend> Server<B> {
         Ok((file, stat))
     }
 
-    /// Whether the file is still what the client opened last, so that its cached pages are right; remembers what it is now.
+    /// Whether the file is still what the client opened last, so that its cached pages are right; remembers
+    /// what it is now.
     fn is_as_seen(&mut self, id: NodeId, stat: &Stat) -> Result<bool> {
         let now = is_settled(stat).then(|| Version::of(stat));
         let node = self.nodes.get_mut(id)?;
@@ -201,7 +203,8 @@ impl<B: Backend> Server<B> {
         w.len().map(|len| ENTRY_OUT + len).ok_or(Errno::INVAL)
     }
 
-    /// Reads straight into the reply, as far as the file goes: each round trip costs the guest thousands of instructions.
+    /// Reads straight into the reply, as far as the file goes: each round trip costs the guest thousands of
+    /// instructions.
     pub(super) fn read(&mut self, mut body: Reader<'_>, out: &mut [u8]) -> Result<usize> {
         let (fh, offset, size) = (body.u64()?, body.u64()?, body.u32()?);
         let file = self.handles.readable(fh)?;
@@ -226,7 +229,8 @@ impl<B: Backend> Server<B> {
         let (_, flags, _) = (body.u64()?, body.u32()?, body.u32()?);
         let data = body.bytes(usize::try_from(size).map_err(|_| Errno::INVAL)?)?;
         let file = self.handles.writable(fh)?;
-        // Pages that were mapped have their own place, whatever the descriptor by which they are written back.
+        // Pages that were mapped have their own place, whatever the descriptor by which they are written
+        // back.
         let from_cache = write_flags & wire::WRITE_CACHE != 0;
         let append = flags & flag::APPEND != 0 && !from_cache;
         let mut done = 0;

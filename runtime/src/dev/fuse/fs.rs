@@ -1,8 +1,9 @@
 //! What the server needs from a file system.
 //!
-//! Paths are relative to the exported directory: names joined by single slashes, no `.` (but for `"."` alone, the
-//! directory itself), no `..`, no NUL. The server guarantees that; a backend guarantees that it never follows a symbolic
-//! link, in the last component or before it, and that nothing outside of the directory can be reached.
+//! Paths are relative to the exported directory: names joined by single slashes, no `.` (but for `"."` alone,
+//! the directory itself), no `..`, no NUL. The server guarantees that; a backend guarantees that it never
+//! follows a symbolic link, in the last component or before it, and that nothing outside of the directory can
+//! be reached.
 
 use super::errno::Errno;
 
@@ -216,7 +217,8 @@ pub enum Seek {
     Hole,
 }
 
-/// Bits of *fallocate(2)*'s mode that a server passes on: keep the size, punch a hole, collapse, zero, insert.
+/// Bits of *fallocate(2)*'s mode that a server passes on: keep the size, punch a hole, collapse, zero,
+/// insert.
 pub const ALLOCATE_MODES: u32 = 0x01 | 0x02 | 0x08 | 0x10 | 0x20;
 
 /// A file system that the server exports. See the module's documentation for paths.
@@ -228,7 +230,8 @@ pub trait Backend {
 
     /// Whether the host keeps permission bits (otherwise the server remembers them for the session).
     fn keeps_modes(&self) -> bool;
-    /// What the host does with owners; where it does not keep them, the server remembers them for the session.
+    /// What the host does with owners; where it does not keep them, the server remembers them for the
+    /// session.
     fn owners(&self) -> Owners;
     /// Attributes.
     fn stat(&mut self, target: Target<'_, Self::File>) -> Result<Stat>;

@@ -1,5 +1,5 @@
-//! A small file system in memory: what training exercises, and what the fuzzer serves, so that a hostile client meets no
-//! host.
+//! A small file system in memory: what training exercises, and what the fuzzer serves, so that a hostile
+//! client meets no host.
 //!
 //! Bounded in files and bytes; time stands still.
 

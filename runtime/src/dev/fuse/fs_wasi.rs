@@ -1,13 +1,13 @@
 //! Host directories under WASI preview 1: one preopened descriptor, paths below it.
 //!
-//! The runtime's sandbox keeps paths inside the preopen. No call here sets `lookupflags::symlink_follow`, so a link is
-//! never followed in a path's last component; in those before it the runtime may follow one that stays inside the preopen,
-//! which gives the guest nothing that it could not reach anyway.
+//! The runtime's sandbox keeps paths inside the preopen. No call here sets `lookupflags::symlink_follow`, so
+//! a link is never followed in a path's last component; in those before it the runtime may follow one that
+//! stays inside the preopen, which gives the guest nothing that it could not reach anyway.
 //!
-//! What WASI cannot: owners and modes (see `perms`), free space, FIFOs, sockets and devices (EPERM), extended attributes and
-//! allocation (EOPNOTSUPP), times before 1970 (EOVERFLOW), names that are not UTF-8 (EILSEQ), and links to absolute paths,
-//! which runtimes refuse with EPERM both to make and to read. uvwasi (Node) also refuses links that lead out of the
-//! preopen, and sets times to whole seconds.
+//! What WASI cannot: owners and modes (see `perms`), free space, FIFOs, sockets and devices (EPERM), extended
+//! attributes and allocation (EOPNOTSUPP), times before 1970 (EOVERFLOW), names that are not UTF-8 (EILSEQ),
+//! and links to absolute paths, which runtimes refuse with EPERM both to make and to read. uvwasi (Node) also
+//! refuses links that lead out of the preopen, and sets times to whole seconds.
 //!
 //! References: WASI *phases/snapshot/docs.md* (wasi_snapshot_preview1).
 
@@ -99,8 +99,8 @@ fn may_write(fd: u32) -> bool {
     if !may && (base != 0 || below != 0) {
         return false;
     }
-    // wasmtime tells full rights for a read-only directory too. Making the directory that is there already changes
-    // nothing anywhere; where changes are forbidden, that is the error, and it exists otherwise.
+    // wasmtime tells full rights for a read-only directory too. Making the directory that is there already
+    // changes nothing anywhere; where changes are forbidden, that is the error, and it exists otherwise.
     // SAFETY: the path outlives the call.
     let probe = unsafe { wasip1::path_create_directory(fd, ".") };
     !matches!(probe, Err(wasip1::ERRNO_PERM | wasip1::ERRNO_NOTCAPABLE | wasip1::ERRNO_ROFS))
@@ -159,8 +159,8 @@ fn stat_of(s: &wasip1::Filestat) -> Stat {
     }
 }
 
-/// A time stamp as WASI wants it: value, whether it is to be set, whether to the present. EOVERFLOW for what its 64 bits of
-/// nanoseconds since 1970 cannot say (times before 1970, and after 2554).
+/// A time stamp as WASI wants it: value, whether it is to be set, whether to the present. EOVERFLOW for what
+/// its 64 bits of nanoseconds since 1970 cannot say (times before 1970, and after 2554).
 fn timestamp(time: SetTime) -> Result<(u64, bool, bool)> {
     match time {
         SetTime::Keep => Ok((0, false, false)),
@@ -222,8 +222,8 @@ impl Backend for WasiFs {
     }
 
     fn open(&mut self, path: &[u8], how: Open) -> Result<WasiFile> {
-        // Opening a FIFO would wait for its other end: look first. The guest cannot exchange the file in between, for
-        // the server does one thing at a time.
+        // Opening a FIFO would wait for its other end: look first. The guest cannot exchange the file in
+        // between, for the server does one thing at a time.
         match self.stat(Target::Path(path)) {
             Ok(stat) if stat.kind != Kind::File => return Err(Errno::NXIO),
             Err(Errno::NOENT) if how.create => {}
@@ -350,8 +350,8 @@ impl Backend for WasiFs {
                 }
                 (cookie, rest) = (next, tail);
             }
-            // A full buffer ends in the middle of an entry, or could hold no more; another call follows. The cookie must
-            // move, or a broken host would keep us here.
+            // A full buffer ends in the middle of an entry, or could hold no more; another call follows. The
+            // cookie must move, or a broken host would keep us here.
             if used < buf.len() || cookie == before {
                 return Ok(());
             }
@@ -409,8 +409,8 @@ impl Backend for WasiFs {
     }
 }
 
-/// The first whole entry of what `fd_readdir` gave, with the cookie of the next and the rest: d_next\[8\] d_ino\[8\]
-/// d_namlen\[4\] d_type\[1\] padding\[3\] name.
+/// The first whole entry of what `fd_readdir` gave, with the cookie of the next and the rest: d_next\[8\]
+/// d_ino\[8\] d_namlen\[4\] d_type\[1\] padding\[3\] name.
 fn take_dirent(bytes: &[u8]) -> Option<(u64, Entry, &[u8])> {
     const HEAD: usize = size_of::<wasip1::Dirent>();
     let (head, rest) = bytes.split_at_checked(HEAD)?;

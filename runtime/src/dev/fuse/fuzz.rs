@@ -1,13 +1,13 @@
 //! Arbitrary bytes through the server: the body of a cargo-fuzz target, and of a test that needs no fuzzer.
 //!
 //! The input is a row of messages, each a length byte and that many bytes: operation, node, then body. The
-//! header is put in front, because a fuzzer would spend its life on getting it right. A length byte of 255 takes
-//! the rest of the input as one raw message, header included. The server serves a file system in memory that
-//! holds a few files.
+//! header is put in front, because a fuzzer would spend its life on getting it right. A length byte of 255
+//! takes the rest of the input as one raw message, header included. The server serves a file system in memory
+//! that holds a few files.
 //!
-//! What is checked: every reply fits, tells its own length, carries the request's number, and is an answer or an
-//! error that Linux takes (-1 to -4095); and when the client has closed and forgotten everything, nothing is
-//! left.
+//! What is checked: every reply fits, tells its own length, carries the request's number, and is an answer or
+//! an error that Linux takes (-1 to -4095); and when the client has closed and forgotten everything, nothing
+//! is left.
 
 use super::fs::{Backend, Open};
 use super::fs_mem::MemFs;

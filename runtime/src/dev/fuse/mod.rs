@@ -2,9 +2,10 @@
 //!
 //! * [`Server`]: dispatch, safety; its operations by family in `names`, `files`, `dirs`, `attr`;
 //! * `wire`: messages to and from bytes; [`errno`]: Linux's error numbers;
-//! * `nodes`: the files that the client knows; `handles`: those that it has open; `perms`: modes and owners of a session;
-//! * [`fs`]: what the server needs of a file system; [`HostFs`] is the host's, chosen once, here: `fs_native` on Unix,
-//!   `fs_wasi` in the image; `remote`: where `forelift run` serves a directory for the image;
+//! * `nodes`: the files that the client knows; `handles`: those that it has open; `perms`: modes and owners
+//!   of a session;
+//! * [`fs`]: what the server needs of a file system; [`HostFs`] is the host's, chosen once, here: `fs_native`
+//!   on Unix, `fs_wasi` in the image; `remote`: where `forelift run` serves a directory for the image;
 //! * [`in_memory`]: a directory in memory (`fs_mem`); [`fuzz`]: arbitrary bytes through a server on one.
 //!
 //! Nothing of it is saved in a snapshot: the guest mounts after the restore.

@@ -127,7 +127,8 @@ impl<B: Backend> Server<B> {
         Ok(0)
     }
 
-    /// A name was removed from a file, whose attributes were these before, and whose node is this, if the client knows it.
+    /// A name was removed from a file, whose attributes were these before, and whose node is this, if the
+    /// client knows it.
     fn gone(&mut self, id: Option<NodeId>, name: (NodeId, &[u8]), path: &[u8], stat: &Stat) {
         let last = stat.kind == Kind::Dir || stat.nlink <= 1;
         let open = id.and_then(|id| self.nodes.get(id).ok()).is_some_and(|node| !node.open.is_empty());
@@ -141,8 +142,8 @@ impl<B: Backend> Server<B> {
         }
     }
 
-    /// What hosts answer to the wrong kind of removal differs (EPERM on macOS and on some WASI runtimes), so the kind
-    /// is looked at here.
+    /// What hosts answer to the wrong kind of removal differs (EPERM on macOS and on some WASI runtimes), so
+    /// the kind is looked at here.
     pub(super) fn unlink(&mut self, h: &InHeader, mut body: Reader<'_>, directory: bool) -> Result<usize> {
         let name = body.name()?;
         let path = self.entry(h.nodeid, name)?;

@@ -1,15 +1,16 @@
 //! The files that the client knows, by number, and the names by which the host knows them.
 //!
-//! A *node* is one file of the host: the client keeps one inode for it, with one page cache, however many names it has.
-//! Hosts tell files apart by device and inode number; where one does not, a name stands for a file.
+//! A *node* is one file of the host: the client keeps one inode for it, with one page cache, however many
+//! names it has. Hosts tell files apart by device and inode number; where one does not, a name stands for a
+//! file.
 //!
-//! WASI has no handle that could name a file without opening it. So a node holds a parent and a name, and its path is
-//! made from these: a rename moves one node, and all paths below it follow. Every look-up of the client's tells the
-//! present name, so that what the host renames is found again, too. A node whose last known name was removed has no path
-//! any more; only its open files lead to it then.
+//! WASI has no handle that could name a file without opening it. So a node holds a parent and a name, and its
+//! path is made from these: a rename moves one node, and all paths below it follow. Every look-up of the
+//! client's tells the present name, so that what the host renames is found again, too. A node whose last
+//! known name was removed has no path any more; only its open files lead to it then.
 //!
-//! A node lives as long as the client remembers it (each look-up counts, until `FUSE_FORGET` takes it back), has it open,
-//! or knows something below it. There are never more than [`MAX_NODES`].
+//! A node lives as long as the client remembers it (each look-up counts, until `FUSE_FORGET` takes it back),
+//! has it open, or knows something below it. There are never more than [`MAX_NODES`].
 
 use std::collections::HashMap;
 
@@ -147,8 +148,8 @@ impl Nodes {
         Ok(names.join(&b'/'))
     }
 
-    /// ESTALE when a file that was just found under a node's name is not the node's: the host has put another there, and
-    /// the client shall look it up.
+    /// ESTALE when a file that was just found under a node's name is not the node's: the host has put another
+    /// there, and the client shall look it up.
     pub(crate) fn check(&self, id: NodeId, stat: &Stat) -> Result<()> {
         let node = self.get(id)?;
         let same = match &node.key {
@@ -171,7 +172,8 @@ impl Nodes {
         self.keys.get(key).copied()
     }
 
-    /// The node of a file that was found under a name, made when it is new; counts the look-up. ENFILE when there are too many.
+    /// The node of a file that was found under a name, made when it is new; counts the look-up. ENFILE when
+    /// there are too many.
     pub(crate) fn look_up(&mut self, parent: NodeId, name: &[u8], stat: &Stat) -> Result<NodeId> {
         let key = Key::of(stat, parent, name);
         let id = match self.find(&key) {

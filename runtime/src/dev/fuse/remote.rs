@@ -1,4 +1,5 @@
-//! Host directories that `forelift run` serves itself: requests go to a descriptor of its own ([`forelift_abi::embed`]).
+//! Host directories that `forelift run` serves itself: requests go to a descriptor of its own
+//! ([`forelift_abi::embed`]).
 
 use forelift_abi::embed::SHARE_FD;
 
@@ -22,8 +23,9 @@ impl Service for Remote {
     fn handle(&mut self, request: &[u8], reply: &mut [u8]) -> usize {
         let question = [wasip1::Ciovec { buf: request.as_ptr(), buf_len: request.len() }];
         let answer = [wasip1::Iovec { buf: reply.as_mut_ptr(), buf_len: reply.len() }];
-        // SAFETY: the vectors name exactly the two slices, which are borrowed for the calls. The embedding takes every
-        // request, and its replies are its own affair: without one, the guest's request stays unanswered.
+        // SAFETY: the vectors name exactly the two slices, which are borrowed for the calls. The embedding
+        // takes every request, and its replies are its own affair: without one, the guest's request stays
+        // unanswered.
         let done =
             unsafe { wasip1::fd_write(self.fd, &question).and_then(|_| wasip1::fd_read(self.fd, &answer)) };
         done.map_or(0, |len| len.min(reply.len()))

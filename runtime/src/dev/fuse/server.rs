@@ -1,17 +1,18 @@
 //! The FUSE server: one exported directory, one client, one request at a time.
 //!
-//! [`Server::handle`] decodes a request, does it on the [`Backend`], and writes the reply into the caller's buffer; it
-//! knows nothing of virtio. The operations stand in `names` (what changes directories), `files` (open files), `dirs`
-//! (listings) and `attr` (attributes).
+//! [`Server::handle`] decodes a request, does it on the [`Backend`], and writes the reply into the caller's
+//! buffer; it knows nothing of virtio. The operations stand in `names` (what changes directories), `files`
+//! (open files), `dirs` (listings) and `attr` (attributes).
 //!
-//! The client keeps nothing for longer than an operation without asking again: names and attributes are valid for no
-//! time. It does cache file contents, and drops them when size or modification time change, or at an open when the file
-//! is not the one that was opened last. It writes through: *write(2)* returns when the host has taken the data, and with
-//! the host's error. Only what was written by *mmap(2)* comes later, at *msync(2)*, *munmap(2)*, *fsync(2)* or *close(2)*.
+//! The client keeps nothing for longer than an operation without asking again: names and attributes are valid
+//! for no time. It does cache file contents, and drops them when size or modification time change, or at an
+//! open when the file is not the one that was opened last. It writes through: *write(2)* returns when the
+//! host has taken the data, and with the host's error. Only what was written by *mmap(2)* comes later, at
+//! *msync(2)*, *munmap(2)*, *fsync(2)* or *close(2)*.
 //!
-//! The client is not trusted. Names are single components; links are never followed (the guest's kernel resolves them
-//! itself, among its own names); nodes, open files and listings are bounded; nothing is allocated by a length that the
-//! client told.
+//! The client is not trusted. Names are single components; links are never followed (the guest's kernel
+//! resolves them itself, among its own names); nodes, open files and listings are bounded; nothing is
+//! allocated by a length that the client told.
 
 use super::errno::Errno;
 use super::fs::{Backend, Kind, Owner, Owners, Result, Stat, Target};
@@ -22,7 +23,8 @@ use super::wire::{self, InHeader, OUT_HEADER, Reader, Writer, init, op};
 
 /// Longest request or reply in bytes: a page of header, and data.
 pub const MAX_MESSAGE: usize = MAX_WRITE + 4096;
-/// Most data in a request in bytes. Linux sends no more than its list of pages holds: see [`crate::dev::share`].
+/// Most data in a request in bytes. Linux sends no more than its list of pages holds: see
+/// [`crate::dev::share`].
 pub(crate) const MAX_WRITE: usize = 1 << 20;
 /// Oldest client in minor versions: that of Linux 5.4.
 const OLDEST_MINOR: u32 = 31;
@@ -31,8 +33,8 @@ const NAME_MAX: usize = 255;
 /// Reads ahead and other requests that nobody waits for, at a time.
 const MAX_BACKGROUND: u32 = 64;
 
-/// The extended attribute of the exported directory by which init says, once, who the container's user is: `UID:GID`. It
-/// exists nowhere else and never reaches the host.
+/// The extended attribute of the exported directory by which init says, once, who the container's user is:
+/// `UID:GID`. It exists nowhere else and never reaches the host.
 pub const OWNER_XATTR: &str = "trusted.forelift.owner";
 
 /// Something that answers FUSE requests.
@@ -245,8 +247,8 @@ impl<B: Backend> Server<B> {
         }
     }
 
-    /// What is new belongs to who asked for it: on the host, where that keeps owners, else for the session. Gives its
-    /// attributes.
+    /// What is new belongs to who asked for it: on the host, where that keeps owners, else for the session.
+    /// Gives its attributes.
     pub(super) fn settle(
         &mut self,
         h: &InHeader,
@@ -326,8 +328,8 @@ impl<B: Backend> Server<B> {
         }
     }
 
-    /// One number per file. The inode number itself on the device of the exported directory; other devices are told
-    /// apart in the upper byte, as long as there are few of them and their numbers leave it free.
+    /// One number per file. The inode number itself on the device of the exported directory; other devices
+    /// are told apart in the upper byte, as long as there are few of them and their numbers leave it free.
     pub(super) fn file_number(&mut self, dev: u64, ino: u64, path: &[u8]) -> u64 {
         const FREE: u64 = 1 << 56;
         if ino == 0 {

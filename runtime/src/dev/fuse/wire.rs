@@ -1,7 +1,9 @@
-//! FUSE messages to and from bytes: the protocol of Linux's *include/uapi/linux/fuse.h*, version 7.41, little-endian.
+//! FUSE messages to and from bytes: the protocol of Linux's *include/uapi/linux/fuse.h*, version 7.41,
+//! little-endian.
 //!
-//! A request is a header of [`IN_HEADER`] bytes and a body that depends on its operation; names in it end with a NUL. A
-//! reply is a header of [`OUT_HEADER`] bytes and a body. Nothing is allocated by a length that the client tells.
+//! A request is a header of [`IN_HEADER`] bytes and a body that depends on its operation; names in it end
+//! with a NUL. A reply is a header of [`OUT_HEADER`] bytes and a body. Nothing is allocated by a length that
+//! the client tells.
 
 use super::errno::Errno;
 use super::fs::Result;
@@ -266,7 +268,8 @@ impl Attr {
     }
 }
 
-/// `struct fuse_entry_out`. Names and attributes are valid for no time: what the host changes is seen at once.
+/// `struct fuse_entry_out`. Names and attributes are valid for no time: what the host changes is seen at
+/// once.
 pub(crate) fn put_entry(w: &mut Writer<'_>, nodeid: u64, attr: &Attr) {
     w.u64(nodeid).zeros(32);
     attr.put(w);

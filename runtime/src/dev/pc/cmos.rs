@@ -1,5 +1,5 @@
-//! The real-time clock's registers (Motorola MC146818A data sheet): the time of day, for reading. It runs by the host's clock, is never
-//! updating, and nothing else is in its memory.
+//! The real-time clock's registers (Motorola MC146818A data sheet): the time of day, for reading. It runs by
+//! the host's clock, is never updating, and nothing else is in its memory.
 
 /// Seconds in a day.
 const DAY: u64 = 86_400;
@@ -8,7 +8,8 @@ fn bcd(n: u64) -> u8 {
     (n / 10 % 10 * 16 + n % 10) as u8
 }
 
-/// Year, month (1-12) and day (1-31) of a day since 1970-01-01 in the Gregorian calendar, by counting years that begin in March.
+/// Year, month (1-12) and day (1-31) of a day since 1970-01-01 in the Gregorian calendar, by counting years
+/// that begin in March.
 fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);

@@ -1,9 +1,9 @@
 //! Local APIC in xAPIC mode (SDM vol. 3 chapter 11, older editions: 10), of a machine with one processor.
 //!
-//! Its timer counts the core crystal's clock, which `cpuid` leaf 0x15 tells of (SDM vol. 3 11.5.4); a deadline is compared with the
-//! time-stamp counter, nanoseconds.
-//! Only aligned 32-bit accesses count. After reset it is in virtual-wire mode, as firmware would leave it (MP specification 3.6.2.2):
-//! what the 8259s ask for goes through LINT0 to the processor.
+//! Its timer counts the core crystal's clock, which `cpuid` leaf 0x15 tells of (SDM vol. 3 11.5.4); a
+//! deadline is compared with the time-stamp counter, nanoseconds. Only aligned 32-bit accesses count. After
+//! reset it is in virtual-wire mode, as firmware would leave it (MP specification 3.6.2.2): what the 8259s
+//! ask for goes through LINT0 to the processor.
 
 use serde::{Deserialize, Serialize};
 
@@ -141,7 +141,8 @@ impl Lapic {
         self.ready
     }
 
-    /// Whether what the 8259s ask for reaches the processor: through LINT0, or past an APIC that is not there.
+    /// Whether what the 8259s ask for reaches the processor: through LINT0, or past an APIC that is not
+    /// there.
     #[inline]
     pub fn passes_external(&self) -> bool {
         !self.s.exists || self.s.svr & ENABLED != 0 && self.s.lvt[LINT0] & (MASKED | 7 << 8) == EXTINT << 8

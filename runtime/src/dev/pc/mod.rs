@@ -11,8 +11,8 @@
 //! | port `0xe9` | a byte for the machine's log |
 //! | ports `0x64`, `0xcf9` | reset |
 //!
-//! Everything else reads as all ones. There is no keyboard controller but for its reset line, no PCI, no ACPI. All timers run by one
-//! clock of nanoseconds, which is the time-stamp counter too.
+//! Everything else reads as all ones. There is no keyboard controller but for its reset line, no PCI, no
+//! ACPI. All timers run by one clock of nanoseconds, which is the time-stamp counter too.
 
 mod cmos;
 pub mod ioapic;

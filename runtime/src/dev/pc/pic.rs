@@ -1,5 +1,6 @@
-//! The two 8259A interrupt controllers (Intel 8259A data sheet), as far as a kernel that has an I/O APIC touches them: initialisation,
-//! masks, ends of interrupts, trigger modes (ELCR). Priorities do not rotate, and there is no polling.
+//! The two 8259A interrupt controllers (Intel 8259A data sheet), as far as a kernel that has an I/O APIC
+//! touches them: initialisation, masks, ends of interrupts, trigger modes (ELCR). Priorities do not rotate,
+//! and there is no polling.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,5 @@
-//! 8254 interval timer (Intel 82C54 data sheet) and the gate of its channel 2 in port 0x61: what a kernel that is told its clocks'
-//! frequencies probes, and what one that is not calibrates them with.
+//! 8254 interval timer (Intel 82C54 data sheet) and the gate of its channel 2 in port 0x61: what a kernel
+//! that is told its clocks' frequencies probes, and what one that is not calibrates them with.
 //!
 //! Modes 0, 2 and 3; the hardware-triggered ones (1, 5) count as 0, and 4 does. Counts are binary.
 
@@ -227,7 +227,8 @@ impl Pit {
         }
     }
 
-    /// `out` to one of the timer's ports; false: not its. Whether it concerns channel 0 is [`Pit::next_event`]'s to tell.
+    /// `out` to one of the timer's ports; false: not its. Whether it concerns channel 0 is
+    /// [`Pit::next_event`]'s to tell.
     pub fn write(&mut self, port: u16, byte: u8, now: &mut dyn FnMut() -> u64) -> bool {
         match port {
             0x40..=0x42 => self.s.channels[usize::from(port - 0x40)].write(byte, now()),

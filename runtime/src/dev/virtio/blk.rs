@@ -1,7 +1,8 @@
 //! Block device (virtio 1.2, section 5.2): the root file system image, read-only.
 //!
-//! The image lies in the machine's memory, so a read is one copy into the guest's buffer, done inside the notification at
-//! the host's speed. There is no state besides the queue. A write is refused as section 5.2.6.2 asks for a read-only device.
+//! The image lies in the machine's memory, so a read is one copy into the guest's buffer, done inside the
+//! notification at the host's speed. There is no state besides the queue. A write is refused as section
+//! 5.2.6.2 asks for a read-only device.
 
 use super::queue::QueueError;
 use super::{Context, VirtioDevice, read_config_bytes};
@@ -49,8 +50,8 @@ impl Blk {
         Blk { config, len }
     }
 
-    /// Serves the request of a chain; returns status and bytes written before it. `room` is the chain's writable length but for the
-    /// status byte.
+    /// Serves the request of a chain; returns status and bytes written before it. `room` is the chain's
+    /// writable length but for the status byte.
     fn serve(&self, cx: &mut Context<'_>, chain: &super::queue::Chain, room: u32) -> (u8, u32) {
         let mut header = [0; HEADER];
         if chain.read_at(cx.mem, 0, &mut header) != HEADER {

@@ -36,8 +36,9 @@ pub struct Span {
 
 /// A descriptor chain that the driver made available: first what the device reads, then what it writes.
 ///
-/// All spans are checked: readable ones lie in RAM or the root file system window, writable ones in RAM. Give it back
-/// with [`complete`](super::Queue::complete) or [`undo_pop`](super::Queue::undo_pop); dropping it leaks the driver's buffer.
+/// All spans are checked: readable ones lie in RAM or the root file system window, writable ones in RAM. Give
+/// it back with [`complete`](super::Queue::complete) or [`undo_pop`](super::Queue::undo_pop); dropping it
+/// leaks the driver's buffer.
 #[derive(Debug, Default)]
 #[must_use]
 pub struct Chain {

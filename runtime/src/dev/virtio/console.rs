@@ -1,13 +1,13 @@
 //! Console device with several ports (virtio 1.2, section 5.3).
 //!
-//! Port 0 is the kernel's console: its output goes into a bounded log at once, because the kernel spins with interrupts
-//! off until a console write is consumed. The other ports carry the control protocol and the container's streams
-//! ([`forelift_abi::control`]). Their data stays in the virtqueues until the host side takes or gives it: a full host
-//! pipe leaves the guest's buffers in the queue, and the writer in the guest blocks. Nothing is copied on the way: the
-//! sink of [`Console::take_output`] sees guest memory.
+//! Port 0 is the kernel's console: its output goes into a bounded log at once, because the kernel spins with
+//! interrupts off until a console write is consumed. The other ports carry the control protocol and the
+//! container's streams ([`forelift_abi::control`]). Their data stays in the virtqueues until the host side
+//! takes or gives it: a full host pipe leaves the guest's buffers in the queue, and the writer in the guest
+//! blocks. Nothing is copied on the way: the sink of [`Console::take_output`] sees guest memory.
 //!
-//! Offered: `VIRTIO_CONSOLE_F_MULTIPORT`. Not offered: a size (`F_SIZE`; the container's terminal is a pseudo-terminal of
-//! the guest, which hears of sizes by the control protocol) and emergency write.
+//! Offered: `VIRTIO_CONSOLE_F_MULTIPORT`. Not offered: a size (`F_SIZE`; the container's terminal is a
+//! pseudo-terminal of the guest, which hears of sizes by the control protocol) and emergency write.
 
 use std::collections::VecDeque;
 
@@ -27,7 +27,8 @@ const SIZE: u16 = 128;
 
 /// Most control messages that wait for the driver; while there are as many, its own messages wait too.
 const MOST_PENDING: usize = 64;
-/// Most bytes kept of the kernel's console between two calls of [`Console::take_log`]; older ones are dropped.
+/// Most bytes kept of the kernel's console between two calls of [`Console::take_log`]; older ones are
+/// dropped.
 pub const LOG_LIMIT: usize = 256 << 10;
 
 /// Control events (section 5.3.6.2).
@@ -154,8 +155,8 @@ impl Console {
         self.ports[port as usize].open
     }
 
-    /// Offers what the guest has written to `port` to `sink`, which returns how much it takes; taking less than all
-    /// ends the call, and the rest stays in the guest's buffers. Returns the number of bytes taken.
+    /// Offers what the guest has written to `port` to `sink`, which returns how much it takes; taking less
+    /// than all ends the call, and the rest stays in the guest's buffers. Returns the number of bytes taken.
     ///
     /// # Errors
     /// An error of the queue.
@@ -191,8 +192,8 @@ impl Console {
         Ok(total)
     }
 
-    /// Bytes that the guest has room for on `port`: what [`push_input`](Self::push_input) would take, as far as the first
-    /// 16 buffers go. None while the port is closed.
+    /// Bytes that the guest has room for on `port`: what [`push_input`](Self::push_input) would take, as far
+    /// as the first 16 buffers go. None while the port is closed.
     ///
     /// # Errors
     /// An error of the queue.
@@ -245,7 +246,8 @@ impl Console {
         self.pending.push_back(message);
     }
 
-    /// The handshake of section 5.3.6.2: every port that the driver knows gets its kind or name, and is open on our side.
+    /// The handshake of section 5.3.6.2: every port that the driver knows gets its kind or name, and is open
+    /// on our side.
     fn control(&mut self, port: u32, event: u16, value: u16) {
         if event == event::DEVICE_READY && value == 1 {
             for port in Port::ALL {
@@ -339,7 +341,8 @@ impl Console {
     fn take_kernel_output(&mut self, cx: &mut Context<'_>) -> Result<(), QueueError> {
         let queue = Port::Kernel.transmit_queue();
         while let Some(chain) = cx.pop(queue)? {
-            // A chain may name 4 GiB of one page over and over: the log keeps the end of it only, the walk is bounded.
+            // A chain may name 4 GiB of one page over and over: the log keeps the end of it only, the walk is
+            // bounded.
             let skip = chain.readable_len().saturating_sub(LOG_LIMIT as u32);
             for (addr, len) in parts(chain.readable(), skip) {
                 if let Some(bytes) = cx.mem.slice(addr, len) {

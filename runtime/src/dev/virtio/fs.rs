@@ -1,12 +1,12 @@
 //! File system device: a host directory for the guest (virtio 1.2, section 5.11), by the FUSE protocol.
 //!
-//! A chain's readable part holds one request, its writable part takes the reply. Linux sends the data of large writes as
-//! pages behind the header, and asks for large reads to be put into pages behind one: the parts are gathered and scattered
-//! here, at the price of one copy. Parts that lie next to each other in memory are used in place: a reply's then goes from
-//! the host's file into guest memory directly.
+//! A chain's readable part holds one request, its writable part takes the reply. Linux sends the data of
+//! large writes as pages behind the header, and asks for large reads to be put into pages behind one: the
+//! parts are gathered and scattered here, at the price of one copy. Parts that lie next to each other in
+//! memory are used in place: a reply's then goes from the host's file into guest memory directly.
 //!
-//! Requests are served inside the notification, one after the other: a guest waits for its file system as a process
-//! waits for a disk. There is nothing to save: a snapshot has no mounts.
+//! Requests are served inside the notification, one after the other: a guest waits for its file system as a
+//! process waits for a disk. There is nothing to save: a snapshot has no mounts.
 
 use super::queue::{Chain, QueueError, Span};
 use super::{Context, VirtioDevice, read_config_bytes};

@@ -49,7 +49,8 @@ impl Driver {
         Driver { mem, queues, device: Fs::new(3, Server::new(fs, false)), index: [0; 2] }
     }
 
-    /// Makes a chain of (address, length, writable) available, and gives the length that the device says it wrote.
+    /// Makes a chain of (address, length, writable) available, and gives the length that the device says it
+    /// wrote.
     fn send_to(&mut self, queue: usize, parts: &[(u64, usize, bool)]) -> usize {
         let size = u64::from(share::QUEUE_SIZES[queue]);
         let [desc_table, avail, used] = TABLES.map(|at| RAM_BASE + queue as u64 * TABLES_SIZE + at);

@@ -1,9 +1,9 @@
 //! The memory-mapped transport (virtio 1.2, section 4.2), modern interface (version 2) only.
 //!
-//! Wide and misaligned accesses to the registers below 0x100 are access faults, as on hardware; the configuration space
-//! behind takes any naturally aligned size. What a driver does out of order is ignored where the standard leaves it
-//! open, and breaks the device (`DEVICE_NEEDS_RESET`) where it forbids it. Queue reset (`QueueReset`) and shared memory
-//! regions are not offered.
+//! Wide and misaligned accesses to the registers below 0x100 are access faults, as on hardware; the
+//! configuration space behind takes any naturally aligned size. What a driver does out of order is ignored
+//! where the standard leaves it open, and breaks the device (`DEVICE_NEEDS_RESET`) where it forbids it. Queue
+//! reset (`QueueReset`) and shared memory regions are not offered.
 
 use serde::{Deserialize, Serialize};
 
@@ -118,8 +118,8 @@ impl<D: VirtioDevice> Mmio<D> {
         Mmio { regs, queues, failure: None, device }
     }
 
-    /// Puts another device of the same shape in this one's place; the driver does not notice. Gives the new device back
-    /// when it is of another shape (type, features, queues).
+    /// Puts another device of the same shape in this one's place; the driver does not notice. Gives the new
+    /// device back when it is of another shape (type, features, queues).
     ///
     /// # Errors
     /// The refused device.
@@ -334,8 +334,8 @@ impl<D: VirtioDevice + ?Sized> Mmio<D> {
         }
     }
 
-    /// Lets the device work on its queues, and then raises what interrupts are due. `None` when it is not active, or when
-    /// the work ended in an error and it is broken now.
+    /// Lets the device work on its queues, and then raises what interrupts are due. `None` when it is not
+    /// active, or when the work ended in an error and it is broken now.
     pub fn with<R>(
         &mut self,
         mem: &mut GuestMemory,
@@ -379,8 +379,8 @@ impl<D: VirtioDevice + ?Sized> Mmio<D> {
         MmioState { queues: self.queues.iter().map(|q| *q.state()).collect(), ..self.regs.clone() }
     }
 
-    /// Puts saved state back, checked: nothing in it may surprise the device later. The device itself is not activated:
-    /// its own state comes back by other means.
+    /// Puts saved state back, checked: nothing in it may surprise the device later. The device itself is not
+    /// activated: its own state comes back by other means.
     ///
     /// # Errors
     /// What does not fit.

@@ -4,8 +4,9 @@
 //! * [`queue`]: split virtqueues with every check a hostile driver makes necessary (section 2.7);
 //! * [`console`], [`blk`], [`rng`], [`fs`]: the devices (sections 5.3, 5.2, 5.4, 5.11).
 //!
-//! A device never sees a register: it gets its queues, the guest's memory and a call when something happened. It never
-//! raises an interrupt: it completes chains, and the transport asks the queues afterwards whether the driver wants one.
+//! A device never sees a register: it gets its queues, the guest's memory and a call when something happened.
+//! It never raises an interrupt: it completes chains, and the transport asks the queues afterwards whether
+//! the driver wants one.
 
 pub mod blk;
 mod chain;
@@ -33,7 +34,8 @@ pub struct Context<'a> {
     pub queues: &'a mut [Queue],
     /// The guest's physical memory.
     pub mem: &'a mut GuestMemory,
-    /// Set by the device when its configuration space changed: the transport counts the generation and interrupts.
+    /// Set by the device when its configuration space changed: the transport counts the generation and
+    /// interrupts.
     pub config_changed: bool,
 }
 
@@ -80,9 +82,10 @@ impl Context<'_> {
 ///                   +----- service(cx, host)   from the machine's loop, never inside a guest instruction
 /// ```
 ///
-/// `notify` runs inside the guest's store instruction: it must end soon, must not block, and may leave chains in the
-/// queue for a later `notify` or `service`. The device is told nothing while inactive or broken. A device whose state at
-/// a snapshot is more than its queues is saved by name in [`crate::dev::Devices`]; the queues are the transport's.
+/// `notify` runs inside the guest's store instruction: it must end soon, must not block, and may leave chains
+/// in the queue for a later `notify` or `service`. The device is told nothing while inactive or broken. A
+/// device whose state at a snapshot is more than its queues is saved by name in [`crate::dev::Devices`]; the
+/// queues are the transport's.
 pub trait VirtioDevice: Send {
     /// Device type (virtio 1.2, section 5).
     fn device_id(&self) -> u32;
@@ -101,8 +104,8 @@ pub trait VirtioDevice: Send {
     /// Writes to the configuration space; most devices have nothing writable there.
     fn config_write(&mut self, _offset: usize, _data: &[u8]) {}
 
-    /// The driver is ready; `features` is what was negotiated. Also called when a device is put into a slot whose driver
-    /// is active already (after a snapshot was restored); every queue is notified afterwards.
+    /// The driver is ready; `features` is what was negotiated. Also called when a device is put into a slot
+    /// whose driver is active already (after a snapshot was restored); every queue is notified afterwards.
     fn activate(&mut self, _features: u64) {}
 
     /// Back to the state after construction; the queues are reset by the transport.
@@ -114,7 +117,8 @@ pub trait VirtioDevice: Send {
     /// An error of the queue, passed on: the device stops until the driver resets it.
     fn notify(&mut self, queue: usize, cx: &mut Context<'_>) -> Result<(), QueueError>;
 
-    /// Whether [`service`](Self::service) has something to do that cannot wait for the next round by the clock.
+    /// Whether [`service`](Self::service) has something to do that cannot wait for the next round by the
+    /// clock.
     fn wants_service(&self) -> bool {
         false
     }

@@ -1,9 +1,9 @@
 //! Split virtqueues, device side (virtio 1.2, section 2.7).
 //!
-//! Everything in guest memory is read once and checked before use: ring indices, descriptor indices, loops (a chain
-//! longer than its table), indirect tables, lengths and addresses. A driver that breaks a rule gets a [`QueueError`],
-//! which the transport turns into `DEVICE_NEEDS_RESET`; nothing a driver writes can panic or hang the device: every call
-//! here does at most [`MAX_CHAIN`] steps.
+//! Everything in guest memory is read once and checked before use: ring indices, descriptor indices, loops (a
+//! chain longer than its table), indirect tables, lengths and addresses. A driver that breaks a rule gets a
+//! [`QueueError`], which the transport turns into `DEVICE_NEEDS_RESET`; nothing a driver writes can panic or
+//! hang the device: every call here does at most [`MAX_CHAIN`] steps.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -225,7 +225,8 @@ impl Queue {
         Ok(n)
     }
 
-    /// Takes the next chain off the available ring; `None` when it is empty, and then the driver is asked to notify.
+    /// Takes the next chain off the available ring; `None` when it is empty, and then the driver is asked to
+    /// notify.
     ///
     /// # Errors
     /// See [`QueueError`]; the chain stays in the ring.
@@ -299,7 +300,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Section 2.7.10: with EVENT_IDX the driver notifies when it has passed this index; without, it always does.
+    /// Section 2.7.10: with EVENT_IDX the driver notifies when it has passed this index; without, it always
+    /// does.
     fn ask_for_notification(&mut self, mem: &mut GuestMemory) -> Result<(), QueueError> {
         let s = &self.state;
         if !self.event_idx || !s.ready {

@@ -1,8 +1,8 @@
 //! Entropy device (virtio 1.2, section 5.4).
 //!
-//! Entropy comes from [`Host::random`], which a guest store cannot reach: requests stay in the queue until the machine's
-//! loop calls [`VirtioDevice::service`]. So a request that was outstanding at a snapshot is answered with the entropy of
-//! the new run, never with bytes that every run would share.
+//! Entropy comes from [`Host::random`], which a guest store cannot reach: requests stay in the queue until
+//! the machine's loop calls [`VirtioDevice::service`]. So a request that was outstanding at a snapshot is
+//! answered with the entropy of the new run, never with bytes that every run would share.
 
 use super::queue::QueueError;
 use super::{Context, VirtioDevice};

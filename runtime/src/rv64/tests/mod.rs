@@ -1,4 +1,5 @@
-//! Tests of the hart that need its inside. Those that do not are in the workspace's `tests` crate (`isa_*`, `lockstep`).
+//! Tests of the hart that need its inside. Those that do not are in the workspace's `tests` crate (`isa_*`,
+//! `lockstep`).
 
 mod profile;
 mod root;

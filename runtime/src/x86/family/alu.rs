@@ -160,7 +160,8 @@ fn cmpxchg(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let expected = sign_extend(cx.hart.gpr(accumulator), log2);
     let new = cx.read(i, 1)?;
     let equal = old == expected;
-    // Memory is written in any case; a register, as the accumulator, only when it gets something new: of 32 bits the upper half stays.
+    // Memory is written in any case; a register, as the accumulator, only when it gets something new: of 32
+    // bits the upper half stays.
     if equal {
         cx.write(i, 0, new)?;
     } else {

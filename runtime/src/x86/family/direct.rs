@@ -1,5 +1,5 @@
-//! A processor without paging whose instructions are executed by one family's functions, for tests that compare these with the host's
-//! own instructions; and a page of host code.
+//! A processor without paging whose instructions are executed by one family's functions, for tests that
+//! compare these with the host's own instructions; and a page of host code.
 
 use super::{Flow, Handler};
 use crate::memory::GuestMemory;

@@ -1,4 +1,5 @@
-//! Instructions on single flags, and the two that nothing else is like: `salc` (undocumented) and `arpl`, both of compatibility mode.
+//! Instructions on single flags, and the two that nothing else is like: `salc` (undocumented) and `arpl`,
+//! both of compatibility mode.
 
 use super::{Flow, Handler};
 use crate::x86::Context;

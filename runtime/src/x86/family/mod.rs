@@ -1,8 +1,8 @@
 //! All instructions, by family: functions that execute an instruction as iced-x86 decoded it.
 //!
-//! This is the reference: complete and plain. An instruction gets its function when it is decoded ([`handler`]); frequent ones
-//! get entries of their own in the interpreter besides. A function finds `hart.rip` at its own instruction and leaves registers
-//! untouched when it gives a fault.
+//! This is the reference: complete and plain. An instruction gets its function when it is decoded
+//! ([`handler`]); frequent ones get entries of their own in the interpreter besides. A function finds
+//! `hart.rip` at its own instruction and leaves registers untouched when it gives a fault.
 
 mod alu;
 mod bits;
@@ -34,21 +34,22 @@ pub(crate) enum Flow {
     Next,
     /// It has set `hart.rip`, or changed what the following instructions mean.
     Goto,
-    /// It is not done and shall be executed again from where its registers say (a string instruction that leaves for interrupts): it
-    /// does not count as retired.
+    /// It is not done and shall be executed again from where its registers say (a string instruction that
+    /// leaves for interrupts): it does not count as retired.
     Again,
     /// The machine has to act; `hart.rip` is set.
     Exit(Exit),
 }
 
-/// Length of the longest instruction in bytes. The decoder stops there; what goes on is none, and raises #GP (SDM vol. 3 6.15, #GP).
+/// Length of the longest instruction in bytes. The decoder stops there; what goes on is none, and raises #GP
+/// (SDM vol. 3 6.15, #GP).
 pub(super) const LONGEST: usize = 15;
 
 /// Executes an instruction.
 pub(crate) type Handler = fn(&mut Context<'_>, &Instruction) -> Res<Flow>;
 
-/// Who may know an instruction, in the order in which they are asked: the forms of `mov`, `push` and the like that concern system
-/// registers are the first family's.
+/// Who may know an instruction, in the order in which they are asked: the forms of `mov`, `push` and the like
+/// that concern system registers are the first family's.
 const FAMILIES: &[fn(&Instruction) -> Option<Handler>] = &[
     system::handler,
     data::handler,

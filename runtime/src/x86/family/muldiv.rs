@@ -33,7 +33,8 @@ fn log2(i: &Instruction, n: u32) -> u32 {
     Context::operand_size(i, n).trailing_zeros() & 3
 }
 
-/// Writes a product to the accumulator's double width. SF, ZF, PF and AF are undefined: those of the low half.
+/// Writes a product to the accumulator's double width. SF, ZF, PF and AF are undefined: those of the low
+/// half.
 fn give_product(cx: &mut Context<'_>, product: u128, log2: u32, overflow: bool) -> Flow {
     let (low, high) = HALVES[log2 as usize];
     cx.hart.set_gpr(low, product as u64);

@@ -121,8 +121,8 @@ fn rotate(cx: &mut Context<'_>, i: &Instruction, operation: fn(u64, u32, u32, u6
     Ok(Flow::Next)
 }
 
-/// `shld` and `shrd`. With 16 bits, counts above 16 (undefined) bring the first operand in again behind the second, as on
-/// Intel's processors.
+/// `shld` and `shrd`. With 16 bits, counts above 16 (undefined) bring the first operand in again behind the
+/// second, as on Intel's processors.
 fn double(cx: &mut Context<'_>, i: &Instruction, left: bool) -> Res<Flow> {
     let (bits, count) = count(cx, i, 2)?;
     let a = cx.read_for_write(i, 0)?;

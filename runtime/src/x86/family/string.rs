@@ -1,7 +1,7 @@
 //! String instructions, repeated or not.
 //!
-//! A repeated one goes on from its registers: a fault leaves them at the iteration that met it, and after [`SLICE`] steps the
-//! instruction lets interrupts in. Whole pages that the TLB knows are done at once.
+//! A repeated one goes on from its registers: a fault leaves them at the iteration that met it, and after
+//! [`SLICE`] steps the instruction lets interrupts in. Whole pages that the TLB knows are done at once.
 
 use super::{Flow, Handler};
 use crate::x86::Context;
@@ -81,8 +81,8 @@ impl Context<'_> {
         self.set_address(s, number, value);
     }
 
-    /// Elements from address register `number` on, `count` at most, that lie in one page at `linear` and before the
-    /// address wraps. Only for strings that go upwards.
+    /// Elements from address register `number` on, `count` at most, that lie in one page at `linear` and
+    /// before the address wraps. Only for strings that go upwards.
     fn at_once(&self, s: &Shape, number: usize, linear: u64, count: u64) -> u64 {
         let page = PAGE_SIZE - (linear & (PAGE_SIZE - 1));
         let wrap = (s.mask - (self.hart.r[number] & s.mask)).saturating_add(1);
@@ -116,8 +116,8 @@ impl Context<'_> {
     }
 }
 
-/// Executes a string instruction: `one` does one element and tells whether a repetition goes on; `many` does elements at once if it can,
-/// `count` at most, and tells how many and whether the repetition goes on.
+/// Executes a string instruction: `one` does one element and tells whether a repetition goes on; `many` does
+/// elements at once if it can, `count` at most, and tells how many and whether the repetition goes on.
 fn repeat(
     cx: &mut Context<'_>,
     i: &Instruction,
@@ -145,7 +145,8 @@ fn repeat(
             return Ok(Flow::Next);
         }
         if left == 0 {
-            // Between elements the flag is set (SDM vol. 3 17.3.1.1): a breakpoint on the instruction was reported before the first.
+            // Between elements the flag is set (SDM vol. 3 17.3.1.1): a breakpoint on the instruction was
+            // reported before the first.
             cx.hart.rflags |= RF;
             return Ok(Flow::Again);
         }
@@ -186,7 +187,8 @@ fn movs(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         let (source, target) = (cx.in_ram(from, false)?, cx.in_ram(to, true)?);
         let mut elements = cx.at_once(s, RSI, from, cx.at_once(s, RDI, to, count));
         if target > source {
-            // Elements that are written must not be read before: a copy onto itself repeats what lies between.
+            // Elements that are written must not be read before: a copy onto itself repeats what lies
+            // between.
             elements = elements.min((target - source) / s.size as u64);
         }
         if elements == 0 {
@@ -230,7 +232,8 @@ fn stos(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         }
         let pattern = cx.hart.r[0].to_le_bytes();
         let pattern = &pattern[..s.size];
-        // SAFETY: the TLB gives offsets of whole pages of RAM, and the elements lie in one; nothing else refers to RAM now.
+        // SAFETY: the TLB gives offsets of whole pages of RAM, and the elements lie in one; nothing else
+        // refers to RAM now.
         let bytes = unsafe {
             let start = cx.hart.dtlb.ram.add(target as usize);
             core::slice::from_raw_parts_mut(start, elements as usize * s.size)
@@ -338,7 +341,8 @@ fn ins(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     repeat(cx, i, one, |_, _, _| None)
 }
 
-/// When the machine has to act on what was written, that is left to the element's end: the registers are those behind it.
+/// When the machine has to act on what was written, that is left to the element's end: the registers are
+/// those behind it.
 fn outs(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     cx.io_permitted(cx.hart.r[2] as u16, i.memory_size().size() as u8)?;
     let exit = core::cell::Cell::new(None);
@@ -473,7 +477,8 @@ mod tests {
     #[test]
     fn a_fault_leaves_the_registers_at_its_element() {
         let mut m = Machine::with_registers(&[(6, DATA + 0xff8), (7, DATA + 0x3000), (1, 5)]);
-        // Three levels of tables, then pages of 4 KiB: all of the first 64 KiB of RAM but the page behind DATA's.
+        // Three levels of tables, then pages of 4 KiB: all of the first 64 KiB of RAM but the page behind
+        // DATA's.
         let tables = [0x2_0000, 0x2_1000, 0x2_2000, 0x2_3000].map(|at| RAM_BASE + at);
         m.store(tables[0] + (RAM_BASE >> 39) * 8, tables[1] | 3);
         m.store(tables[1] + (RAM_BASE >> 30 & 511) * 8, tables[2] | 3);

@@ -1,4 +1,5 @@
-//! System instructions: control registers, model-specific registers, descriptor tables, segments, ports, `syscall` and its like.
+//! System instructions: control registers, model-specific registers, descriptor tables, segments, ports,
+//! `syscall` and its like.
 
 use super::{Flow, Handler, stack};
 use crate::x86::debug::{DR6, DR6_BD, DR7, DR7_GD};

@@ -1,4 +1,5 @@
-//! A processor without paging for the families' tests: each instruction goes the whole way, from its bytes on.
+//! A processor without paging for the families' tests: each instruction goes the whole way, from its bytes
+//! on.
 
 use crate::memory::GuestMemory;
 use crate::x86::fault::Fault;

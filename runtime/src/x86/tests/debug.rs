@@ -93,7 +93,8 @@ fn breakpoints_are_met_on_ways_that_were_linked_before() {
 
 #[test]
 fn data_breakpoints_trap_behind_the_access() {
-    // mov al,[rdi] / mov [rdi],al and wider; add [rdi],rax; push [rdi]; movups; each with its size and what it does.
+    // mov al,[rdi] / mov [rdi],al and wider; add [rdi],rax; push [rdi]; movups; each with its size and what
+    // it does.
     let (load, store, both) = (1, 2, 3);
     let instructions: [(&[u8], u64, u32); 12] = [
         (&[0x8a, 0x07], 1, load),
@@ -112,7 +113,8 @@ fn data_breakpoints_trap_behind_the_access() {
     for (instruction, size, does) in instructions {
         for (kind, length) in [(WRITE, 1), (WRITE, 4), (ACCESS, 2), (ACCESS, 8)] {
             for distance in -17i64..=17 {
-                // The instruction; inc ebx; int3. Once without the breakpoint, so that the page is in the TLB.
+                // The instruction; inc ebx; int3. Once without the breakpoint, so that the page is in the
+                // TLB.
                 let mut m = machine(&[instruction, &[0xff, 0xc3, 0xcc]].concat());
                 let (watched, at) = (DATA + 0x40, (DATA + 0x40).wrapping_add_signed(distance));
                 m.cpu.hart.r[7] = at;
@@ -215,7 +217,8 @@ fn the_resume_flag_is_in_the_frames_of_faults() {
         assert_eq!(m.run(), Exit::Shutdown { reset: false, failed: false });
         assert_eq!(m.cpu.hart.r[3] & flags::RF != 0, set, "{vector}");
     }
-    // inc eax, with a breakpoint; out 0xf4,al. Handler: mov rbx,[rsp+16]; or dword [rsp+16],0x10000; inc ecx; iretq
+    // inc eax, with a breakpoint; out 0xf4,al. Handler: mov rbx,[rsp+16]; or dword [rsp+16],0x10000; inc ecx;
+    // iretq
     let mut m = machine(&[0xff, 0xc0, 0xe6, 0xf4]);
     let handler = [0x48, 0x8b, 0x5c, 0x24, 16, 0x81, 0x4c, 0x24, 16, 0, 0, 1, 0, 0xff, 0xc1, 0x48, 0xcf];
     assert!(m.mem.write(CODE + 0x100, &handler));

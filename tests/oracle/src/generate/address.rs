@@ -30,7 +30,8 @@ pub(super) fn target(r: &mut Random, mode: Mode, size: u64) -> u64 {
             r.pick(&[1 << 63 | DATA, 0x0000_8000_0000_0000, r.clone().bits() | 1 << 62])
         }
         8 if mode == Mode::Long => r.pick(&[0xffff_8000_0000_1000, 0x0000_7fff_ffff_eff8, u64::MAX - 7]),
-        // Not beyond the end of the segment: the interpreter knows flat segments only, whose limit is not checked.
+        // Not beyond the end of the segment: the interpreter knows flat segments only, whose limit is not
+        // checked.
         8 => r.pick(&[0xffff_fff0 - size, 8, 0xc000_0000]),
         9..=20 => base + within,
         21..=24 => base + (within & !7),
@@ -52,8 +53,8 @@ fn registers(mode: Mode, size: u32) -> (&'static [Register], usize) {
     }
 }
 
-/// Gives operand `operand` an addressing form, and registers so that it leads to `target`. False when that target is out
-/// of the form's reach.
+/// Gives operand `operand` an addressing form, and registers so that it leads to `target`. False when that
+/// target is out of the form's reach.
 pub(super) fn memory(
     r: &mut Random,
     mode: Mode,

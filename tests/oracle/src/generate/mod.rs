@@ -61,7 +61,8 @@ pub fn single(code: Code, mode: Mode, r: &mut Random) -> Option<Single> {
     if mode == Mode::Long && instruction.flow_control() != FlowControl::Next && has(&[0x66]) {
         return None;
     }
-    // SDM vol. 2 CVTPI2PS: begins MMX's use of the x87 registers. AMD's processors do not for an operand in memory.
+    // SDM vol. 2 CVTPI2PS: begins MMX's use of the x87 registers. AMD's processors do not for an operand in
+    // memory.
     if instruction.mnemonic() == Mnemonic::Cvtpi2ps && instruction.op1_kind() == OpKind::Memory {
         return None;
     }
@@ -174,8 +175,9 @@ struct Draft<'a> {
     index: Option<Register>,
 }
 
-/// An instruction for the middle of a program: its operands are in the data, to which [`TAME_BASE`] and [`TAME_HIGH`] point, and
-/// registers that a program needs for itself are not among them. With it comes the register that must hold less than 256.
+/// An instruction for the middle of a program: its operands are in the data, to which [`TAME_BASE`] and
+/// [`TAME_HIGH`] point, and registers that a program needs for itself are not among them. With it comes the
+/// register that must hold less than 256.
 pub(crate) fn tame(code: Code, r: &mut Random) -> Option<(Instruction, Option<Register>)> {
     let mut state = State::new(Mode::Long);
     let mut draft =

@@ -1,12 +1,12 @@
 //! The process that executes the cases.
 //!
-//! It lives in the handler of the signals that end a case: the handler notes what the kernel saved of the registers,
-//! replaces that by the registers of the next case, and returns into it. That is one signal a case, without any other
-//! system call. When a batch is done it waits for the next one.
+//! It lives in the handler of the signals that end a case: the handler notes what the kernel saved of the
+//! registers, replaces that by the registers of the next case, and returns into it. That is one signal a
+//! case, without any other system call. When a batch is done it waits for the next one.
 //!
-//! Cases may write anywhere and jump anywhere. What they can reach is theirs alone; what is here is at addresses
-//! that no case uses, and system calls from the code pages are refused by a filter. If a case hits something vital all the
-//! same, the process dies, and the tests start another.
+//! Cases may write anywhere and jump anywhere. What they can reach is theirs alone; what is here is at
+//! addresses that no case uses, and system calls from the code pages are refused by a filter. If a case hits
+//! something vital all the same, the process dies, and the tests start another.
 
 use super::shared::{
     CODE_IN_FILE, FILE_SIZE, MEMORY_IN_FILE, READ_ONLY_IN_FILE, SHARED_AT, SLOTS, Shared, Slot,
@@ -35,7 +35,8 @@ const UC_STRICT_RESTORE_SS: u64 = 4;
 const XSTATE_BV: usize = 512;
 const X87_AND_SSE: u64 = 3;
 
-// A case may have set AC, ID or NT: Linux leaves AC for handlers, and none of it is replaced by what a return restores.
+// A case may have set AC, ID or NT: Linux leaves AC for handlers, and none of it is replaced by what a return
+// restores.
 global_asm!(
     ".globl forelift_oracle_entry",
     "forelift_oracle_entry:",
@@ -57,7 +58,8 @@ unsafe extern "C" {
 /// # Safety
 /// Only in a process that nobody else needs.
 pub(super) unsafe fn serve(file: c_int) -> ! {
-    // SAFETY: the process is the caller's to use up; all mappings are at addresses that are free, or the calls fail.
+    // SAFETY: the process is the caller's to use up; all mappings are at addresses that are free, or the
+    // calls fail.
     unsafe {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         libc::prctl(libc::PR_SET_DUMPABLE, 0);
@@ -140,8 +142,8 @@ unsafe fn futex(word: *const u32, operation: c_int, value: u32) {
 
 /// A case has ended, or the timer ticked.
 unsafe extern "C" fn handler(signal: c_int, _info: *mut siginfo_t, context: *mut c_void) {
-    // SAFETY: mapped by `serve` for this process's life; nobody else touches what belongs to the executing side, and the
-    // slots of a batch are this side's until it is done.
+    // SAFETY: mapped by `serve` for this process's life; nobody else touches what belongs to the executing
+    // side, and the slots of a batch are this side's until it is done.
     let shared = unsafe { &mut *(SHARED_AT as *mut Shared) };
     // SAFETY: the kernel's pointer to what it saved.
     let context = unsafe { &mut *(context as *mut ucontext_t) };
@@ -258,9 +260,9 @@ unsafe fn save(slot: &mut Slot, context: &ucontext_t, signal: c_int) {
 
 /// Makes the return from the handler start a case.
 unsafe fn load(slot: &Slot, old_code: &mut (u32, u32), context: &mut ucontext_t) {
-    // SAFETY: lengths are within the mappings, which `Host` has seen to; the code is written through the shared view, and
-    // returning from a signal serialises. The saved state is as large as said above, followed by the XSAVE header
-    // since the processor has XSAVE.
+    // SAFETY: lengths are within the mappings, which `Host` has seen to; the code is written through the
+    // shared view, and returning from a signal serialises. The saved state is as large as said above,
+    // followed by the XSAVE header since the processor has XSAVE.
     unsafe {
         let code = (SHARED_AT as usize + CODE_IN_FILE) as *mut u8;
         ptr::write_bytes(code.add(old_code.0 as usize), 0xcc, old_code.1 as usize);

@@ -25,7 +25,8 @@ pub struct Host {
     pub restarts: u32,
 }
 
-/// Tenths of seconds without a case that ends, after which the process is beyond help. Endless cases end by themselves.
+/// Tenths of seconds without a case that ends, after which the process is beyond help. Endless cases end by
+/// themselves.
 const PATIENCE: u32 = 50;
 
 fn check(ok: bool, what: &str) {

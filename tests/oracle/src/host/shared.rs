@@ -39,8 +39,8 @@ pub(super) struct Shared {
     pub(super) count: AtomicU32,
     /// The slot that is being executed.
     pub(super) at: AtomicU32,
-    /// The executing side's own: whether it has started, and has a batch, steps left, a number for each case, that of the case which
-    /// the last tick of the timer met, and the code that was there before.
+    /// The executing side's own: whether it has started, and has a batch, steps left, a number for each case,
+    /// that of the case which the last tick of the timer met, and the code that was there before.
     pub(super) started: u32,
     pub(super) busy: u32,
     pub(super) steps_left: u32,

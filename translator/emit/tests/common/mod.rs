@@ -69,8 +69,8 @@ fn name(func: &Function) -> (u32, u32) {
     }
 }
 
-/// A module with the functions, a memory `memory`, and a table with the functions in order. The first function is
-/// exported as `f`.
+/// A module with the functions, a memory `memory`, and a table with the functions in order. The first
+/// function is exported as `f`.
 pub(crate) fn module(funcs: &[Function]) -> Vec<u8> {
     let mut known: Vec<(Vec<ValType>, Vec<ValType>)> = Vec::new();
     let mut type_index = |sig: &Signature| {
@@ -252,7 +252,8 @@ fn wrapper(sig: &Signature, args: &[Arg]) -> Function {
     parse(&text).remove(0)
 }
 
-/// Runs the first function in Cranelift's interpreter. None if that is not able to, or does not come to an end.
+/// Runs the first function in Cranelift's interpreter. None if that is not able to, or does not come to an
+/// end.
 pub(crate) fn interpret(funcs: &[Function], args: &[Arg]) -> Option<Outcome> {
     let sig = &funcs[0].signature;
     let wrapper = wrapper(sig, args);

@@ -84,7 +84,8 @@ fn random_function(rng: &mut Rng) -> Function {
 /// Windows that are open, with the values of their roots.
 type Open = BTreeMap<usize, u64>;
 
-/// Walks through `function` on random ways; gives how many accesses used a window that another one had opened.
+/// Walks through `function` on random ways; gives how many accesses used a window that another one had
+/// opened.
 fn walk(function: &Function, plan: &Plan, rng: &mut Rng) -> usize {
     let mut used = 0;
     let mut at = function.entries[rng.below(function.entries.len())];

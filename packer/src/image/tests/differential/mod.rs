@@ -1,5 +1,5 @@
-//! Random stacks of layers, laid over each other here and by `umoci unpack`: the trees must be equal, but for the
-//! deviations that [`stacks::Deviation`] names.
+//! Random stacks of layers, laid over each other here and by `umoci unpack`: the trees must be equal, but for
+//! the deviations that [`stacks::Deviation`] names.
 //!
 //! `FORELIFT_SEEDS=FROM..TO` (or one seed) runs others than the fixed ones, for as long as they take.
 
@@ -61,8 +61,8 @@ fn unpack(layout: &Layout, to: &Path) -> LoadedImage {
     load(&format!("dir:{}", to.display()), &LoadOptions::default(), &mut ()).unwrap()
 }
 
-/// All that is compared of a tree, a line for each path: kind, metadata, content or target, and for one of several names
-/// of an inode the first of them.
+/// All that is compared of a tree, a line for each path: kind, metadata, content or target, and for one of
+/// several names of an inode the first of them.
 fn listing(image: &LoadedImage, owners: bool) -> BTreeMap<String, String> {
     let tree = &image.tree;
     let mut lines = BTreeMap::new();
@@ -100,8 +100,8 @@ fn listing(image: &LoadedImage, owners: bool) -> BTreeMap<String, String> {
     lines
 }
 
-/// How the trees differ. Where a mark removes what is deeper down, umoci leaves the directory there with the time of the
-/// unpacking, which no entry here has: that is counted instead.
+/// How the trees differ. Where a mark removes what is deeper down, umoci leaves the directory there with the
+/// time of the unpacking, which no entry here has: that is counted instead.
 fn difference(ours: &LoadedImage, theirs: &LoadedImage, times: &mut usize) -> String {
     let (mut ours, theirs) = (listing(ours, is_root()), listing(theirs, is_root()));
     for (path, line) in theirs.iter().filter(|(_, line)| line.starts_with("dir")) {

@@ -1,5 +1,5 @@
-//! A second opinion on names: what a stack of layers makes of them, kept as a table of paths. It knows no data and no
-//! metadata, and shares nothing with the code under test.
+//! A second opinion on names: what a stack of layers makes of them, kept as a table of paths. It knows no
+//! data and no metadata, and shares nothing with the code under test.
 
 use std::collections::BTreeMap;
 

@@ -4,14 +4,15 @@ use super::names::{Names, Node, join, split};
 use crate::image::testing::Tar;
 use std::collections::BTreeMap;
 
-/// Where Forelift and umoci 0.4.7 make different trees of one archive. Each is decided as containerd and docker do on an
-/// overlay, where a layer is laid out by itself, or keeps what its layer brings; umoci gets entries that say the same to
-/// it, or none.
+/// Where Forelift and umoci 0.4.7 make different trees of one archive. Each is decided as containerd and
+/// docker do on an overlay, where a layer is laid out by itself, or keeps what its layer brings; umoci gets
+/// entries that say the same to it, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Deviation {
     /// umoci removes what the directory holds that a link on the way to a mark leads to.
     MarkBeyondLink,
-    /// An opaque mark over a lower layer's link or file, or over nothing, makes a directory; umoci's makes none.
+    /// An opaque mark over a lower layer's link or file, or over nothing, makes a directory; umoci's makes
+    /// none.
     OpaqueMakesDirectory,
     /// An entry below a lower layer's file makes a directory of that, as in umoci 0.5; 0.4.7 refuses it.
     EntryBelowFile,
@@ -31,8 +32,8 @@ pub(super) const DEVIATIONS: [Deviation; 4] = [
 pub(super) struct Entry {
     pub(super) path: String,
     pub(super) kind: Kind,
-    /// Tells entries apart: part of a file's content, and of all metadata. 0 has the metadata of a directory that no entry
-    /// describes.
+    /// Tells entries apart: part of a file's content, and of all metadata. 0 has the metadata of a directory
+    /// that no entry describes.
     pub(super) number: u32,
 }
 
@@ -184,7 +185,8 @@ impl Generator {
         self.both(&Entry { path, kind, number: self.number });
     }
 
-    /// Where an entry's name leads, its directory made; `None` if it is refused: in circles, or below a file of its layer.
+    /// Where an entry's name leads, its directory made; `None` if it is refused: in circles, or below a file
+    /// of its layer.
     fn place(&mut self, path: &str) -> Option<String> {
         let (dir, name) = split(path);
         let way = self.names.follow(dir)?;
@@ -201,8 +203,8 @@ impl Generator {
         Some(join(&way.path, name))
     }
 
-    /// Makes the directories of a path without links. Those that no entry describes are described to umoci, which gives
-    /// them, and what they are in, the time of the unpacking.
+    /// Makes the directories of a path without links. Those that no entry describes are described to umoci,
+    /// which gives them, and what they are in, the time of the unpacking.
     fn directories(&mut self, dir: &str) {
         let ends = dir.match_indices('/').map(|(at, _)| at).chain([dir.len()]);
         for path in ends.map(|end| &dir[..end]) {

@@ -29,7 +29,8 @@ impl Generator {
         code.extend(body);
     }
 
-    /// A jump over a block that never runs. Its bytes are code, so that a decoder that runs ahead has something to chew on.
+    /// A jump over a block that never runs. Its bytes are code, so that a decoder that runs ahead has
+    /// something to chew on.
     pub(super) fn jump(&mut self, code: &mut Vec<u8>, depth: usize) {
         let body = self.nested(depth, 0);
         let rd = self.rd();
@@ -71,7 +72,8 @@ impl Generator {
         code.extend(body);
     }
 
-    /// A call of a block that returns through its link register: `jal l, f; jal x0, end; f: block; jalr x0, l; end:`.
+    /// A call of a block that returns through its link register: `jal l, f; jal x0, end; f: block; jalr x0,
+    /// l; end:`.
     pub(super) fn call(&mut self, code: &mut Vec<u8>, depth: usize) {
         let link = if self.kept >> 1 & 1 == 0 && self.rng.one_in(2) { 1 } else { self.scratch(&[]) };
         let body = self.nested(depth, 1 << link);
@@ -108,8 +110,8 @@ impl Generator {
     }
 }
 
-/// Adds to `t`, which holds an address `before` bytes back, so that it points `ahead` bytes behind this addition; odd on
-/// request. Always 8 bytes, whatever the distance.
+/// Adds to `t`, which holds an address `before` bytes back, so that it points `ahead` bytes behind this
+/// addition; odd on request. Always 8 bytes, whatever the distance.
 fn put_far(code: &mut Vec<u8>, t: u8, before: i32, ahead: i32, odd: bool) {
     let delta = before + 8 + ahead;
     let first = (delta / 2).min(2047);

@@ -62,8 +62,9 @@ impl Generator {
         put(code, op, Fields { rs1: t, ..fields });
     }
 
-    /// lr, a few harmless instructions, sc to the same place: "constrained LR/SC loop" but for the loop (unprivileged manual,
-    /// "Eventual Success of Store-Conditional Instructions"). Sometimes a second sc, which must fail.
+    /// lr, a few harmless instructions, sc to the same place: "constrained LR/SC loop" but for the loop
+    /// (unprivileged manual, "Eventual Success of Store-Conditional Instructions"). Sometimes a second sc,
+    /// which must fail.
     pub(super) fn reservation(&mut self, code: &mut Vec<u8>) {
         let (lr, sc, bytes) = if self.rng.one_in(2) { (Op::LrW, Op::ScW, 4) } else { (Op::LrD, Op::ScD, 8) };
         let t = self.scratch(&[]);

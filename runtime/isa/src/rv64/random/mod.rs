@@ -1,18 +1,18 @@
 //! Random user-mode code that always terminates and stays inside its data window, for lockstep tests.
 //!
-//! [`Generator::block`] emits a piece of code in which control enters at the top and leaves at the bottom. It consists of
-//! *items*: single instructions drawn from the two tables, and short sequences where an instruction makes sense only in
-//! company (a loop with its counter, lr with its sc, a jump through a register with the code that makes the target).
-//! Items that contain a block nest up to [`MAX_DEPTH`] deep.
+//! [`Generator::block`] emits a piece of code in which control enters at the top and leaves at the bottom. It
+//! consists of *items*: single instructions drawn from the two tables, and short sequences where an
+//! instruction makes sense only in company (a loop with its counter, lr with its sc, a jump through a
+//! register with the code that makes the target). Items that contain a block nest up to [`MAX_DEPTH`] deep.
 //!
-//! Some registers belong to the generator ([`Generator::owned`]) and are read but not written by the code, but for
-//! balanced moves of sp. Two of them point into the data window: sp, as the compressed stack instructions need it, and
-//! one of x8 to x15, as the other compressed loads and stores need it. Every access is relative to them, at most
-//! [`REACH`] bytes away. A third points to constants that are only read: without fresh operands, most values of random
-//! code soon are 0 or NaN.
+//! Some registers belong to the generator ([`Generator::owned`]) and are read but not written by the code,
+//! but for balanced moves of sp. Two of them point into the data window: sp, as the compressed stack
+//! instructions need it, and one of x8 to x15, as the other compressed loads and stores need it. Every access
+//! is relative to them, at most [`REACH`] bytes away. A third points to constants that are only read: without
+//! fresh operands, most values of random code soon are 0 or NaN.
 //!
-//! Left out, since machines may differ: counters (cycle, time, instret), sc without a recent lr to the same place, and
-//! anything that traps. The rounding mode in frm is always a valid one.
+//! Left out, since machines may differ: counters (cycle, time, instret), sc without a recent lr to the same
+//! place, and anything that traps. The rounding mode in frm is always a valid one.
 
 mod compressed;
 mod flow;
@@ -47,7 +47,8 @@ const MAX_SKIP: usize = 3600;
 /// Stack pointer.
 const SP: u8 = 2;
 
-/// Kinds of items. A row of the table is drawn within its family, so that rare instructions are tested as often as others.
+/// Kinds of items. A row of the table is drawn within its family, so that rare instructions are tested as
+/// often as others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Item {
     Integer,
@@ -114,7 +115,8 @@ pub struct Generator {
     families: Families,
     pointer: u8,
     constants: u8,
-    /// Integer registers that the code must not write now: the owned ones, and counters and links of enclosing items.
+    /// Integer registers that the code must not write now: the owned ones, and counters and links of
+    /// enclosing items.
     kept: u32,
     /// Whether loads and stores may cross from one 4 KiB page to the next; needs the pointers' addresses.
     cross: Option<(u64, u64)>,
@@ -126,8 +128,8 @@ pub struct Generator {
 pub struct Registers {
     /// Pointer into the data window: one of x8 to x15.
     pub pointer: u8,
-    /// Pointer to constants, 2048 bytes to each side: at offsets in [`INTEGERS`] integers, in [`DOUBLES`] doubles, in
-    /// [`SINGLES`] boxed singles, 8 bytes each.
+    /// Pointer to constants, 2048 bytes to each side: at offsets in [`INTEGERS`] integers, in [`DOUBLES`]
+    /// doubles, in [`SINGLES`] boxed singles, 8 bytes each.
     pub constants: u8,
     /// Registers besides sp, `pointer` and `constants` that the code must not write: bit n is xn.
     pub reserved: u32,
@@ -138,8 +140,8 @@ pub struct Registers {
 }
 
 impl Generator {
-    /// A generator with this seed. A `pointer` outside x8 to x15 is taken into that range. At least eight of x1 to x31 must
-    /// stay free, or there is no register left for what the items need.
+    /// A generator with this seed. A `pointer` outside x8 to x15 is taken into that range. At least eight of
+    /// x1 to x31 must stay free, or there is no register left for what the items need.
     pub fn new(seed: u64, registers: Registers) -> Generator {
         let pointer = 8 + registers.pointer % 8;
         Generator {
@@ -333,8 +335,8 @@ impl Generator {
         put(code, op, fields);
     }
 
-    /// Patches the instruction in front of it back and forth between two, with fence.i between store and execution. In a
-    /// loop, the code has been executed in the other form before.
+    /// Patches the instruction in front of it back and forth between two, with fence.i between store and
+    /// execution. In a loop, the code has been executed in the other form before.
     fn patch(&mut self, code: &mut Vec<u8>) {
         let t = self.scratch(&[]);
         let v = self.scratch(&[t]);

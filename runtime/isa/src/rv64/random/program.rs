@@ -2,12 +2,14 @@
 //!
 //! The program is position-dependent (pointers are values too) and needs nothing but an environment that
 //!
-//! - has the image at [`Program::base`], readable, writable and executable, zeros behind it up to [`Program::size`];
+//! - has the image at [`Program::base`], readable, writable and executable, zeros behind it up to
+//!   [`Program::size`];
 //! - starts at [`Program::entry`] in user mode with the FPU on, all else undefined;
 //! - serves `ecall` for a7 = 64, write(a0 = 1, a1, a2), the result in a0, and for a7 = 93, exit(a0).
 //!
-//! It loads its operands from the window and from a page of constants behind it. It writes [`Program::output`] to file descriptor 1: one state of [`STATE_BYTES`] bytes after each chunk, then the data
-//! window. It exits with 0, or with 1 when a write failed.
+//! It loads its operands from the window and from a page of constants behind it. It writes
+//! [`Program::output`] to file descriptor 1: one state of [`STATE_BYTES`] bytes after each chunk, then the
+//! data window. It exits with 0, or with 1 when a write failed.
 
 use alloc::format;
 use alloc::string::String;
@@ -219,8 +221,8 @@ impl Program {
         crate::rv64::elf::executable(self.base, self.entry, &self.image, self.size)
     }
 
-    /// Compares two outputs of this program: `None` when they are equal, else where they differ first, and the code of the
-    /// chunk that made the difference.
+    /// Compares two outputs of this program: `None` when they are equal, else where they differ first, and
+    /// the code of the chunk that made the difference.
     pub fn difference(&self, ours: &[u8], reference: &[u8]) -> Option<String> {
         if ours == reference {
             return None;

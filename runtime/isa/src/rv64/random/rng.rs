@@ -1,6 +1,7 @@
 //! A small generator of random numbers.
 
-/// Reproducible random numbers (splitmix64; Steele, Lea, Flood, *Fast Splittable Pseudorandom Number Generators*, 2014).
+/// Reproducible random numbers (splitmix64; Steele, Lea, Flood, *Fast Splittable Pseudorandom Number
+/// Generators*, 2014).
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 

@@ -91,8 +91,8 @@ pub(super) fn integer(rng: &mut Rng) -> u64 {
     }
 }
 
-/// An edge; or one of like size with few or many bits set, so that sums cancel, products stay in range and quotients come
-/// out exact; or one of any size.
+/// An edge; or one of like size with few or many bits set, so that sums cancel, products stay in range and
+/// quotients come out exact; or one of any size.
 pub(super) fn double(rng: &mut Rng) -> u64 {
     let any = rng.next_u64();
     let sparse = rng.next_u64() & 0xffff << 36;

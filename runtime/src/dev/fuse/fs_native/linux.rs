@@ -1,4 +1,5 @@
-//! What only Linux has, or has in its own way. Elsewhere the server does without (see [`super::super::fs::Backend`]).
+//! What only Linux has, or has in its own way. Elsewhere the server does without (see
+//! [`super::super::fs::Backend`]).
 
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
@@ -26,7 +27,8 @@ pub(super) fn umask() -> u32 {
     line.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).unwrap_or(0o022)
 }
 
-/// A path by which the kernel leads to a name in an open directory; what is there is not followed by calls with an `l`.
+/// A path by which the kernel leads to a name in an open directory; what is there is not followed by calls
+/// with an `l`.
 fn through(dir: &Dir<'_>, name: &[u8]) -> PathBuf {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
@@ -37,8 +39,8 @@ fn itself(file: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
-/// chmod that follows no link. Linux has no such call before 6.6: there a handle without access rights is made, and the
-/// file reached through its name in /proc.
+/// chmod that follows no link. Linux has no such call before 6.6: there a handle without access rights is
+/// made, and the file reached through its name in /proc.
 pub(super) fn chmod_at(dir: BorrowedFd<'_>, name: &[u8], mode: Mode) -> Result<()> {
     let fd = sys::openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
     if stat_of(&sys::fstat(&fd)?).kind == Kind::Symlink {

@@ -1,9 +1,10 @@
 //! Host directories on Unix, by *openat(2)* and its kin below one directory handle.
 //!
-//! No path is ever handed to the kernel whole: on Linux *openat2(2)* resolves the directory part with RESOLVE_BENEATH and
-//! RESOLVE_NO_SYMLINKS, elsewhere (and on kernels before 5.6) each component is opened with O_NOFOLLOW. The last
-//! component is then used through the handle of its directory, with the "do not follow" form of the call. So neither the
-//! guest nor someone who exchanges directories for links on the host meanwhile can lead the server out of the directory.
+//! No path is ever handed to the kernel whole: on Linux *openat2(2)* resolves the directory part with
+//! RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS, elsewhere (and on kernels before 5.6) each component is opened
+//! with O_NOFOLLOW. The last component is then used through the handle of its directory, with the "do not
+//! follow" form of the call. So neither the guest nor someone who exchanges directories for links on the host
+//! meanwhile can lead the server out of the directory.
 //!
 //! Cost: one or two system calls more per operation than by path; nothing is cached.
 
@@ -260,7 +261,8 @@ impl Backend for NativeFs {
         flags.set(OFlags::EXCL, how.create && how.exclusive);
         let umask = self.umask;
         let (dir, name) = self.split(path)?;
-        // To open some devices is to do something with them, and opening a FIFO wakes who waits at its other end.
+        // To open some devices is to do something with them, and opening a FIFO wakes who waits at its other
+        // end.
         if !(how.create && how.exclusive)
             && let Ok(s) = sys::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)
             && !matches!(stat_of(&s).kind, Kind::File | Kind::Dir | Kind::Symlink)

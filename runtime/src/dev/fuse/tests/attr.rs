@@ -114,8 +114,8 @@ fn times_of_any_year() {
         let whole = cfg!(target_os = "wasi") && a.mtime == (sec, 0);
         assert!(a.mtime == time && a.atime == time || whole, "{sec}: {a:?}");
     }
-    // ext4 ends in 2446: what the host makes of later years is the host's affair, but nothing is refused or wrapped
-    // here.
+    // ext4 ends in 2446: what the host makes of later years is the host's affair, but nothing is refused or
+    // wrapped here.
     let late = (19_900_000_000, 123_456_789);
     let done = c.set(f, Set { mtime: late, ..set(MTIME) });
     if cfg!(target_os = "wasi") {

@@ -1,8 +1,8 @@
 //! A client that means harm: names, links, numbers, lengths.
 
 use super::*;
-use crate::dev::fuse::handles::MAX_OPEN;
 use crate::dev::fuse::fs_mem::MemFs;
+use crate::dev::fuse::handles::MAX_OPEN;
 use crate::dev::fuse::wire;
 
 /// Every operation that takes a name in a directory.

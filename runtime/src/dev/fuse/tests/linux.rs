@@ -19,8 +19,8 @@ fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
-/// Runs a test of this file once more, in a process of its own that `limit` has prepared: limits and masks are a
-/// whole process's. True in that process.
+/// Runs a test of this file once more, in a process of its own that `limit` has prepared: limits and masks
+/// are a whole process's. True in that process.
 fn in_child(name: &str, limit: fn()) -> bool {
     const MARK: &str = "FORELIFT_TEST_CHILD";
     if std::env::var_os(MARK).is_some() {

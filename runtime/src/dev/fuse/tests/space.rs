@@ -84,8 +84,8 @@ fn a_full_file_system_says_so() {
         u64::from_le_bytes(reply[8..16].try_into().unwrap())
     };
     assert_eq!(space(&mut c), 0);
-    // A page that was written to by mmap(2) is written back whole, or its error is told: a short count would be
-    // taken for success.
+    // A page that was written to by mmap(2) is written back whole, or its error is told: a short count would
+    // be taken for success.
     c.set(f.node, Set { valid: 8, size: at - 4096, ..Set::default() }).unwrap();
     assert_eq!(space(&mut c), 1);
     assert_eq!(c.write_with(f, at - 4096, &[8; 8192], 1, O_RDWR), Err(Errno::NOSPC));

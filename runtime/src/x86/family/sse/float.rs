@@ -218,7 +218,8 @@ fn spread<T: Lane>(sum: T, imm: u8) -> [u8; 16] {
     result
 }
 
-/// Each step, the products and two levels of sums, has its exceptions before the next one begins (SDM vol. 2, DPPS).
+/// Each step, the products and two levels of sums, has its exceptions before the next one begins (SDM vol. 2,
+/// DPPS).
 fn dpps(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     check_sse(cx)?;
     let b = operand(cx, i, 1)?;

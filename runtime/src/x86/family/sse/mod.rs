@@ -1,8 +1,9 @@
 //! MMX, SSE to SSE4.2, AES-NI, PCLMULQDQ and SHA, in their legacy encodings.
 //!
-//! What an instruction computes is a pure function of byte arrays, generic over their length where MMX and SSE share it: 8 bytes
-//! are an MMX register, 16 an XMM register, elements lie in them in little-endian order. This module fetches operands and
-//! checks whether the instruction may be executed (SDM vol. 2 2.4, vol. 3 2.5).
+//! What an instruction computes is a pure function of byte arrays, generic over their length where MMX and
+//! SSE share it: 8 bytes are an MMX register, 16 an XMM register, elements lie in them in little-endian
+//! order. This module fetches operands and checks whether the instruction may be executed (SDM vol. 2 2.4,
+//! vol. 3 2.5).
 
 pub(crate) mod aes;
 pub(crate) mod compare;
@@ -162,7 +163,8 @@ impl Hart {
     /// The bits of MXCSR that exist.
     pub(crate) const MXCSR_MASK: u32 = 0xffff;
 
-    /// What every MMX instruction but `emms` does to the FPU: TOP is 0, no register is empty (SDM vol. 3 12.2.1).
+    /// What every MMX instruction but `emms` does to the FPU: TOP is 0, no register is empty (SDM vol. 3
+    /// 12.2.1).
     pub(crate) fn enter_mmx(&mut self) {
         self.fpu.top = 0;
         self.fpu.valid = 0xff;

@@ -122,7 +122,8 @@ fn pick(a: [u8; 16], m: usize, b: [u8; 16], n: usize) -> [u8; 16] {
     result
 }
 
-/// Moves of the low 4 or 8 bytes between all kinds of registers and memory; an XMM register's rest is cleared.
+/// Moves of the low 4 or 8 bytes between all kinds of registers and memory; an XMM register's rest is
+/// cleared.
 fn low(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let (to, from) = (i.op0_register(), i.op1_register());
     if to.is_xmm() || from.is_xmm() {
@@ -165,7 +166,8 @@ fn maskmov<const N: usize>(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     };
     let address = cx.linear(segment(i.memory_segment()), offset, 1)?;
     let selected = |from: usize, to: usize| (from..to).filter(|&n| mask[n] & 0x80 != 0);
-    // A page is accessed as a whole, if at all: what it faults with is the access's own address, or its beginning.
+    // A page is accessed as a whole, if at all: what it faults with is the access's own address, or its
+    // beginning.
     let split = N.min(0x1000 - (address & 0xfff) as usize);
     for (from, to) in [(0, split), (split, N)] {
         if selected(from, to).next().is_some() {

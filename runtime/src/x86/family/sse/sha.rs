@@ -1,4 +1,5 @@
-//! The SHA extensions: rounds and message schedules of SHA-1 and SHA-256 (FIPS 180-4; SDM vol. 2, SHA1RNDS4 and so on).
+//! The SHA extensions: rounds and message schedules of SHA-1 and SHA-256 (FIPS 180-4; SDM vol. 2, SHA1RNDS4
+//! and so on).
 
 use super::{binary, binary_imm, run, xmm};
 use crate::x86::family::Handler;

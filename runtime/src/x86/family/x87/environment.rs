@@ -79,7 +79,8 @@ impl Fpu {
         *self = Fpu { registers: self.registers, ..Fpu::INITIAL };
     }
 
-    /// Writes the environment in its protected-mode form; what is reserved is all ones. Selectors are not kept.
+    /// Writes the environment in its protected-mode form; what is reserved is all ones. Selectors are not
+    /// kept.
     fn put_environment(&self, short: bool, bytes: &mut [u8]) {
         let [control, status, tags] = [self.control, self.status_word(), self.tag_word()].map(u32::from);
         let (instruction, data) = (self.instruction as u32, self.data as u32);

@@ -1,8 +1,8 @@
 //! x87: everything from D8 to DF, `wait`, and the instructions that save and restore the FPU.
 //!
 //! The arithmetic is [`forelift_softfloat::x87`]'s. An instruction reads memory first, then checks the stack,
-//! computes, writes memory, and only then changes the FPU. An unmasked exception is noted and comes as #MF with the
-//! next instruction that waits (SDM vol. 1, 8.7).
+//! computes, writes memory, and only then changes the FPU. An unmasked exception is noted and comes as #MF
+//! with the next instruction that waits (SDM vol. 1, 8.7).
 
 mod arith;
 mod compare;
@@ -61,8 +61,8 @@ fn check_available(cx: &Context<'_>) -> Res<()> {
     Ok(())
 }
 
-/// [`check_available`], and whether an exception is pending. Without `CR0.NE` it would be an external interrupt, which
-/// this machine has not.
+/// [`check_available`], and whether an exception is pending. Without `CR0.NE` it would be an external
+/// interrupt, which this machine has not.
 fn check_waiting(cx: &Context<'_>) -> Res<()> {
     check_available(cx)?;
     if cx.hart.fpu.pending() && cx.hart.cr0 & CR0_NE != 0 {
@@ -83,8 +83,8 @@ fn wait(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
     Ok(Flow::Next)
 }
 
-/// Remembers the instruction, for a handler of its exception. The opcode is kept only if there is one (SDM vol. 1,
-/// 8.1.9.1).
+/// Remembers the instruction, for a handler of its exception. The opcode is kept only if there is one (SDM
+/// vol. 1, 8.1.9.1).
 fn note(cx: &mut Context<'_>, i: &Instruction) {
     cx.hart.fpu.instruction = cx.hart.rip;
     if (0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Memory) {

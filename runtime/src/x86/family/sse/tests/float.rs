@@ -138,7 +138,8 @@ fn faults_leave_other_destinations() {
     }
 }
 
-/// A product that overflows, unmasked, keeps the sums from being done: infinity minus infinity is not found invalid.
+/// A product that overflows, unmasked, keeps the sums from being done: infinity minus infinity is not found
+/// invalid.
 #[test]
 fn a_dot_product_stops_at_the_first_step_that_faults() {
     let mut machine = new_machine();

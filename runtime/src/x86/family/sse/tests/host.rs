@@ -71,7 +71,8 @@ pub(super) const MASKS: u32 = 0x1f80;
 
 /// The handler of unmasked exceptions: masks them and leaves the instruction for the address in R14.
 extern "C" fn leave(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the kernel passes a valid context, which is the handler's to change, to a handler with SA_SIGINFO.
+    // SAFETY: the kernel passes a valid context, which is the handler's to change, to a handler with
+    // SA_SIGINFO.
     unsafe {
         let context = &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext;
         context.gregs[libc::REG_RIP as usize] = context.gregs[libc::REG_R14 as usize];
@@ -94,7 +95,8 @@ fn catch_exceptions() {
 fn run(page: &HostCode, state: &mut State) -> bool {
     let mut saved = 0u32;
     let masks = state.mxcsr & MASKS;
-    // SAFETY: the code is one instruction, which changes what is saved or told here, and accesses the state's memory.
+    // SAFETY: the code is one instruction, which changes what is saved or told here, and accesses the state's
+    // memory.
     unsafe {
         asm!(
             "push rbx",
@@ -181,7 +183,8 @@ pub(super) fn emulate(machine: &mut Machine, code: &[u8], before: &State) -> (St
     (after, fault)
 }
 
-/// Compares one instruction on `rounds` states that `make` makes; tells how many times it met an unmasked exception.
+/// Compares one instruction on `rounds` states that `make` makes; tells how many times it met an unmasked
+/// exception.
 pub(super) fn compare(code: &[u8], rounds: usize, mut make: impl FnMut() -> State) -> usize {
     let mut machine = new_machine();
     let page = HostCode::new(code);

@@ -1,4 +1,5 @@
-//! Each instruction against the host's own, on registers and on memory; and what the host cannot tell: faults.
+//! Each instruction against the host's own, on registers and on memory; and what the host cannot tell:
+//! faults.
 
 mod faults;
 mod float;
@@ -85,8 +86,8 @@ impl Random {
     }
 }
 
-/// Every instruction of these extensions has a function, but those that have nothing to do with vectors: `fisttp` is the FPU's,
-/// fences and prefetches do nothing.
+/// Every instruction of these extensions has a function, but those that have nothing to do with vectors:
+/// `fisttp` is the FPU's, fences and prefetches do nothing.
 #[test]
 fn nothing_is_missing() {
     const ELSEWHERE: [&str; 5] = ["Fisttp", "Prefetch", "Lfence", "Mfence", "Sfence"];

@@ -1,4 +1,5 @@
-//! Executes one instruction on the host and by its family's function, and compares the FPU, memory, AX and flags.
+//! Executes one instruction on the host and by its family's function, and compares the FPU, memory, AX and
+//! flags.
 
 use super::new_machine;
 use crate::x86::family::direct::{DATA, HostCode, Machine, Random, decode};
@@ -38,8 +39,8 @@ impl State {
 fn run(page: &HostCode, state: &mut State) {
     let mut saved = 0u32;
     // SAFETY: the code is one instruction, which changes what is saved or told here, and accesses the state's
-    // memory. No exception is pending before; FNSAVE does not wait for one, and leaves the FPU as the ABI wants
-    // it.
+    // memory. No exception is pending before; FNSAVE does not wait for one, and leaves the FPU as the ABI
+    // wants it.
     unsafe {
         asm!(
             "push rbx",
