@@ -56,7 +56,7 @@ mod tests {
     use crate::{
         assets::AssetError,
         boot::BootError,
-        embed::RunError,
+        embed::{RunError, shares::ShareError},
         erofs::ErofsError,
         image::ImageError,
         lift::train::TrainError,
@@ -81,7 +81,7 @@ mod tests {
             RunError::Open(open()).into(),
             RunError::Host { what: "mapping", source: io_error() }.into(),
             NativeError::Open(open()).into(),
-            NativeError::Share { path: "d".into(), source: io_error() }.into(),
+            RunError::from(ShareError { path: "d".into(), source: io_error() }).into(),
             NativeError::Host { what: "mapping", source: io_error() }.into(),
             LockstepError::Open(open()).into(),
             LockstepError::Run(RunError::Open(open())).into(),

@@ -30,6 +30,7 @@ use wasmtime::{Instance, Linker, Memory, Module, Store};
 
 use crate::pack::{PackedImage, mapping, module::WASM_PAGE, reader::OpenError};
 use control::Control;
+use shares::ShareError;
 use wasi::{Exit, Host};
 
 /// A host directory for the guest.
@@ -95,14 +96,9 @@ pub enum RunError {
         /// What wasmtime says.
         message: String,
     },
-    /// A directory that cannot be shared.
-    #[error("--dir {path}: {message}")]
-    Share {
-        /// The host directory.
-        path: PathBuf,
-        /// Why.
-        message: String,
-    },
+    /// A directory cannot be shared.
+    #[error(transparent)]
+    Share(#[from] ShareError),
     /// The host lacks memory or terminals.
     #[error("{what}: {source}")]
     Host {

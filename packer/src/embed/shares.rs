@@ -1,13 +1,26 @@
 //! Host directories for the guest: served here, natively, over descriptors of our own
 //! ([`forelift_abi::embed`]).
 
+use std::{io, path::PathBuf};
+
 use forelift_abi::embed::SHARE_FD;
 use forelift_runtime::dev::fuse::{HostFs, MAX_MESSAGE, Server};
+use thiserror::Error;
 
 use super::{
-    RunError, Share,
+    Share,
     stdio::{errno, put},
 };
+
+/// A directory cannot be shared.
+#[derive(Debug, Error)]
+#[error("--dir {path}: {source}")]
+pub struct ShareError {
+    /// The host directory.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
 
 /// One directory.
 struct Served {
@@ -29,21 +42,14 @@ impl Shares {
     ///
     /// # Errors
     /// When one cannot be opened.
-    pub fn open(shares: &[Share]) -> Result<Self, RunError> {
-        let open = |share: &Share| {
-            let directory = HostFs::open(&share.host)
-                .map_err(|e| RunError::Share { path: share.host.clone(), message: e.to_string() })?;
-            Ok(Served {
-                path: share.guest.clone(),
-                server: Server::new(directory, false),
-                request: Vec::new(),
-                reply: Vec::new(),
-            })
-        };
-        if !shares.is_empty() {
-            raise_limit();
-        }
-        shares.iter().map(open).collect::<Result<_, _>>().map(Shares)
+    pub fn open(shares: &[Share]) -> Result<Self, ShareError> {
+        let served = servers(shares)?.into_iter().map(|(path, server)| Served {
+            path,
+            server,
+            request: Vec::new(),
+            reply: Vec::new(),
+        });
+        Ok(Shares(served.collect()))
     }
 
     fn get(&mut self, fd: u32) -> Option<&mut Served> {
@@ -110,6 +116,22 @@ impl Shares {
         request.clear();
         Ok(len as u32)
     }
+}
+
+/// The directories' servers, each with the place where the guest mounts it.
+///
+/// # Errors
+/// When one cannot be opened.
+pub fn servers(shares: &[Share]) -> Result<Vec<(String, Server<HostFs>)>, ShareError> {
+    if !shares.is_empty() {
+        raise_limit();
+    }
+    let server = |share: &Share| {
+        let directory = HostFs::open(&share.host)
+            .map_err(|source| ShareError { path: share.host.clone(), source })?;
+        Ok((share.guest.clone(), Server::new(directory, false)))
+    };
+    shares.iter().map(server).collect()
 }
 
 /// Lets the process have as many open files as it may: the guest's count among them.

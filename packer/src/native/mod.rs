@@ -10,7 +10,6 @@ use std::{io, thread};
 
 use forelift_abi::{control::WindowSize, embed::Record};
 use forelift_runtime::{
-    dev::fuse::{HostFs, Server},
     host::{Host, HostEvent, Interest, Read, Stream, Terminal, Written},
     image::{self, Image, Origin},
     machine::Tier,
@@ -19,7 +18,12 @@ use forelift_runtime::{
 use thiserror::Error;
 
 use crate::{
-    embed::{RunOptions, control::Control, terminal},
+    embed::{
+        RunOptions,
+        control::Control,
+        shares::{ShareError, servers},
+        terminal,
+    },
     pack::{PackedImage, reader::OpenError},
 };
 use jit::{Compile, Jit};
@@ -31,13 +35,8 @@ pub enum NativeError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// A directory cannot be shared.
-    #[error("--dir {path}: {source}")]
-    Share {
-        /// The host directory.
-        path: std::path::PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Share(#[from] ShareError),
     /// The host lacks something.
     #[error("{what}: {source}")]
     Host {
@@ -123,13 +122,13 @@ pub fn run(packed: &PackedImage, options: &RunOptions, engine: Engine) -> Result
     let host = |what| move |source| NativeError::Host { what, source };
     let parts = packed.native_memory()?;
     let system = SystemHost::new().map_err(host("making a socket"))?;
-    let shares = options.shares.iter().map(|share| {
-        let directory = HostFs::open(&share.host)
-            .map_err(|source| NativeError::Share { path: share.host.clone(), source })?;
-        let server = Box::new(Server::new(directory, false));
-        Ok(image::Share { path: share.guest.clone(), server, read_only: false })
+    let shares = servers(&options.shares)?;
+    let shares = shares.into_iter().map(|(path, server)| image::Share {
+        path,
+        server: Box::new(server),
+        read_only: false,
     });
-    let shares = shares.collect::<Result<Vec<_>, NativeError>>()?;
+    let shares = shares.collect();
     let raw = if options.tty && options.stdin {
         terminal::RawMode::enter().map_err(host("setting the terminal to raw mode"))?
     } else {
