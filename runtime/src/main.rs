@@ -93,8 +93,8 @@ mod wasi {
         let image = image()?;
         let served = remotes().into_iter().map(|r| Share {
             path: r.path.clone(),
+            read_only: r.read_only,
             server: Box::new(r),
-            read_only: false,
         });
         let preopened = preopens().into_iter().map(|p| Share {
             path: image::guest_path(&p.path),

@@ -46,6 +46,9 @@ pub(super) struct Args {
     /// Mount a host directory, read and write; GUEST is an absolute path, by default that of HOST
     #[arg(long = "dir", value_name = "HOST[::GUEST]", value_hint = ValueHint::DirPath)]
     dirs: Vec<String>,
+    /// The same as docker writes it; ro: nothing in it can be changed
+    #[arg(short = 'v', long = "volume", value_name = "HOST:GUEST[:ro]", value_hint = ValueHint::DirPath)]
+    volumes: Vec<String>,
     /// Set an environment variable, or pass on the one of that name
     #[arg(short = 'e', long = "env", value_name = "NAME[=VALUE]")]
     env: Vec<String>,
@@ -132,7 +135,7 @@ fn options(args: &Args, path: &str, rest: &[String]) -> anyhow::Result<RunOption
     Ok(RunOptions {
         args: words,
         env,
-        shares: args.dirs.iter().map(|d| share(d)).collect::<anyhow::Result<_>>()?,
+        shares: shares(args)?,
         stdin: args.interactive || !terminal,
         tty: args.tty,
         cache: if args.no_cache { None } else { cache::default_dir() },
@@ -170,24 +173,55 @@ fn environment(files: &[PathBuf], words: &[String]) -> anyhow::Result<Vec<(Strin
     Ok(out)
 }
 
-fn share(text: &str) -> anyhow::Result<Share> {
-    let (host, guest) = match text.split_once("::") {
-        Some((host, guest)) => (host, Some(guest)),
-        None => (text, None),
-    };
-    let host = fs::canonicalize(host).with_context(|| format!("--dir {host}"))?;
-    if !host.is_dir() {
-        bail!("--dir {}: it is not a directory", host.display());
+fn shares(args: &Args) -> anyhow::Result<Vec<Share>> {
+    let dirs = args.dirs.iter().map(|text| dir(text).with_context(|| format!("--dir {text}")));
+    let volumes = args.volumes.iter().map(|text| volume(text).with_context(|| format!("-v {text}")));
+    dirs.chain(volumes).collect()
+}
+
+/// HOST\[::GUEST\], as wasmtime has it.
+fn dir(text: &str) -> anyhow::Result<Share> {
+    match text.split_once("::") {
+        Some((host, guest)) => share(host, Some(guest), false),
+        None => share(text, None, false),
     }
-    let guest = match guest {
-        Some(guest) => guest,
-        None => host.to_str().with_context(|| format!("--dir {}: its name is not UTF-8", host.display()))?,
+}
+
+/// HOST:GUEST\[:OPTIONS\], as docker has it.
+fn volume(text: &str) -> anyhow::Result<Share> {
+    let mut parts = text.split(':');
+    let (Some(host), Some(guest), options, None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        bail!("there are no volumes but host directories: use HOST:GUEST or HOST:GUEST:ro")
     };
+    // docker's rule for what is the name of a volume of its own.
+    if !host.starts_with(['/', '.', '~']) {
+        bail!("there are no named volumes: for the directory, write ./{host}");
+    }
+    let mut read_only = false;
+    for option in options.unwrap_or("rw").split(',') {
+        match option {
+            "ro" => read_only = true,
+            "rw" => read_only = false,
+            // For hosts with SELinux, and for docker's virtual machine on a Mac: nothing here.
+            "z" | "Z" | "cached" | "consistent" | "delegated" => {}
+            other => bail!("`{other}` is no option of a volume here: use ro or rw"),
+        }
+    }
+    share(host, Some(guest), read_only)
+}
+
+fn share(host: &str, guest: Option<&str>, read_only: bool) -> anyhow::Result<Share> {
+    let host = fs::canonicalize(host)?;
+    if !host.is_dir() {
+        bail!("it is not a directory");
+    }
+    let guest = guest.map_or_else(|| host.to_str().context("its name is not UTF-8"), Ok)?;
     if !Path::new(guest).is_absolute() {
-        bail!("--dir {text}: the container's path `{guest}` is not absolute");
+        bail!("the container's path `{guest}` is not absolute");
     }
     let guest = guest.to_string();
-    Ok(Share { host, guest })
+    Ok(Share { host, guest, read_only })
 }
 
 #[cfg(test)]
@@ -196,8 +230,8 @@ mod tests {
 
     #[test]
     fn variables_and_directories() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("env");
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("env");
         fs::write(&file, "# comment\nA=1\n\n  B=x y\nFORELIFT_TEST_UNSET\n").unwrap();
         let words = ["A=2".to_string(), "C=".to_string(), "D=a=b".to_string()];
         let pair = |n: &str, v: &str| (n.to_string(), v.to_string());
@@ -208,11 +242,21 @@ mod tests {
         assert!(environment(&[], &["=x".into()]).is_err());
         assert!(environment(&["/no/such".into()], &[]).is_err());
 
-        let name = dir.path().to_str().unwrap();
-        assert_eq!(share(&format!("{name}::/mnt")).unwrap().guest, "/mnt");
-        assert!(share(name).unwrap().guest.starts_with('/'));
-        assert!(share(&format!("{name}::mnt")).is_err());
-        assert!(share("/no/such").is_err());
-        assert!(share("/etc/passwd").is_err());
+        let name = place.path().to_str().unwrap();
+        assert_eq!(dir(&format!("{name}::/mnt")).unwrap().guest, "/mnt");
+        assert!(dir(name).unwrap().guest.starts_with('/'));
+        assert!(dir(&format!("{name}::mnt")).is_err());
+        assert!(dir("/no/such").is_err());
+        assert!(dir("/etc/passwd").is_err());
+        let read_only = |options: &str| volume(&format!("{name}:/mnt{options}")).map(|share| share.read_only);
+        for (options, expected) in [("", false), (":ro", true), (":rw", false), (":z,ro", true)] {
+            assert_eq!(read_only(options).unwrap(), expected, "{options}");
+        }
+        for options in [":", ":exec", ":ro:rw"] {
+            assert!(read_only(options).is_err(), "{options}");
+        }
+        assert_eq!(volume(&format!("{name}:/mnt")).unwrap().guest, "/mnt");
+        assert!(volume("data:/mnt").unwrap_err().to_string().contains("./data"));
+        assert!(volume("/mnt").is_err());
     }
 }

@@ -40,6 +40,8 @@ pub struct Share {
     pub host: PathBuf,
     /// Where it is mounted in the container.
     pub guest: String,
+    /// Whether the container may change nothing in it.
+    pub read_only: bool,
 }
 
 /// What a profiler is told of the code.

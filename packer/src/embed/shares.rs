@@ -26,6 +26,7 @@ pub struct ShareError {
 struct Served {
     /// Where the guest mounts it.
     path: String,
+    read_only: bool,
     server: Server<HostFs>,
     /// The request that waits for its reply.
     request: Vec<u8>,
@@ -43,13 +44,14 @@ impl Shares {
     /// # Errors
     /// When one cannot be opened.
     pub fn open(shares: &[Share]) -> Result<Self, ShareError> {
-        let served = servers(shares)?.into_iter().map(|(path, server)| Served {
-            path,
+        let serve = |(share, server): (&Share, _)| Served {
+            path: share.guest.clone(),
+            read_only: share.read_only,
             server,
             request: Vec::new(),
             reply: Vec::new(),
-        });
-        Ok(Shares(served.collect()))
+        };
+        Ok(Shares(shares.iter().zip(servers(shares)?).map(serve).collect()))
     }
 
     fn get(&mut self, fd: u32) -> Option<&mut Served> {
@@ -59,6 +61,11 @@ impl Shares {
     /// Whether the descriptor is a directory's.
     pub fn has(&mut self, fd: u32) -> bool {
         self.get(fd).is_some()
+    }
+
+    /// Whether nothing in the directory may be changed; `None` for another descriptor.
+    pub fn read_only(&mut self, fd: u32) -> Option<bool> {
+        self.get(fd).map(|served| served.read_only)
     }
 
     /// `fd_prestat_get`: a directory, and the length of its name.
@@ -118,18 +125,18 @@ impl Shares {
     }
 }
 
-/// The directories' servers, each with the place where the guest mounts it.
+/// The directories' servers.
 ///
 /// # Errors
 /// When one cannot be opened.
-pub fn servers(shares: &[Share]) -> Result<Vec<(String, Server<HostFs>)>, ShareError> {
+pub fn servers(shares: &[Share]) -> Result<Vec<Server<HostFs>>, ShareError> {
     if !shares.is_empty() {
         raise_limit();
     }
     let server = |share: &Share| {
-        let directory = HostFs::open(&share.host)
-            .map_err(|source| ShareError { path: share.host.clone(), source })?;
-        Ok((share.guest.clone(), Server::new(directory, false)))
+        let directory =
+            HostFs::open(&share.host).map_err(|source| ShareError { path: share.host.clone(), source })?;
+        Ok(Server::new(directory, share.read_only))
     };
     shares.iter().map(server).collect()
 }

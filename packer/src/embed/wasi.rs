@@ -3,8 +3,8 @@
 //! wasmtime-wasi serves them but for these, which shadow its own:
 //! * `fd_read`, `fd_write`, `fd_fdstat_get` and `fd_fdstat_set_flags` on the standard streams and the control
 //!   descriptor: wasmtime-wasi buffers them, cannot say "try again", and forgets why a write failed;
-//! * `fd_read`, `fd_write`, `fd_prestat_get` and `fd_prestat_dir_name` on the descriptors of host directories
-//!   ([`super::shares`]);
+//! * `fd_read`, `fd_write`, `fd_fdstat_get`, `fd_prestat_get` and `fd_prestat_dir_name` on the descriptors of
+//!   host directories ([`super::shares`]);
 //! * `poll_oneoff`, which has to wait for all of them at once;
 //! * `clock_time_get`, so that it and `poll_oneoff` mean the same clock;
 //! * `proc_exit`, which there refuses the codes from 126 on.
@@ -153,9 +153,11 @@ fn fd_write(mut caller: Call<'_>, fd: i32, list: i32, count: i32, out: i32) -> w
 
 fn fd_fdstat_get(mut caller: Call<'_>, fd: i32, out: i32) -> wasmtime::Result<i32> {
     let (memory, host) = parts(&mut caller)?;
-    let rights = match fd as u32 {
-        0 | CONTROL_FD => RIGHT_READ | RIGHT_POLL,
-        1 | 2 => RIGHT_WRITE | RIGHT_POLL,
+    let (rights, below) = match (fd as u32, host.shares.read_only(fd as u32)) {
+        (0 | CONTROL_FD, _) => (RIGHT_READ | RIGHT_POLL, 0),
+        (1 | 2, _) => (RIGHT_WRITE | RIGHT_POLL, 0),
+        (_, Some(true)) => (RIGHT_READ | RIGHT_WRITE, RIGHT_READ),
+        (_, Some(false)) => (RIGHT_READ | RIGHT_WRITE, RIGHT_READ | RIGHT_WRITE),
         _ => return pass(caller, async |w, m| original::fd_fdstat_get(w, m, fd, out).await),
     };
     if fd as u32 == CONTROL_FD && host.control.is_none() {
@@ -166,6 +168,7 @@ fn fd_fdstat_get(mut caller: Call<'_>, fd: i32, out: i32) -> wasmtime::Result<i3
     stat[0] = if tty { FILETYPE_CHARACTER_DEVICE } else { FILETYPE_UNKNOWN };
     stat[2..4].copy_from_slice(&FLAG_NONBLOCK.to_le_bytes());
     stat[8..16].copy_from_slice(&rights.to_le_bytes());
+    stat[16..].copy_from_slice(&below.to_le_bytes());
     Ok(put(memory, out as u32, &stat).err().unwrap_or(errno::SUCCESS))
 }
 

@@ -122,11 +122,11 @@ pub fn run(packed: &PackedImage, options: &RunOptions, engine: Engine) -> Result
     let host = |what| move |source| NativeError::Host { what, source };
     let parts = packed.native_memory()?;
     let system = SystemHost::new().map_err(host("making a socket"))?;
-    let shares = servers(&options.shares)?;
-    let shares = shares.into_iter().map(|(path, server)| image::Share {
-        path,
+    let served = options.shares.iter().zip(servers(&options.shares)?);
+    let shares = served.map(|(share, server)| image::Share {
+        path: share.guest.clone(),
         server: Box::new(server),
-        read_only: false,
+        read_only: share.read_only,
     });
     let shares = shares.collect();
     let raw = if options.tty && options.stdin {

@@ -39,6 +39,7 @@ pub(crate) const CASES: Group = &[
     ("errors", Check::On(&Host::ALL, errors)),
     ("unprivileged_user", Check::On(&Host::ALL, unprivileged_user)),
     ("missing_directory", Check::On(&Host::OURS, missing_directory)),
+    ("read_only", Check::On(&Host::OURS, read_only)),
     ("working_directory_in_it", Check::On(&Host::ALL, working_directory_in_it)),
 ];
 
@@ -370,6 +371,25 @@ fn missing_directory(host: Place) {
     done.expect_status(125).one_error(&["/etc/passwd"]);
     let done = host.sh("true").dir(Path::new("/tmp"), "relative").go();
     done.expect_status(125).one_error(&["relative"]);
+}
+
+/// As docker's -v HOST:GUEST:ro.
+fn read_only(host: Place) {
+    let share = Share::new(host);
+    share.put("here", b"text\n");
+    let volume = |options: &str| format!("--volume={}:/mnt{options}", share.path().display());
+    let script = "exec 2>&1; cd /mnt; cat here; grep -c ' /mnt virtiofs ro,' /proc/mounts
+        echo x > new; echo x > here; rm here; mkdir d; mv here there; chmod 600 here; touch here; mount -o remount,rw /mnt; echo x > here; cat here";
+    let done = host.sh(script).option(&volume(":ro")).user("0").go();
+    let text = done.out();
+    assert!(text.starts_with("text\n1\n") && text.ends_with("text\n"), "{text}");
+    assert_eq!(text.matches("Read-only file system").count(), 8, "{text}");
+    assert_eq!(fs::read_dir(share.path()).expect("a directory").count(), 1);
+    assert_eq!(share.text("here"), "text\n");
+    host.sh("echo changed > /mnt/here").option(&volume("")).ok();
+    assert_eq!(share.text("here"), "changed\n");
+    let done = host.sh("true").option("--volume=data:/mnt").go();
+    done.expect_status(125).one_error(&["-v data:/mnt", "./data"]);
 }
 
 fn working_directory_in_it(host: Place) {

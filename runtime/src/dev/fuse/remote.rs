@@ -10,13 +10,21 @@ use super::server::Service;
 pub struct Remote {
     /// Its guest path.
     pub path: String,
+    /// Whether nothing in it may be changed. (The embedding sees to that; the guest is told.)
+    pub read_only: bool,
     fd: u32,
 }
 
 /// All directories that the embedding serves; none on other hosts.
 pub fn remotes() -> Vec<Remote> {
-    let name = |fd| Some(Remote { path: preopen_name(fd).ok()??, fd });
-    (SHARE_FD..).map_while(name).collect()
+    let remote = |fd| {
+        let path = preopen_name(fd).ok()??;
+        // SAFETY: the call writes to its own result only.
+        let stat = unsafe { wasip1::fd_fdstat_get(fd) }.ok()?;
+        let read_only = stat.fs_rights_inheriting & wasip1::RIGHTS_FD_WRITE == 0;
+        Some(Remote { path, read_only, fd })
+    };
+    (SHARE_FD..).map_while(remote).collect()
 }
 
 impl Service for Remote {
