@@ -28,8 +28,8 @@ pub mod lockstep;
 
 /// Instructions between two looks at the host: about 0.2 ms.
 const SLICE: u64 = 100_000;
-/// A guest that has not become ready after this many instructions never will (a boot takes about 40 million).
-const BOOT_LIMIT: u64 = 4_000_000_000;
+/// A guest that has not become ready after this many instructions never will: a boot takes about 40 million.
+const BOOT_LIMIT: u64 = 1_000_000_000;
 /// Nor will one that retires nothing in this many slices: it faults in its own fault handler, for ever.
 const STUCK_SLICES: u32 = 20;
 /// Least RAM in bytes that a kernel of the usual size boots in.

@@ -185,7 +185,7 @@ fn wait_prepared(status: &mut File) -> Result<(), Failure> {
 /// What there is to do.
 enum Orders {
     /// The container's command.
-    Run(Start),
+    Run(Box<Start>),
     /// The exercise, with the mount tag of a host directory.
     Exercise(String),
 }
@@ -193,7 +193,7 @@ enum Orders {
 fn receive_orders(control: &mut port::Control) -> Result<Orders, Failure> {
     loop {
         match control.receive()? {
-            Some(ToGuest::Start(start)) => return Ok(Orders::Run(start)),
+            Some(ToGuest::Start(start)) => return Ok(Orders::Run(Box::new(start))),
             Some(ToGuest::Exercise { directory }) => return Ok(Orders::Exercise(directory)),
             // What concerns a command has no meaning before there is one.
             Some(other) => log::warn(&format!("ignored before the start: {other:?}")),
