@@ -99,9 +99,9 @@ def forelift(product, image, *options):
     return [product.bin, "run", *options, image]
 
 
-def interleave(part, sides, runs, bare=(), before=None, after=None):
+def interleave(part, sides, runs, bare=(), before=None, after=None, every_round=None):
     """Boots the sides, given as command lines by name, `runs` times each; the boots by side. Those in `bare` have no
-    emulator. `before` is called with the side's name, `after` with its boot."""
+    emulator. `before` is called with the side's name, `after` with its boot, `every_round` with all boots so far."""
     boots, order = {side: [] for side in sides}, list(sides)
     for n in range(runs):
         for side in order:
@@ -112,6 +112,8 @@ def interleave(part, sides, runs, bare=(), before=None, after=None):
                 after(boot)
             boots[side].append(boot)
             log(f"{part}: run {n + 1} of {runs}, {side}: {boot.wall:.1f} s")
+        if every_round:
+            every_round(boots)
         order = order[1:] + order[:1]
     return boots
 
@@ -133,12 +135,16 @@ def totals(boots):
 def compare(part, sides, names, runs, bare=(), own_output=()):
     """Runs all sides. The ratios are the second side's time over the first one's: how many times faster the first one
     is. A side in `bare` has no emulator; its output differs by right in the workloads `own_output`."""
-    boots = interleave(part, sides, runs, bare)
     first, second = list(sides)[:2]
-    verify([boot for side in sides if side not in bare for boot in boots[side]], names)
-    for side in bare:
-        verify(boots[side] + boots[first], [name for name in names if name not in own_output])
-        verify(boots[side], names)
+
+    def verify_all(boots):
+        verify([boot for side in sides if side not in bare for boot in boots[side]], names)
+        for side in bare:
+            verify(boots[side] + boots[first], [name for name in names if name not in own_output])
+            verify(boots[side], names)
+
+    # What computes wrongly does so in the first round already.
+    boots = interleave(part, sides, runs, bare, every_round=verify_all)
     figures = {}
     for name in names:
         samples = {side: [boot.samples[name] for boot in boots[side]] for side in sides}
