@@ -29,7 +29,7 @@ class Arch:
     lifted: bool
     # What benches/compare can measure.
     parts: tuple
-    # What is asked for, by workload, as Forelift's speed over QEMU's: the floor, below which something is
+    # What is asked for, by workload, as Forelift's speed over QEMU 10.0's: the floor, below which something is
     # wrong, and the mark.
     speeds: dict
     # The same of the geometric mean over these workloads.
@@ -62,7 +62,7 @@ ARCHES = {
                 "nbody": (0.7, 1.2),
                 "python-loop": (1.0, 1.5),
                 "python-start": (1.5, 3.0),
-                "forks": (6.0, 10.0),
+                "forks": (2.5, 5.0),
                 "dd": (4.0, 8.0),
             },
             mean=(1.5, 2.5),
@@ -84,7 +84,7 @@ ARCHES = {
                 "gzip": (0.10, None),
                 "sha256": (0.10, None),
                 "python-start": (0.5, None),
-                "forks": (3.0, None),
+                "forks": (0.3, None),
             },
             mean=(None, None),
             first_hello=1.5,
