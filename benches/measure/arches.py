@@ -83,7 +83,7 @@ ARCHES = {
                 "mix": (0.12, None),
                 "gzip": (0.10, None),
                 "sha256": (0.10, None),
-                "python-start": (0.5, None),
+                "python-start": (0.35, None),
                 "forks": (0.3, None),
             },
             mean=(None, None),
