@@ -45,7 +45,7 @@ pub(crate) fn normalise(path: &str) -> PathBuf {
 /// What to mount where, in order.
 ///
 /// # Errors
-/// 125 when something is to be mounted over the root.
+/// 125 when something is to be mounted over the root or inside /proc, or twice at one place.
 pub(crate) fn plan<'a>(mounts: &'a [Mount], volumes: &[String]) -> Result<Vec<(PathBuf, Item<'a>)>, Failure> {
     let mut items: Vec<(PathBuf, Item<'a>)> =
         mounts.iter().map(|m| (normalise(&m.path), Item::Host(m))).collect();
@@ -57,6 +57,15 @@ pub(crate) fn plan<'a>(mounts: &'a [Mount], volumes: &[String]) -> Result<Vec<(P
     }
     if items.iter().any(|(path, _)| path == Path::new("/")) {
         return Err(Failure::own("invalid mount: destination can't be '/': name a directory below it"));
+    }
+    for (index, (path, item)) in items.iter().enumerate() {
+        if path.starts_with("/proc") {
+            let path = path.display();
+            return Err(Failure::own(format!("invalid mount: \"{path}\" cannot be mounted inside /proc")));
+        }
+        if matches!(item, Item::Host(_)) && items[..index].iter().any(|(other, _)| other == path) {
+            return Err(Failure::own(format!("duplicate mount point: {}", path.display())));
+        }
     }
     // Stable: what has the same depth stays in the order given.
     items.sort_by_key(|(path, _)| path.components().count());
@@ -173,6 +182,14 @@ mod tests {
     fn the_root_cannot_be_covered() {
         assert!(plan(&[host("/x/..")], &[]).is_err());
         assert!(plan(&[], &["/".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn places_are_taken_once_and_not_in_proc() {
+        assert!(plan(&[host("/a"), host("/b/../a/")], &[]).is_err());
+        assert!(plan(&[host("/proc")], &[]).is_err());
+        assert!(plan(&[], &["/proc/sys".to_owned()]).is_err());
+        assert!(plan(&[host("/process")], &["/process".to_owned()]).is_ok());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueHint};
-use forelift_runtime::image::FUNCTIONS_VARIABLE;
+use forelift_runtime::{dev::COUNT_SHARES, image::FUNCTIONS_VARIABLE};
 
 use crate::{
     cache,
@@ -176,7 +176,14 @@ fn environment(files: &[PathBuf], words: &[String]) -> anyhow::Result<Vec<(Strin
 fn shares(args: &Args) -> anyhow::Result<Vec<Share>> {
     let dirs = args.dirs.iter().map(|text| dir(text).with_context(|| format!("--dir {text}")));
     let volumes = args.volumes.iter().map(|text| volume(text).with_context(|| format!("-v {text}")));
-    dirs.chain(volumes).collect()
+    let shares: Vec<Share> = dirs.chain(volumes).collect::<anyhow::Result<_>>()?;
+    if shares.len() > COUNT_SHARES {
+        bail!(
+            "{} directories: at most {COUNT_SHARES} can be mounted; mount one that holds several",
+            shares.len()
+        );
+    }
+    Ok(shares)
 }
 
 /// HOST\[::GUEST\], as wasmtime has it.
@@ -198,17 +205,17 @@ fn volume(text: &str) -> anyhow::Result<Share> {
     if !host.starts_with(['/', '.', '~']) {
         bail!("there are no named volumes: for the directory, write ./{host}");
     }
-    let mut read_only = false;
+    let mut mode = None;
     for option in options.unwrap_or("rw").split(',') {
         match option {
-            "ro" => read_only = true,
-            "rw" => read_only = false,
+            "ro" | "rw" if mode.is_none() => mode = Some(option),
+            "ro" | "rw" => bail!("ro and rw: only one of them"),
             // For hosts with SELinux, and for docker's virtual machine on a Mac: nothing here.
             "z" | "Z" | "cached" | "consistent" | "delegated" => {}
             other => bail!("`{other}` is no option of a volume here: use ro or rw"),
         }
     }
-    share(host, Some(guest), read_only)
+    share(host, Some(guest), mode == Some("ro"))
 }
 
 fn share(host: &str, guest: Option<&str>, read_only: bool) -> anyhow::Result<Share> {
@@ -252,7 +259,7 @@ mod tests {
         for (options, expected) in [("", false), (":ro", true), (":rw", false), (":z,ro", true)] {
             assert_eq!(read_only(options).unwrap(), expected, "{options}");
         }
-        for options in [":", ":exec", ":ro:rw"] {
+        for options in [":", ":exec", ":ro:rw", ":ro,rw"] {
             assert!(read_only(options).is_err(), "{options}");
         }
         assert_eq!(volume(&format!("{name}:/mnt")).unwrap().guest, "/mnt");

@@ -14,7 +14,7 @@ use super::{
 
 /// A directory cannot be shared.
 #[derive(Debug, Error)]
-#[error("--dir {path}: {source}")]
+#[error("directory {path}: {source}")]
 pub struct ShareError {
     /// The host directory.
     pub path: PathBuf,

@@ -287,18 +287,27 @@ fn two_guests(host: Place) {
     let dir = temporary();
     let script = |name: &str| {
         format!(
-            "cd /mnt; for n in $(seq 200); do echo {name} $n >> log; done; echo {name} > tmp.{name}; mv tmp.{name} {name}; \
+            "cd /mnt; while ! [ -e go ]; do sleep 0.01; done; for n in $(seq 200); do echo {name} $n >> log; done; \
+             i=0; while [ $i -lt 600 ]; do printf '{name}%0100d\\n' $i; i=$((i+1)); done >> long; echo {name} > tmp.{name}; mv tmp.{name} {name}; \
              n=0; while ! [ -e a -a -e b ]; do n=$((n+1)); [ $n -lt 1200 ] || exit 9; sleep 0.05; done; cat a b"
         )
     };
     let one = host.sh(&script("a")).dir(dir.path(), "/mnt").spawn();
     let two = host.sh(&script("b")).dir(dir.path(), "/mnt").spawn();
+    fs::write(dir.path().join("go"), b"").expect("a file");
     assert_eq!((one.finish().ok(), two.finish().ok()), ("a\nb\n".to_owned(), "a\nb\n".to_owned()));
     let log = fs::read_to_string(dir.path().join("log")).expect("a file");
     for name in ["a", "b"] {
         let numbers: Vec<&str> =
             log.lines().filter_map(|l| l.strip_prefix(name)?.strip_prefix(' ')).collect();
         assert_eq!(numbers, (1..=200).map(|n| n.to_string()).collect::<Vec<_>>(), "{name}");
+    }
+    // Lines that lie across pages stay whole.
+    let long = fs::read_to_string(dir.path().join("long")).expect("a file");
+    for name in ["a", "b"] {
+        let whole = |n: usize| format!("{name}{n:0100}");
+        let lines: Vec<&str> = long.lines().filter(|l| l.starts_with(name)).collect();
+        assert_eq!(lines, (0..600).map(whole).collect::<Vec<_>>(), "{name}");
     }
 }
 

@@ -133,6 +133,12 @@ impl<B: Backend> Server<B> {
                 Err(e) => return Err(e),
             }
         }
+        if let (Owners::Fixed(user), Some(owner)) = (self.backend.owners(), stat.owner)
+            && owner.uid != user.uid
+        {
+            // Somebody else's file on the host: its owner is told, not remembered.
+            return Err(Errno::PERM);
+        }
         (perm.uid, perm.gid) = (uid.or(perm.uid), gid.or(perm.gid));
         self.perms.set(number, perm);
         Ok(())

@@ -45,6 +45,12 @@ fn how(flags: u32) -> Result<Open> {
     Ok(Open { read, write, truncate: flags & flag::TRUNCATE != 0, ..Open::default() })
 }
 
+/// What the client is told of a handle besides: appending is not cached. Linux cuts what it caches at the ends of pages,
+/// and each piece would go to what is the end by then: a line of another guest could come between.
+fn uncached(flags: u32) -> u32 {
+    if flags & flag::APPEND != 0 { wire::FOPEN_DIRECT_IO } else { 0 }
+}
+
 /// How to open a file that shall be truncated only when it is known to be the right one.
 fn whole(how: Open) -> Open {
     Open { write: how.write || how.truncate, truncate: false, ..how }
@@ -96,7 +102,7 @@ impl<B: Backend> Server<B> {
             self.drop_privileges(h.nodeid)?;
         }
         let mut w = Writer::new(out);
-        w.u64(fh).u32(keep).u32(0);
+        w.u64(fh).u32(keep | uncached(flags)).u32(0);
         w.len().ok_or(Errno::INVAL)
     }
 
@@ -157,7 +163,7 @@ impl<B: Backend> Server<B> {
             }
             Err(e) => return Err(e),
         };
-        self.put_opened(h, Some(name), &path, file, (fh, asked), &stat, out)
+        self.put_opened(h, Some(name), &path, file, (fh, asked, uncached(flags)), &stat, out)
     }
 
     pub(super) fn create_unnamed(
@@ -175,7 +181,7 @@ impl<B: Backend> Server<B> {
         // Any name in it: what counts is the directory.
         let inside = [&dir[..], b"/"].concat();
         let stat = self.settle(h, mode, Target::File(&file), &inside)?;
-        self.put_opened(h, None, &inside, file, (fh, how), &stat, out)
+        self.put_opened(h, None, &inside, file, (fh, how, uncached(flags)), &stat, out)
     }
 
     #[allow(clippy::too_many_arguments, reason = "a reply's parts")]
@@ -185,7 +191,7 @@ impl<B: Backend> Server<B> {
         name: Option<&[u8]>,
         path: &[u8],
         file: B::File,
-        (fh, how): (u64, Open),
+        (fh, how, told): (u64, Open, u32),
         stat: &Stat,
         out: &mut [u8],
     ) -> Result<usize> {
@@ -199,7 +205,7 @@ impl<B: Backend> Server<B> {
         };
         self.insert(fh, id, file, how)?;
         let mut w = Writer::new(opened);
-        w.u64(fh).u32(0).u32(0);
+        w.u64(fh).u32(told).u32(0);
         w.len().map(|len| ENTRY_OUT + len).ok_or(Errno::INVAL)
     }
 

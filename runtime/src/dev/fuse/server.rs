@@ -161,14 +161,18 @@ impl<B: Backend> Server<B> {
             | init::AUTO_INVAL_DATA
             | init::PARALLEL_DIROPS
             | init::MAX_PAGES
-            | init::HANDLE_KILLPRIV_V2;
+            | init::HANDLE_KILLPRIV_V2
+            | init::INIT_EXT;
+        let asked = body.u32()?;
+        // Clients without the extension send nothing more.
+        let more = if asked & init::INIT_EXT != 0 { body.u32()? & init::DIRECT_IO_ALLOW_MMAP } else { 0 };
         let max_pages = (MAX_WRITE / 4096) as u32;
         let mut w = Writer::new(out);
-        w.u32(wire::MAJOR).u32(wire::MINOR.min(minor)).u32(readahead).u32(flags & body.u32()?);
+        w.u32(wire::MAJOR).u32(wire::MINOR.min(minor)).u32(readahead).u32(flags & asked);
         // The threshold from which on Linux calls the file system congested is the upper half.
         w.u32(MAX_BACKGROUND | (MAX_BACKGROUND * 3 / 4) << 16).u32(MAX_WRITE as u32);
         // Granularity of time stamps in nanoseconds; no DAX.
-        w.u32(1).u32(max_pages).zeros(32);
+        w.u32(1).u32(max_pages).u32(more).zeros(28);
         w.len().ok_or(Errno::INVAL)
     }
 

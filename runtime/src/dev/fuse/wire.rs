@@ -72,10 +72,15 @@ pub(crate) mod init {
     pub(crate) const PARALLEL_DIROPS: u32 = 1 << 18;
     pub(crate) const MAX_PAGES: u32 = 1 << 22;
     pub(crate) const HANDLE_KILLPRIV_V2: u32 = 1 << 28;
+    pub(crate) const INIT_EXT: u32 = 1 << 30;
+    /// In `flags2`, whose bit 0 is the flags' bit 32.
+    pub(crate) const DIRECT_IO_ALLOW_MMAP: u32 = 1 << 4;
 }
 
 /// `fuse_open_out.open_flags`: what the page cache holds of the file is still right.
 pub(crate) const FOPEN_KEEP_CACHE: u32 = 1 << 1;
+/// The same: what is read and written by this handle is not cached.
+pub(crate) const FOPEN_DIRECT_IO: u32 = 1;
 /// `fuse_write_in.write_flags`: dirty pages are written back, at their own offsets.
 pub(crate) const WRITE_CACHE: u32 = 1;
 /// `fuse_write_in.write_flags`: the write takes the file's set-user-id and set-group-id bits.

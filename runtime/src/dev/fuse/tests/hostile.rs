@@ -164,7 +164,7 @@ fn sessions_begin_and_end() {
     let d = c.open_dir("").unwrap();
     assert_eq!(c.names(d, 1000), ["f"]);
     let ask = |c: &mut Client, major: u32, minor: u32| {
-        c.ask(op::INIT, 0, Body::new().u32(major).u32(minor).u32(4096).u32(u32::MAX))
+        c.ask(op::INIT, 0, Body::new().u32(major).u32(minor).u32(4096).u32(u32::MAX).u32(0))
     };
     let words = |reply: Vec<u8>| -> Vec<u32> {
         reply.chunks(4).map(|w| u32::from_le_bytes(w.try_into().unwrap())).collect()
