@@ -60,7 +60,9 @@ pub(super) fn encode(node: &Inode, placed: &Placed) -> [u8; SIZE as usize] {
     let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
     put(0, &if placed.inline { INLINE } else { PLAIN }.to_le_bytes());
     put(2, &placed.xattr_count.to_le_bytes());
-    put(4, &(format_bits(&node.kind) | node.meta.mode & 0o7777).to_le_bytes());
+    // Whatever an archive says: Linux makes every link with this mode.
+    let mode = if matches!(node.kind, Kind::Symlink(_)) { 0o777 } else { node.meta.mode & 0o7777 };
+    put(4, &(format_bits(&node.kind) | mode).to_le_bytes());
     put(8, &placed.size.to_le_bytes());
     put(16, &placed.at.to_le_bytes());
     put(20, &placed.ino.to_le_bytes());

@@ -121,7 +121,8 @@ impl Reader<'_> {
             count += 1;
             let (found, node) = (self.inode(nid), tree.inode(id));
             assert_eq!(*links.entry(id).or_insert(nid), nid, "names of one file have different inodes");
-            assert_eq!(found.mode & 0o7777, node.meta.mode);
+            let link = matches!(node.kind, Kind::Symlink(_));
+            assert_eq!(found.mode & 0o7777, if link { 0o777 } else { node.meta.mode });
             assert_eq!((found.uid, found.gid), (node.meta.uid, node.meta.gid));
             assert_eq!(found.mtime, (node.meta.mtime.secs, node.meta.mtime.nanos));
             let xattrs = node.xattrs.iter().map(|x| (x.name.to_vec(), x.value.to_vec()));
@@ -146,7 +147,7 @@ impl Reader<'_> {
                     assert!(found.data == data && !found.inline);
                     assert_eq!((found.mode >> 12, found.links), (8, node.links));
                 }
-                Kind::Symlink(target) => assert_eq!((&found.data[..], found.mode >> 12), (&**target, 10)),
+                Kind::Symlink(target) => assert_eq!((&found.data[..], found.mode), (&**target, 0o120777)),
                 Kind::Char(..) => assert_eq!((found.device, found.mode >> 12), (linux_device(tree, id), 2)),
                 Kind::Block(..) => assert_eq!((found.device, found.mode >> 12), (linux_device(tree, id), 6)),
                 Kind::Fifo => assert_eq!(found.mode >> 12, 1),

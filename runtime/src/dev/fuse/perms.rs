@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 
-use super::fs::{Owner, Stat, Time};
+use super::fs::{Kind, Owner, Stat, Time};
 use super::wire::{self, Attr};
 
 /// Files remembered at most; further changes are accepted and forgotten.
@@ -50,7 +50,9 @@ impl Perms {
 /// A file as it is shown to the client: the host's attributes, and what was remembered.
 pub(super) fn shown(stat: &Stat, number: u64, owner: Owner, perm: Perm) -> Attr {
     let time = |t: Time| (t.sec, t.nsec);
-    let mode = perm.mode.or(stat.mode).unwrap_or(DEFAULT_MODE);
+    // A link's mode is always this, and nothing asks for it.
+    let default = if stat.kind == Kind::Symlink { 0o777 } else { DEFAULT_MODE };
+    let mode = perm.mode.or(stat.mode).unwrap_or(default);
     Attr {
         ino: number,
         size: stat.size,
