@@ -16,11 +16,11 @@ VERSION = version("wasmtime")
 
 
 def compiled(engine, path):
-    """The module, from the cache beside it where there is one."""
+    """The module, from the cache beside it where there is one of this module."""
     kept = f"{path}.{VERSION}.pycwasm"
     with open(path + ".pylock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not os.path.exists(kept):
+        if not os.path.exists(kept) or os.path.getmtime(kept) < os.path.getmtime(path):
             partial = kept + ".partial"
             with open(partial, "wb") as out:
                 out.write(wasmtime.Module.from_file(engine, path).serialize())
