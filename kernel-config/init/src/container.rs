@@ -66,8 +66,8 @@ pub(crate) fn mount_all() -> Result<(), Failure> {
     let mounts = [
         ("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, ""),
         ("tmpfs", "/dev", "tmpfs", MS_NOSUID | MS_STRICTATIME, "mode=755,size=65536k"),
-        ("sysfs", "/sys", "sysfs", rootfs::KERNEL_FS | MS_RDONLY, ""),
-        ("cgroup", "/sys/fs/cgroup", "cgroup2", rootfs::KERNEL_FS | MS_RDONLY, ""),
+        ("sysfs", "/sys", "sysfs", sys::KERNEL_FS | MS_RDONLY, ""),
+        ("cgroup", "/sys/fs/cgroup", "cgroup2", sys::KERNEL_FS | MS_RDONLY, ""),
         ("mqueue", "/dev/mqueue", "mqueue", shm, ""),
         ("shm", "/dev/shm", "tmpfs", shm, "mode=1777,size=65536k"),
     ];

@@ -4,7 +4,7 @@
 //! As docker does, each of the former is a file of its own mounted over the image's (so that the image's
 //! stays as it is); they are mounted empty before the snapshot and filled once the host name is known.
 
-use crate::{failure::*, rootfs, sys};
+use crate::{failure::*, sys};
 use std::{
     fs::{self, OpenOptions},
     io,
@@ -15,13 +15,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Where the supervisor keeps the files that are mounted over the container's.
+pub(crate) const DIR: &str = "/files";
 /// The files, by their name in `/etc`.
 pub(crate) const FILES: [&str; 3] = ["hostname", "hosts", "resolv.conf"];
 
 /// Takes the supervisor's empty files along: their mounts survive the loss of the old root.
 pub(crate) fn take_files() -> Result<[OwnedFd; 3], Failure> {
     let [a, b, c] = FILES.map(|name| {
-        let path = format!("{}/{name}", rootfs::FILES);
+        let path = format!("{DIR}/{name}");
         sys::take_mount(&path).with_context(|| format!("cannot take {path} along"))
     });
     Ok([a?, b?, c?])

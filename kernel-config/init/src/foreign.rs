@@ -1,7 +1,7 @@
 //! Programs of another architecture: an image whose programs the processor does not know brings an
 //! interpreter, which the kernel starts in their stead (Documentation/admin-guide/binfmt-misc.rst).
 
-use crate::{failure::*, rootfs, sys};
+use crate::{failure::*, sys};
 use forelift_abi::config::ARM64_INTERPRETER;
 use std::{fs, path::Path};
 
@@ -25,8 +25,7 @@ pub(crate) fn enable(lower: &str, upper: &str) -> Result<(), Failure> {
     if !Path::new(&interpreter).exists() {
         return Ok(());
     }
-    sys::mount("binfmt", REGISTRY, "binfmt_misc", rootfs::KERNEL_FS, "")
-        .context("cannot mount binfmt_misc")?;
+    sys::mount("binfmt", REGISTRY, "binfmt_misc", sys::KERNEL_FS, "").context("cannot mount binfmt_misc")?;
     fs::write(format!("{REGISTRY}/register"), format!(":arm64:M:0:{MAGIC}:{MASK}:{interpreter}:{FLAGS}"))
         .context("cannot register the interpreter of arm64 programs")?;
     // A whiteout (Documentation/filesystems/overlayfs.rst).

@@ -4,8 +4,12 @@
 //! a tmpfs of its own, as switch_root does. That one tmpfs holds the overlay's upper and work directories,
 //! the mount points and the files that are mounted over the container's `/etc`.
 
-use crate::{etc, failure::*, foreign, log, sys};
-use libc::{MS_MOVE, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_RELATIME, c_ulong};
+use crate::{
+    etc::{self, DIR},
+    failure::*,
+    foreign, log, sys,
+};
+use libc::{MS_MOVE, MS_NOSUID, MS_RDONLY, MS_RELATIME};
 use std::{fs, path::Path};
 
 /// Where the container's root is mounted in the supervisor's namespace.
@@ -14,11 +18,6 @@ pub(crate) const ROOT: &str = "/root";
 pub(crate) const PTS: &str = "/pts";
 /// The container's cgroup.
 pub(crate) const CGROUP: &str = "/sys/fs/cgroup/container";
-/// Directory of the files mounted over the container's `/etc`.
-pub(crate) const FILES: &str = "/files";
-
-/// Flags of the kernel's own file systems, as docker has them.
-pub(crate) const KERNEL_FS: c_ulong = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RELATIME;
 
 const BASE: &str = "/base";
 const DIRECTORIES: [&str; 10] =
@@ -39,8 +38,8 @@ pub(crate) fn enter_base() -> Result<(), Failure> {
     }
     sys::mount("dev", format!("{BASE}/dev"), "devtmpfs", MS_NOSUID, "mode=0755")
         .context("cannot mount devtmpfs")?;
-    sys::mount("proc", format!("{BASE}/proc"), "proc", KERNEL_FS, "").context("cannot mount proc")?;
-    sys::mount("sysfs", format!("{BASE}/sys"), "sysfs", KERNEL_FS, "").context("cannot mount sysfs")?;
+    sys::mount("proc", format!("{BASE}/proc"), "proc", sys::KERNEL_FS, "").context("cannot mount proc")?;
+    sys::mount("sysfs", format!("{BASE}/sys"), "sysfs", sys::KERNEL_FS, "").context("cannot mount sysfs")?;
     std::env::set_current_dir(BASE).context("cannot enter the supervisor's root")?;
     sys::mount(".", "/", "", MS_MOVE, "").context("cannot move the supervisor's root")?;
     std::os::unix::fs::chroot(".").context("cannot change to the supervisor's root")?;
@@ -52,7 +51,7 @@ pub(crate) fn mount() -> Result<(), Failure> {
     mount_lower()?;
     foreign::enable("/lower", "/upper")?;
     for name in etc::FILES {
-        fs::write(format!("{FILES}/{name}"), "").with_context(|| format!("cannot create {FILES}/{name}"))?;
+        fs::write(format!("{DIR}/{name}"), "").with_context(|| format!("cannot create {DIR}/{name}"))?;
     }
     // The upper layer never outlives the machine, so nothing of it need be synced (volatile), and directories
     // may be renamed (redirect_dir) and inodes changed without copying their data (metacopy).
@@ -71,7 +70,7 @@ fn mount_lower() -> Result<(), Failure> {
 
 /// Mounts the cgroup tree and makes the container's group.
 pub(crate) fn make_cgroup() -> Result<(), Failure> {
-    sys::mount("cgroup", "/sys/fs/cgroup", "cgroup2", KERNEL_FS, "").context("cannot mount cgroup2")?;
+    sys::mount("cgroup", "/sys/fs/cgroup", "cgroup2", sys::KERNEL_FS, "").context("cannot mount cgroup2")?;
     let root = Path::new("/sys/fs/cgroup");
     let offered = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
     for controller in offered.split_whitespace() {

@@ -30,6 +30,9 @@ fn c_path(path: impl AsRef<Path>) -> io::Result<CString> {
     c_str(path.as_ref().as_os_str().as_bytes())
 }
 
+/// Flags of the kernel's own file systems, as docker has them.
+pub(crate) const KERNEL_FS: c_ulong = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_RELATIME;
+
 /// mount(2). An empty `fstype` or `data` is passed as a null pointer.
 pub(crate) fn mount(
     source: impl AsRef<Path>,
