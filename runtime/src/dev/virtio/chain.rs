@@ -1,6 +1,6 @@
 //! A descriptor chain as a device sees it: checked pieces of guest memory, first to read, then to write.
 
-use super::queue::QueueError;
+use super::error::QueueError;
 use crate::memory::GuestMemory;
 
 /// A descriptor (section 2.7.5).

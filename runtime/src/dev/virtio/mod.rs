@@ -11,6 +11,7 @@
 pub mod blk;
 mod chain;
 pub mod console;
+mod error;
 pub mod fs;
 pub mod mmio;
 pub mod queue;
