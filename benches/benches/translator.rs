@@ -9,7 +9,7 @@ use forelift_benches::{
     program,
 };
 use forelift_emit::{Body, RelocKind};
-use forelift_runtime::rv64::lifted::{helper_address, layout_at};
+use forelift_runtime::cpu::rv64::lifted::{helper_address, layout_at};
 use forelift_translator::{
     jit,
     lift::{self, CALLEES, HELPERS, Options},

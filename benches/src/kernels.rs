@@ -2,7 +2,7 @@
 
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::{Fields, Op};
-use forelift_runtime::rv64::{Exit, state::Privilege};
+use forelift_runtime::cpu::rv64::{Exit, state::Privilege};
 use forelift_tests::hart::{
     Machine,
     asm::{Asm, reg},

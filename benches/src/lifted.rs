@@ -1,7 +1,7 @@
 //! Lifted code on the hart, compiled for this host.
 
 use forelift_abi::lift::Index;
-use forelift_runtime::rv64::lifted::helper_address;
+use forelift_runtime::cpu::rv64::lifted::helper_address;
 use forelift_tests::hart::Machine;
 use forelift_translator::{
     guest::Program,

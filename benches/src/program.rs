@@ -5,7 +5,7 @@ use forelift_isa::rv64::{
     Fields, Op,
     random::{Rng, shorten},
 };
-use forelift_runtime::rv64::{Exit, state::Privilege};
+use forelift_runtime::cpu::rv64::{Exit, state::Privilege};
 use forelift_tests::hart::{
     Machine,
     asm::{Asm, reg},

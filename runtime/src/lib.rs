@@ -8,19 +8,13 @@ pub mod cpu;
 pub mod dev;
 #[cfg(feature = "riscv64")]
 pub mod fdt;
-mod hart_cell;
 pub mod host;
 pub mod image;
 pub mod machine;
 pub mod memory;
-#[cfg(feature = "riscv64")]
-pub mod rv64;
 pub mod session;
 pub mod snapshot;
 pub mod sys;
-pub mod tlb;
-#[cfg(feature = "x86_64")]
-pub mod x86;
 
 #[cfg(not(any(feature = "riscv64", feature = "x86_64")))]
 compile_error!("choose at least one of the features riscv64 and x86_64");

@@ -3,7 +3,7 @@
 
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::{Fields, Op};
-use forelift_runtime::rv64::{Exit, state::Privilege};
+use forelift_runtime::cpu::rv64::{Exit, state::Privilege};
 use forelift_tests::hart::asm::{Asm, reg::*};
 use forelift_tests::hart::paged::{ALL, DATA, Paged, VA, adder, answer, first_word, frame};
 use forelift_tests::hart::pages::{A, D, R, V, W};
@@ -147,7 +147,7 @@ fn what_devices_write_is_executed() {
 
 #[test]
 fn more_code_than_the_cache_holds() {
-    use forelift_runtime::rv64::cache::{ARENA_ENTRIES, MAX_PAGES};
+    use forelift_runtime::cpu::rv64::cache::{ARENA_ENTRIES, MAX_PAGES};
     // Pages: one instruction and a jump to the next page in each, forth and once more.
     let pages = MAX_PAGES + 1000;
     let mut m = Machine::new((pages + 1) * PAGE as usize);

@@ -3,7 +3,7 @@
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::random::{Options, Program, Rng};
 use forelift_isa::rv64::{Fields, Op};
-use forelift_runtime::rv64::{Exit, entry::MAX_BLOCK, state::Privilege};
+use forelift_runtime::cpu::rv64::{Exit, entry::MAX_BLOCK, state::Privilege};
 use forelift_tests::hart::Machine;
 use forelift_tests::hart::asm::{Asm, reg::*};
 use forelift_tests::hart::programs::{PLAIN, QEMU, count_on_qemu, run};

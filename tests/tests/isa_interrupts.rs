@@ -1,7 +1,7 @@
 //! Interrupts and `wfi` (Privileged 4.1.3): priority, when they are taken, and that nothing is lost.
 
 use forelift_isa::rv64::{Fields, Op, encode};
-use forelift_runtime::rv64::{Exit, state::Privilege};
+use forelift_runtime::cpu::rv64::{Exit, state::Privilege};
 use forelift_tests::hart::asm::{Asm, reg::*};
 use forelift_tests::hart::trapping::{CODE, HANDLER, machine};
 use forelift_tests::hart::{DEVICE, Machine};

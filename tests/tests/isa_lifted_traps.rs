@@ -3,8 +3,8 @@
 
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::{Fields, Op, csr, random::Rng};
-use forelift_runtime::rv64::state::Privilege;
-use forelift_runtime::rv64::{Exit, state::HartState};
+use forelift_runtime::cpu::rv64::state::Privilege;
+use forelift_runtime::cpu::rv64::{Exit, state::HartState};
 use forelift_tests::hart::Machine;
 use forelift_tests::hart::asm::{Asm, reg::*};
 use forelift_tests::hart::lifted::{self, Installed};

@@ -7,7 +7,7 @@
 
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::random::Rng;
-use forelift_runtime::rv64::{Exit, state::Privilege};
+use forelift_runtime::cpu::rv64::{Exit, state::Privilege};
 use forelift_tests::hart::Machine;
 use forelift_tests::hart::elf::Executable;
 use forelift_tests::hart::pages::{Mode, PageTables, R, U, V, W, X};

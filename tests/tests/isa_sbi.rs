@@ -3,7 +3,7 @@
 
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::Op;
-use forelift_runtime::rv64::{Exit, state::Privilege};
+use forelift_runtime::cpu::rv64::{Exit, state::Privilege};
 use forelift_tests::hart::Machine;
 use forelift_tests::hart::asm::{Asm, reg::*};
 use forelift_tests::hart::pages::{A, D, Mode, PageTables, R, V, W, X};

@@ -2,7 +2,7 @@
 
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::{Fields, Op, encode};
-use forelift_runtime::rv64::{Exit, state::Privilege};
+use forelift_runtime::cpu::rv64::{Exit, state::Privilege};
 use forelift_tests::hart::asm::{Asm, reg::*};
 use forelift_tests::hart::trapping::{CODE, HANDLER, machine};
 use forelift_tests::hart::{DEVICE, Machine};

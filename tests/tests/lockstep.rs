@@ -4,7 +4,7 @@
 //! `FORELIFT_SEEDS=FROM..TO` (or one seed) runs others than the fixed ones, for as long as they take.
 
 use forelift_isa::rv64::random::{Options, Program};
-use forelift_runtime::rv64::state::Privilege::{Supervisor, User};
+use forelift_runtime::cpu::rv64::state::Privilege::{Supervisor, User};
 use forelift_tests::hart::pages::Mode::{Sv39, Sv48};
 use forelift_tests::hart::programs::{Outcome, PLAIN, QEMU, Stops, Variant, run, run_on_qemu};
 use std::sync::Mutex;

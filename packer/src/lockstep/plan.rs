@@ -3,7 +3,7 @@
 
 use forelift_abi::lift::{Index, Layout};
 use forelift_isa::rv64::Op;
-use forelift_runtime::{machine::lockstep::Stepper, rv64::lifted::helper_address};
+use forelift_runtime::{cpu::rv64::lifted::helper_address, machine::lockstep::Stepper};
 use forelift_translator::{
     guest::Program,
     index,

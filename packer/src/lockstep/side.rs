@@ -7,7 +7,7 @@ use forelift_abi::{
 use forelift_runtime::{
     image::FUNCTIONS_VARIABLE,
     machine::lockstep::{Command, EXPORT, Stepper, Turn},
-    rv64::state::HartState,
+    cpu::rv64::state::HartState,
 };
 use forelift_translator::jit::Code;
 use wasmtime::{Memory, Store, TypedFunc};

@@ -13,10 +13,12 @@ use std::{
 
 use forelift_abi::lift::{FUNCTION_BITS, Index, Layout, Page, VERSION};
 use forelift_runtime::{
-    cpu,
+    cpu::{
+        self,
+        rv64::{Cpu, lifted::helper_address},
+    },
     machine::Tier,
     memory::GuestMemory,
-    rv64::{Cpu, lifted::helper_address},
 };
 use forelift_translator::{
     guest::Program,

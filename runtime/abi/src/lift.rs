@@ -171,7 +171,7 @@ impl Layout {
 }
 
 /// Entries that each table of the data TLB has for RAM of `ram_len` bytes: they must reach over twice the RAM
-/// (see `runtime/src/rv64/tlb.rs`).
+/// (see `runtime/src/cpu/tlb.rs`).
 pub const fn dtlb_entries(ram_len: u64) -> u64 {
     ram_len.next_power_of_two() * 2 / super::layout::PAGE_SIZE
 }

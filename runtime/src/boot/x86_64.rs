@@ -3,11 +3,11 @@
 //! parameters.
 
 use super::{BootSource, elf};
+use crate::cpu::x86::{Cpu, cpuid, state};
 use crate::dev::pc::mptable;
 use crate::dev::{Devices, virtio_cmdline};
 use crate::machine::{MIN_RAM, MachineError};
 use crate::memory::GuestMemory;
-use crate::x86::{Cpu, cpuid, state};
 use forelift_abi::layout::PAGE_SIZE;
 use forelift_abi::layout::pc::RAM_END;
 

@@ -6,9 +6,9 @@ use crate::layout::{
     STACK_SIZE, read_only_page,
 };
 use forelift_abi::layout::RAM_BASE;
+use forelift_runtime::cpu::x86::state::{CR0_AM, CR0_PG, FS_BASE, GS_BASE, Segment, Table};
+use forelift_runtime::cpu::x86::{Cpu, Exit, NoDevices};
 use forelift_runtime::memory::GuestMemory;
-use forelift_runtime::x86::state::{CR0_AM, CR0_PG, FS_BASE, GS_BASE, Segment, Table};
-use forelift_runtime::x86::{Cpu, Exit, NoDevices};
 
 /// Physical addresses: page tables from [`TABLES`] on, and what they lead to.
 const TABLES: u64 = RAM_BASE;

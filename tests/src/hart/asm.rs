@@ -120,7 +120,7 @@ mod tests {
     use super::{super::Machine, Asm, reg};
     use forelift_abi::layout::RAM_BASE;
     use forelift_isa::rv64::{Op, random::Rng};
-    use forelift_runtime::rv64::{Exit, state::Privilege};
+    use forelift_runtime::cpu::rv64::{Exit, state::Privilege};
 
     #[test]
     fn li_gives_every_value() {

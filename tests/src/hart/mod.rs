@@ -20,8 +20,8 @@ pub mod programs;
 pub mod trapping;
 pub mod walk;
 
+use forelift_runtime::cpu::rv64::{Bus, Cpu, Exit, state::Privilege};
 use forelift_runtime::memory::GuestMemory;
-use forelift_runtime::rv64::{Bus, Cpu, Exit, state::Privilege};
 
 /// Physical address of the one device register: reads give [`TestBus::register`], writes are logged.
 pub const DEVICE: u64 = 0x1000_0000;

@@ -8,7 +8,7 @@ use super::asm::{
 use super::pages::{A, D, Mode, PageTables, R, V, W, X};
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::Op;
-use forelift_runtime::rv64::{Exit, state::Privilege};
+use forelift_runtime::cpu::rv64::{Exit, state::Privilege};
 
 const PAGE: u64 = 4096;
 /// Flags of a page that S mode may use in every way, accessed and dirty.

@@ -1,8 +1,8 @@
 //! A second opinion on address translation: the steps of Privileged 4.3.2, written down as they stand there.
 
 use super::pages::{A, D, Mode, R, U, V, W, X, page_size};
+use forelift_runtime::cpu::rv64::state::Privilege;
 use forelift_runtime::memory::GuestMemory;
-use forelift_runtime::rv64::state::Privilege;
 
 /// Kinds of access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Loads and stores, through the data TLB (`runtime/src/rv64/tlb.rs` says why one comparison is enough).
+//! Loads and stores, through the data TLB (`runtime/src/cpu/tlb.rs` says why one comparison is enough).
 
 use super::Lifter;
 use super::state::Place;

@@ -522,7 +522,7 @@ mod tests {
 
     #[test]
     fn one_shot_periodic_and_divisor() {
-        let [denominator, numerator, hz, _] = crate::x86::cpuid::leaf(0x15, 0);
+        let [denominator, numerator, hz, _] = crate::cpu::x86::cpuid::leaf(0x15, 0);
         assert_eq!((u64::from(hz) * CRYSTAL_NS, denominator), (1_000_000_000, 1));
         assert_eq!(u64::from(numerator), CRYSTAL_NS, "the time-stamp counter's ticks are nanoseconds");
         let mut l = Lapic::new();

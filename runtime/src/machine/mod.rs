@@ -1,0 +1,434 @@
+//! The machine: hart, memory, devices and clock, and the loop that drives them.
+//!
+//! ```text
+//! Machine::boot ──boot_to_ready──▶ ready to exec ──save──▶ snapshot ──Machine::restore──▶ start ──run──▶ Outcome
+//! ```
+//!
+//! [`Machine::run`] alternates between slices of instructions, moving data between the host and the guest's
+//! ports, and sleeping when the guest has nothing to do.
+
+use crate::boot;
+pub use crate::boot::BootSource;
+use crate::clock::Clock;
+use crate::cpu::{Cpu, Exit};
+use crate::dev::virtio::fs::Fs;
+use crate::dev::{Devices, fuse, share};
+use crate::host::Host;
+use crate::memory::GuestMemory;
+use crate::session::{ConsoleLog, Outcome, Session, State};
+use crate::snapshot::{MachineState, SnapshotError};
+use forelift_abi::control::Start;
+use forelift_abi::lift::Index;
+use forelift_abi::profile::Page;
+use thiserror::Error;
+
+#[cfg(feature = "riscv64")]
+pub mod lockstep;
+
+/// Instructions between two looks at the host: about 0.2 ms.
+const SLICE: u64 = 100_000;
+/// A guest that has not become ready after this many instructions never will: a boot takes about 40 million.
+const BOOT_LIMIT: u64 = 1_000_000_000;
+/// Nor will one that retires nothing in this many slices: it faults in its own fault handler, for ever.
+const STUCK_SLICES: u32 = 20;
+/// Least RAM in bytes that a kernel of the usual size boots in.
+pub const MIN_RAM: u64 = 32 << 20;
+
+/// Why a machine could not be booted or restored.
+#[derive(Debug, Error)]
+pub enum MachineError {
+    /// The kernel is none that the machine can boot.
+    #[error("kernel: not {wanted} ({why})")]
+    Kernel {
+        /// What it should be.
+        wanted: &'static str,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// RAM is too small.
+    #[error(
+        "memory: {ram} bytes of RAM are too little for the kernel ({kernel}) and its initial file system ({initrd}): \
+         give more with --memory"
+    )]
+    Ram {
+        /// Size of RAM.
+        ram: u64,
+        /// Size of the kernel with its bss.
+        kernel: u64,
+        /// Size of the initial file system.
+        initrd: u64,
+    },
+    /// RAM is too large.
+    #[error("memory: {ram} bytes of RAM are too many for this machine: give at most {most} with --memory")]
+    TooMuchRam {
+        /// Size of RAM.
+        ram: u64,
+        /// Largest size.
+        most: u64,
+    },
+    /// The kernel cannot be told this.
+    #[error("kernel command line: {0}")]
+    CommandLine(String),
+    /// This build has no such machine.
+    #[error(transparent)]
+    Devices(#[from] crate::dev::RestoreError),
+    /// The machine's code cannot be lifted.
+    #[error("code of {0} guests cannot be lifted yet: only the interpreter runs it")]
+    NoLifter(&'static str),
+    /// The snapshot was refused.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The guest stopped before it was ready.
+    #[error("the guest stopped before it was ready: {why}\n{log}")]
+    Boot {
+        /// What happened.
+        why: String,
+        /// The kernel's last messages.
+        log: String,
+    },
+}
+
+/// What compiles hot code while the machine runs. It lives as long as the machine, whose CPU runs its code.
+pub trait Tier: Send {
+    /// Called between two slices, when no lifted code runs.
+    fn between(&mut self, cpu: &mut Cpu, mem: &mut GuestMemory);
+    /// Figures of the run, by name.
+    fn statistics(&self) -> Vec<(&'static str, u64)>;
+}
+
+/// The machine. See the module's documentation.
+pub struct Machine {
+    cpu: Cpu,
+    mem: GuestMemory,
+    devices: Devices,
+    clock: Clock,
+    session: Session,
+    /// End of what the kernel wrote to the SBI's debug console.
+    debug: Vec<u8>,
+    tier: Option<Box<dyn Tier>>,
+}
+
+/// The CPU's view of the rest.
+struct MachineBus<'a> {
+    devices: &'a mut Devices,
+    clock: &'a Clock,
+    host: &'a mut dyn Host,
+    debug: &'a mut Vec<u8>,
+    /// Instructions that had retired when a device was last used.
+    #[cfg(feature = "x86_64")]
+    instret: u64,
+}
+
+mod bus;
+
+impl Machine {
+    /// A machine that is about to boot `source`, on virtual time.
+    ///
+    /// # Errors
+    /// [`MachineError::Kernel`], [`MachineError::Ram`], [`MachineError::TooMuchRam`],
+    /// [`MachineError::CommandLine`], [`MachineError::Devices`].
+    pub fn boot(mut mem: GuestMemory, source: BootSource<'_>, log: ConsoleLog) -> Result<Self, MachineError> {
+        let devices = Devices::new(source.arch, mem.root_len() as u64)?;
+        let cpu = boot::load(&mut mem, &devices, &source)?;
+        Ok(Machine {
+            cpu,
+            mem,
+            devices,
+            clock: Clock::new_virtual(),
+            session: Session::boot(log),
+            debug: Vec::new(),
+            tier: None,
+        })
+    }
+
+    /// A machine as a snapshot left it; `mem` holds the RAM that was saved with it.
+    ///
+    /// # Errors
+    /// [`MachineError::Snapshot`].
+    pub fn restore(
+        mut mem: GuestMemory,
+        state: &[u8],
+        host: &mut dyn Host,
+        log: ConsoleLog,
+    ) -> Result<Self, MachineError> {
+        let state = MachineState::decode(state)?;
+        for (what, expected, found) in
+            [("RAM", state.ram_len, mem.ram_len()), ("root file system", state.root_len, mem.root_len())]
+        {
+            if expected != found as u64 {
+                let found = found as u64;
+                return Err(SnapshotError::Memory { what, expected, found }.into());
+            }
+        }
+        mem.set_ram_base(boot::ram_base(state.hart.arch()));
+        let devices = Devices::restore(state.devices, &mem).map_err(SnapshotError::Devices)?;
+        if devices.arch() != state.hart.arch() {
+            return Err(SnapshotError::Mixed.into());
+        }
+        let cpu = Cpu::restore(&state.hart, &mut mem);
+        let clock = Clock::from_host(host, state.ticks);
+        let session = Session::resume(log);
+        Ok(Machine { cpu, mem, devices, clock, session, debug: Vec::new(), tier: None })
+    }
+
+    /// The machine's state; RAM is [`Machine::memory`]'s.
+    pub fn save(&self, host: &mut dyn Host) -> Vec<u8> {
+        MachineState {
+            hart: self.cpu.save(),
+            devices: self.devices.save(),
+            ticks: self.clock.ticks_ahead(host, self.cpu.instret()),
+            ram_len: self.mem.ram_len() as u64,
+            root_len: self.mem.root_len() as u64,
+        }
+        .encode()
+    }
+
+    /// Guest physical memory.
+    pub fn memory(&self) -> &GuestMemory {
+        &self.mem
+    }
+
+    /// Gives the memory back.
+    pub fn into_memory(self) -> GuestMemory {
+        self.mem
+    }
+
+    /// The devices, to attach directories to.
+    pub fn devices_mut(&mut self) -> (&mut Devices, &mut GuestMemory) {
+        (&mut self.devices, &mut self.mem)
+    }
+
+    /// Instructions retired since power-on.
+    pub fn instructions(&self) -> u64 {
+        self.cpu.instret()
+    }
+
+    /// What the kernel and init said so far, as far as it is kept.
+    pub fn log(&self) -> String {
+        let mut log = String::from_utf8_lossy(&self.debug).into_owned();
+        log.push_str(&String::from_utf8_lossy(self.session.log()));
+        log
+    }
+
+    /// Boots until init is ready to exec and the guest is idle: where a snapshot belongs. `progress` gets the
+    /// number of instructions retired, now and then.
+    ///
+    /// # Errors
+    /// [`MachineError::Boot`] when the guest switches itself off, reports an error or makes no progress.
+    pub fn boot_to_ready(
+        &mut self,
+        host: &mut dyn Host,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), MachineError> {
+        let mut stuck_slices = 0;
+        loop {
+            let before = self.cpu.instret();
+            progress(before);
+            let exit = self.slice(host);
+            stuck_slices =
+                if exit == Exit::Budget && self.cpu.instret() == before { stuck_slices + 1 } else { 0 };
+            let moved = self.session.pump(&mut self.devices, &mut self.mem, host).moved;
+            let idle = exit == Exit::Idle && !moved;
+            let stuck = idle && self.is_stuck(host);
+            let why = match self.session.state() {
+                State::Ended(outcome) => {
+                    outcome.message.clone().unwrap_or_else(|| format!("exit code {}", outcome.code))
+                }
+                _ if matches!(exit, Exit::Shutdown { .. }) => "it switched itself off".into(),
+                _ if self.cpu.instret() > BOOT_LIMIT => {
+                    format!("not ready after {BOOT_LIMIT} instructions")
+                }
+                _ if stuck_slices > STUCK_SLICES => "it faults for ever in its fault handler".into(),
+                State::Ready if idle => return Ok(()),
+                _ if stuck => "it waits for something that never comes".into(),
+                _ => {
+                    if idle {
+                        self.idle(host);
+                    }
+                    continue;
+                }
+            };
+            return Err(MachineError::Boot { why, log: self.log() });
+        }
+    }
+
+    /// Has `tier` compile hot code from now on.
+    ///
+    /// # Errors
+    /// [`MachineError::NoLifter`].
+    pub fn set_tier(&mut self, mut tier: Box<dyn Tier>) -> Result<(), MachineError> {
+        let arch = self.devices.arch();
+        if !self.cpu.start_profile(&mut self.mem) {
+            return Err(MachineError::NoLifter(arch.oci_name()));
+        }
+        tier.between(&mut self.cpu, &mut self.mem);
+        self.tier = Some(tier);
+        Ok(())
+    }
+
+    /// Takes into use what the module's table holds; false when the index is inconsistent or the machine
+    /// takes none.
+    pub(crate) fn install_lifted(&mut self, index: Index) -> bool {
+        #[cfg(feature = "riscv64")]
+        if let Some(cpu) = self.cpu.riscv64() {
+            // SAFETY: only images have an index, and their packer put the functions into the table. (A wrong
+            // number is caught by the engine, which checks the signature; natively there are no functions, so
+            // no index is taken.)
+            return unsafe { cpu.install(index, Vec::new(), &mut self.mem) };
+        }
+        drop(index);
+        false
+    }
+
+    /// Figures of the run, as JSON.
+    pub fn statistics(&self) -> String {
+        let mut figures = self.cpu.statistics();
+        figures.extend(self.tier.as_ref().map(|tier| tier.statistics()).unwrap_or_default());
+        let fields: Vec<String> = figures.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        format!("{{{}}}", fields.join(","))
+    }
+
+    /// Runs the container's command, or without orders the init's exercise, with a host directory that lives
+    /// in memory, for at most `limit` instructions on virtual time, counting what is executed. `go_on` is
+    /// asked now and then, with the number of instructions, whether to continue. A machine whose code cannot
+    /// be lifted learns nothing.
+    pub fn train(
+        &mut self,
+        start: Option<Start>,
+        host: &mut dyn Host,
+        limit: u64,
+        go_on: &mut dyn FnMut(&Self, u64) -> bool,
+    ) -> Vec<Page> {
+        let ticks = self.clock.ticks(host, self.cpu.instret());
+        self.clock = Clock::virtual_from(ticks, self.cpu.instret());
+        if !self.cpu.start_profile(&mut self.mem) {
+            return Vec::new();
+        }
+        match start {
+            Some(start) => self.session.start(start),
+            None => {
+                // The slot is free: nothing is attached to a machine that trains.
+                let directory = Box::new(Fs::new(0, fuse::in_memory()));
+                if self.devices.attach_share(0, directory, &mut self.mem).is_ok() {
+                    self.session.exercise(share::tag(0));
+                }
+            }
+        }
+        let begin = self.cpu.instret();
+        let mut exit = Exit::Budget;
+        let mut stuck = 0;
+        loop {
+            let moved = self.session.pump(&mut self.devices, &mut self.mem, host).moved;
+            let ended =
+                matches!(self.session.state(), State::Ended(_)) || matches!(exit, Exit::Shutdown { .. });
+            let done = self.cpu.instret().wrapping_sub(begin);
+            if ended || done >= limit || stuck > STUCK_SLICES || !go_on(self, done) {
+                return self.profile();
+            }
+            if exit == Exit::Idle && !moved {
+                if self.is_stuck(host) {
+                    return self.profile();
+                }
+                self.idle(host);
+            }
+            let before = self.cpu.instret();
+            exit = self.slice(host);
+            stuck = if exit == Exit::Budget && self.cpu.instret() == before { stuck + 1 } else { 0 };
+        }
+    }
+
+    /// What was executed since training began.
+    pub fn profile(&self) -> Vec<Page> {
+        self.cpu.profile(&self.mem)
+    }
+
+    /// Places in the code that control came to at least `times` times since training began: cheap, to tell
+    /// whether anything new is.
+    pub fn hot(&self, times: u32) -> usize {
+        self.cpu.hot(times)
+    }
+
+    /// Switches from virtual to the host's time: what boots an image without a snapshot.
+    pub fn use_host_clock(&mut self, host: &mut dyn Host) {
+        let ticks = self.clock.ticks(host, self.cpu.instret());
+        self.clock = Clock::from_host(host, ticks);
+    }
+
+    /// Runs the container's command to its end.
+    pub fn run(&mut self, start: Start, host: &mut dyn Host) -> Outcome {
+        self.session.start(start);
+        let mut exit = Exit::Budget;
+        loop {
+            let moved = self.session.pump(&mut self.devices, &mut self.mem, host).moved;
+            if let State::Ended(outcome) = self.session.state() {
+                return outcome.clone();
+            }
+            if matches!(exit, Exit::Shutdown { .. }) {
+                return self.session.finish(
+                    &mut self.devices,
+                    &mut self.mem,
+                    host,
+                    "the guest switched itself off",
+                );
+            }
+            if exit == Exit::Idle && !moved {
+                self.idle(host);
+            }
+            exit = self.slice(host);
+        }
+    }
+
+    /// Whether nothing will ever wake the hart: no interrupt pending, no timer set.
+    fn is_stuck(&mut self, host: &mut dyn Host) -> bool {
+        self.update_interrupts(host);
+        !self.cpu.wakes(&self.devices) && self.cpu.next_timer(&mut self.devices) == u64::MAX
+    }
+
+    /// Runs one slice; interrupts are up to date before and after.
+    fn slice(&mut self, host: &mut dyn Host) -> Exit {
+        self.update_interrupts(host);
+        let mut bus = MachineBus {
+            devices: &mut self.devices,
+            clock: &self.clock,
+            host,
+            debug: &mut self.debug,
+            #[cfg(feature = "x86_64")]
+            instret: self.cpu.instret(),
+        };
+        let exit = match &mut self.cpu {
+            #[cfg(feature = "riscv64")]
+            Cpu::Riscv64(cpu) => cpu.run(&mut self.mem, &mut bus, SLICE).into(),
+            #[cfg(feature = "x86_64")]
+            Cpu::X86_64(cpu) => match cpu.run(&mut self.mem, &mut bus, SLICE).into() {
+                // Halted for ever: a kernel without ACPI has no other way to switch itself off.
+                Exit::Idle if !cpu.wakes(true) => Exit::Shutdown { reset: false, failed: false },
+                exit => exit,
+            },
+        };
+        if self.debug.len() > 1 << 16 {
+            self.debug.drain(..1 << 15);
+        }
+        if let Some(tier) = &mut self.tier {
+            tier.between(&mut self.cpu, &mut self.mem);
+        }
+        exit
+    }
+
+    fn update_interrupts(&mut self, host: &mut dyn Host) {
+        self.cpu.update_interrupts(&mut self.devices, &self.clock, host);
+    }
+
+    /// Sleeps until the timer, input or an event, unless an interrupt is there already.
+    fn idle(&mut self, host: &mut dyn Host) {
+        self.update_interrupts(host);
+        if self.cpu.wakes(&self.devices) {
+            return;
+        }
+        let now = self.clock.ticks(host, self.cpu.instret());
+        let (interest, until) = (self.session.interest(), self.cpu.next_timer(&mut self.devices));
+        self.clock.idle(now, until, |timeout| host.wait(timeout, interest));
+    }
+}
+
+#[cfg(all(test, not(target_family = "wasm")))]
+mod tests;
