@@ -7,8 +7,8 @@
 
 /// Calls the macro `$each` with one row per 32-bit instruction.
 ///
-/// A row is `Op "mnemonic" mask match Format (facts);`. `Op` is the variant of [`Op`](crate::cpu::rv64::Op),
-/// `Format` that of [`Format`](crate::cpu::rv64::Format). A word is this instruction when `word & mask == match`;
+/// A row is `Op "mnemonic" mask match Format (facts);`. `Op` is the variant of [`Op`](crate::rv64::Op),
+/// `Format` that of [`Format`](crate::rv64::Format). A word is this instruction when `word & mask == match`;
 /// no word matches two rows. The facts are one of
 ///
 /// - `(next)`: computes and goes on;
@@ -198,7 +198,7 @@ macro_rules! for_each_rv64 {
 /// tried.
 ///
 /// A row is `"mnemonic" mask match => Op CFormat;` or `"reserved" mask match => reserved;`. `Op` is the
-/// instruction that it expands to, `CFormat` (a variant of [`CFormat`](crate::cpu::rv64::CFormat)) says from where
+/// instruction that it expands to, `CFormat` (a variant of [`CFormat`](crate::rv64::CFormat)) says from where
 /// the operands come. **The first row that matches decides**: a special case stands before the general one.
 /// Code points in no row are reserved too. HINTs (`rd` = x0, shifts by 0) are not told apart: what they
 /// expand to changes nothing, as a HINT must.

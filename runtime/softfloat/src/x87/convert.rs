@@ -1,9 +1,9 @@
 //! Loads and stores in other formats.
 
 use super::{Env, F80, Operand};
-use crate::cpu::x86::{DE, OE, PE, UE};
 use crate::format::{Format, Unpacked};
 use crate::soft::{Context, Limits, convert};
+use crate::x86::{DE, OE, PE, UE};
 use crate::{F32, F64, Round};
 
 /// FLD of a binary32 or binary64. A denormal number is loaded even if DE is not masked (as the host CPU does

@@ -20,11 +20,11 @@ pub use explog::{exp2m1, y_log2_x, y_log2_x_plus_1};
 pub use trig::{Trig, atan2, cos, sin, sin_cos, tan};
 pub use value::{F80, Operand};
 
-use crate::cpu::x86::{self, DE, IE, OE, UE, ZE};
 use crate::format::{Format, Kind, Unpacked};
 use crate::soft::Context;
 use crate::soft::Outside;
 use crate::soft::context::UP;
+use crate::x86::{self, DE, IE, OE, UE, ZE};
 use crate::{NV, NX, OF, Round, UF};
 
 /// Control word: where the precision control begins.

@@ -3,10 +3,10 @@
 use alloc::vec::Vec;
 
 use super::{Generator, SP, put_short};
-use crate::cpu::rv64::decode::{CROWS, CRow, Insn, compressed_row, decode};
-use crate::cpu::rv64::encode::{Fields, encode_compressed};
-use crate::cpu::rv64::format::CFormat;
-use crate::cpu::rv64::op::{Access, Flow, Op};
+use crate::rv64::decode::{CROWS, CRow, Insn, compressed_row, decode};
+use crate::rv64::encode::{Fields, encode_compressed};
+use crate::rv64::format::CFormat;
+use crate::rv64::op::{Access, Flow, Op};
 
 impl Generator {
     /// A random instruction of a row that satisfies `accept`.

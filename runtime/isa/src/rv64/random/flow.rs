@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use super::{Generator, MAX_SKIP, put, put_short, shorten};
-use crate::cpu::rv64::encode::Fields;
-use crate::cpu::rv64::op::Op;
+use crate::rv64::encode::Fields;
+use crate::rv64::op::Op;
 
 impl Generator {
     /// A conditional branch over a block.

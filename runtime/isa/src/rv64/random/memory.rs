@@ -3,9 +3,9 @@
 use alloc::vec::Vec;
 
 use super::{Generator, SP, put};
-use crate::cpu::rv64::encode::Fields;
-use crate::cpu::rv64::format::Format;
-use crate::cpu::rv64::op::Op;
+use crate::rv64::encode::Fields;
+use crate::rv64::format::Format;
+use crate::rv64::op::Op;
 
 impl Generator {
     /// Whether an access of `bytes` at this distance from `base` is allowed.

@@ -19,10 +19,10 @@ use core::ops::Range;
 
 use super::values::{double, integer, single, value};
 use super::{Generator, REACH, Registers, Rng, SP, put};
-use crate::cpu::rv64::csr::FCSR;
-use crate::cpu::rv64::decode::{decode, length};
-use crate::cpu::rv64::encode::Fields;
-use crate::cpu::rv64::op::Op;
+use crate::rv64::csr::FCSR;
+use crate::rv64::decode::{decode, length};
+use crate::rv64::encode::Fields;
+use crate::rv64::op::Op;
 
 /// Size of a state: 64 little-endian doublewords: fcsr, x1 to x31, f0 to f31.
 pub const STATE_BYTES: usize = 512;
@@ -218,7 +218,7 @@ impl Program {
 
     /// The program as a static Linux executable.
     pub fn elf(&self) -> Vec<u8> {
-        crate::cpu::rv64::elf::executable(self.base, self.entry, &self.image, self.size)
+        crate::rv64::elf::executable(self.base, self.entry, &self.image, self.size)
     }
 
     /// Compares two outputs of this program: `None` when they are equal, else where they differ first, and
