@@ -4,8 +4,7 @@
 
 use crate::args::{self, Request};
 use crate::dev::fuse::Service;
-use crate::dev::share;
-use crate::dev::virtio::fs::Fs;
+use crate::dev::virtio::fs::{Fs, share};
 use crate::host::Host;
 use crate::machine::{BootSource, Machine, Tier};
 use crate::memory::GuestMemory;

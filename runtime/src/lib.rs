@@ -2,16 +2,14 @@
 //! architectures, and for wasm32-wasip1 for one of them, which the features `riscv64` and `x86_64` choose.
 
 pub mod args;
-pub mod boot;
 pub mod clock;
 pub mod cpu;
 pub mod dev;
-#[cfg(feature = "riscv64")]
-pub mod fdt;
 pub mod host;
 pub mod image;
 pub mod machine;
 pub mod memory;
+pub mod platform;
 pub mod session;
 pub mod snapshot;
 pub mod sys;

@@ -33,10 +33,10 @@ pub mod parts {
     pub use crate::cpu::rv64::state::HartState as Riscv64State;
     #[cfg(feature = "x86_64")]
     pub use crate::cpu::x86::state::HartState as X86State;
-    #[cfg(feature = "x86_64")]
-    pub use crate::dev::pc::PcState;
     #[cfg(feature = "riscv64")]
-    pub use crate::dev::plic::PlicState;
+    pub use crate::platform::riscv64::plic::PlicState;
+    #[cfg(feature = "x86_64")]
+    pub use crate::platform::x86_64::PcState;
     #[cfg(not(feature = "riscv64"))]
     pub use {Never as PlicState, Never as Riscv64State};
     #[cfg(not(feature = "x86_64"))]

@@ -1,8 +1,9 @@
 //! The devices of the machine: interrupt controller and virtio slots, and their place in the physical address
 //! space.
 //!
-//! The virtio devices are the same for both guest architectures. What is around them is [`plic`] for riscv64,
-//! [`pc`] for x86_64, where device `n` has I/O APIC pin 16 + `n`.
+//! The virtio devices are the same for both guest architectures. What is around them is
+//! `crate::platform::riscv64` for riscv64, `crate::platform::x86_64` for x86_64, where device `n` has I/O APIC
+//! pin 16 + `n`.
 //!
 //! | slot | device | interrupt source |
 //! |---|---|---|
@@ -10,18 +11,13 @@
 //! | 1 | block device, the root file system; empty when there is none ([`virtio::blk`]) | 2 |
 //! | 2 | rng ([`virtio::rng`]) | 3 |
 //! | 3 | kept for a network device | 4 |
-//! | 4-11 | host directories, tags `forelift0` to `forelift7`, see [`share`] | 5-12 |
+//! | 4-11 | host directories, tags `forelift0` to `forelift7`, see [`virtio::fs::share`] | 5-12 |
 //! | 12-15 | empty | |
 //!
 //! A snapshot cannot gain devices: these slots exist from boot and get their directories after a restore,
 //! with [`Devices::attach_share`].
 
 pub mod fuse;
-#[cfg(feature = "x86_64")]
-pub mod pc;
-#[cfg(feature = "riscv64")]
-pub mod plic;
-pub mod share;
 pub mod virtio;
 
 use forelift_abi::config::Arch;
@@ -34,13 +30,13 @@ use thiserror::Error;
 use crate::cpu::parts;
 use crate::host::Host;
 use crate::memory::GuestMemory;
-#[cfg(feature = "x86_64")]
-use pc::{Pc, Time};
 #[cfg(feature = "riscv64")]
-use plic::Plic;
-use share::Detached;
+use crate::platform::riscv64::plic::Plic;
+#[cfg(feature = "x86_64")]
+use crate::platform::x86_64::{Pc, Time};
 use virtio::blk::Blk;
 use virtio::console::{Console, ConsoleState, Port};
+use virtio::fs::share::{self, Detached};
 use virtio::mmio::{Mmio, MmioState};
 use virtio::rng::Rng;
 use virtio::{Context, QueueError, VirtioDevice};
@@ -481,7 +477,7 @@ pub fn virtio_cmdline(devices: &Devices) -> String {
     names.collect::<Vec<_>>().join(" ")
 }
 
-fn within(pa: u64, base: u64, size: u64) -> Option<u64> {
+pub(crate) fn within(pa: u64, base: u64, size: u64) -> Option<u64> {
     pa.checked_sub(base).filter(|&offset| offset < size)
 }
 

@@ -398,7 +398,7 @@ fn hostile_state_is_refused_or_harmless() {
     refused(&|s| console(s).status = 4);
     refused(&|s| s.console.ports.truncate(4));
     refused(&|s| s.console.pending = vec![vec![0; 65]]);
-    fn plic(s: &mut DevicesState) -> &mut plic::PlicState {
+    fn plic(s: &mut DevicesState) -> &mut crate::platform::riscv64::plic::PlicState {
         match &mut s.platform {
             PlatformState::Plic(plic) => plic,
             PlatformState::Pc(_) => panic!("another machine"),

@@ -32,8 +32,8 @@ mod pc {
     use crate::clock::Clock;
     use crate::cpu::x86::{Bus, Exit};
     use crate::dev::Devices;
-    use crate::dev::pc::{Effect, Pc, Time};
     use crate::host::Host;
+    use crate::platform::x86_64::{Effect, Pc, Time};
 
     struct Clocks<'a> {
         clock: &'a Clock,

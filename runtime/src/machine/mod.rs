@@ -7,14 +7,14 @@
 //! [`Machine::run`] alternates between slices of instructions, moving data between the host and the guest's
 //! ports, and sleeping when the guest has nothing to do.
 
-use crate::boot;
-pub use crate::boot::BootSource;
 use crate::clock::Clock;
 use crate::cpu::{Cpu, Exit};
-use crate::dev::virtio::fs::Fs;
-use crate::dev::{Devices, fuse, share};
+use crate::dev::virtio::fs::{Fs, share};
+use crate::dev::{Devices, fuse};
 use crate::host::Host;
 use crate::memory::GuestMemory;
+use crate::platform::boot;
+pub use crate::platform::boot::BootSource;
 use crate::session::{ConsoleLog, Outcome, Session, State};
 use crate::snapshot::{MachineState, SnapshotError};
 use forelift_abi::control::Start;

@@ -6,13 +6,6 @@
 //! | `x86_64` | a `vmlinux`, told by boot parameters, an MP table and the command line |
 //! | `elf` | reads the `vmlinux` |
 
-#[cfg(feature = "x86_64")]
-pub mod elf;
-#[cfg(feature = "riscv64")]
-mod riscv64;
-#[cfg(feature = "x86_64")]
-mod x86_64;
-
 use crate::cpu::Cpu;
 use crate::dev::Devices;
 use crate::machine::MachineError;
@@ -53,9 +46,9 @@ pub(crate) fn load(
     mem.set_ram_base(ram_base(source.arch));
     match source.arch {
         #[cfg(feature = "riscv64")]
-        Arch::Riscv64 => riscv64::load(mem, devices, source).map(Cpu::Riscv64),
+        Arch::Riscv64 => super::riscv64::boot::load(mem, devices, source).map(Cpu::Riscv64),
         #[cfg(feature = "x86_64")]
-        Arch::X86_64 => x86_64::load(mem, devices, source).map(Cpu::X86_64),
+        Arch::X86_64 => super::x86_64::boot::load(mem, devices, source).map(Cpu::X86_64),
         #[allow(unreachable_patterns, reason = "a build for both")]
         other => Err(crate::dev::RestoreError::Arch(other.oci_name()).into()),
     }

@@ -24,7 +24,7 @@ use super::wire::{self, InHeader, OUT_HEADER, Reader, Writer, init, op};
 /// Longest request or reply in bytes: a page of header, and data.
 pub const MAX_MESSAGE: usize = MAX_WRITE + 4096;
 /// Most data in a request in bytes. Linux sends no more than its list of pages holds: see
-/// [`crate::dev::share`].
+/// [`crate::dev::virtio::fs::share`].
 pub(crate) const MAX_WRITE: usize = 1 << 20;
 /// Oldest client in minor versions: that of Linux 5.4.
 const OLDEST_MINOR: u32 = 31;

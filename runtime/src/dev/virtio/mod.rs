@@ -9,9 +9,7 @@
 //! the driver wants one.
 
 pub mod blk;
-mod chain;
 pub mod console;
-mod error;
 pub mod fs;
 pub mod mmio;
 pub mod queue;

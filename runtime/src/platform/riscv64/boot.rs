@@ -1,11 +1,11 @@
 //! A riscv64 `Image` (*Documentation/arch/riscv/{boot,boot-image-header}.rst*).
 
-use super::BootSource;
+use super::fdt;
 use crate::cpu::rv64::Cpu;
 use crate::dev::Devices;
-use crate::fdt;
 use crate::machine::{MIN_RAM, MachineError};
 use crate::memory::GuestMemory;
+use crate::platform::boot::BootSource;
 use forelift_abi::layout::{KERNEL_OFFSET, PAGE_SIZE, RAM_BASE};
 
 /// Checks the header of an `Image` and gives the size in bytes that the kernel takes in RAM, bss included.
@@ -32,7 +32,7 @@ fn kernel_size(kernel: &[u8]) -> Result<u64, MachineError> {
 }
 
 /// Kernel, initial file system and device tree, one behind the other.
-pub(super) fn load(
+pub(in crate::platform) fn load(
     mem: &mut GuestMemory,
     devices: &Devices,
     source: &BootSource<'_>,

@@ -2,12 +2,12 @@
 //! Boot Protocol"): long mode with the first 4 GiB mapped to themselves, flat segments, RSI at the boot
 //! parameters.
 
-use super::{BootSource, elf};
+use super::{elf, mptable};
 use crate::cpu::x86::{Cpu, cpuid, state};
-use crate::dev::pc::mptable;
 use crate::dev::{Devices, virtio_cmdline};
 use crate::machine::{MIN_RAM, MachineError};
 use crate::memory::GuestMemory;
+use crate::platform::boot::BootSource;
 use forelift_abi::layout::PAGE_SIZE;
 use forelift_abi::layout::pc::RAM_END;
 
@@ -114,7 +114,7 @@ fn seed(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Kernel where it wants to be, initial file system behind it, the rest below 640 KiB.
-pub(super) fn load(
+pub(in crate::platform) fn load(
     mem: &mut GuestMemory,
     devices: &Devices,
     source: &BootSource<'_>,
@@ -185,9 +185,9 @@ fn processor(mem: &GuestMemory, entry: u64) -> Cpu {
 
 #[cfg(test)]
 mod tests {
-    use super::super::elf::testing::executable;
     use super::*;
     use crate::dev::Devices;
+    use crate::platform::x86_64::elf::testing::executable;
     use forelift_abi::config::Arch;
 
     const RAM: usize = 64 << 20;

@@ -14,7 +14,9 @@
 //! Everything else reads as all ones. There is no keyboard controller but for its reset line, no PCI, no
 //! ACPI. All timers run by one clock of nanoseconds, which is the time-stamp counter too.
 
+pub(super) mod boot;
 mod cmos;
+pub mod elf;
 pub mod ioapic;
 pub mod lapic;
 pub mod mptable;
@@ -99,15 +101,15 @@ impl Pc {
 
     /// A load in one of the APICs' windows; `None`: elsewhere.
     pub(crate) fn read(&mut self, pa: u64, size: u8, time: &mut dyn Time) -> Option<u64> {
-        if let Some(offset) = super::within(pa, LAPIC_BASE, WINDOW) {
+        if let Some(offset) = crate::dev::within(pa, LAPIC_BASE, WINDOW) {
             return Some(self.lapic.read(offset, size, &mut || time.now()));
         }
-        super::within(pa, IOAPIC_BASE, WINDOW).map(|offset| self.ioapic.read(offset))
+        crate::dev::within(pa, IOAPIC_BASE, WINDOW).map(|offset| self.ioapic.read(offset))
     }
 
     /// A store in one of the APICs' windows; false: elsewhere.
     pub(crate) fn write(&mut self, pa: u64, size: u8, value: u64, time: &mut dyn Time) -> bool {
-        if let Some(offset) = super::within(pa, LAPIC_BASE, WINDOW) {
+        if let Some(offset) = crate::dev::within(pa, LAPIC_BASE, WINDOW) {
             if size == 4
                 && let Some(vector) = self.lapic.write(offset, value, &mut || time.now())
             {
@@ -115,7 +117,7 @@ impl Pc {
             }
             return true;
         }
-        let Some(offset) = super::within(pa, IOAPIC_BASE, WINDOW) else { return false };
+        let Some(offset) = crate::dev::within(pa, IOAPIC_BASE, WINDOW) else { return false };
         self.ioapic.write(offset, value, &mut self.lapic);
         true
     }

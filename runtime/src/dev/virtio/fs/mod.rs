@@ -8,10 +8,11 @@
 //! Requests are served inside the notification, one after the other: a guest waits for its file system as a
 //! process waits for a disk. There is nothing to save: a snapshot has no mounts.
 
-use super::queue::{Chain, QueueError, Span};
-use super::{Context, VirtioDevice, read_config_bytes};
+pub mod share;
+
 use crate::dev::fuse::{MAX_MESSAGE, Service};
-use crate::dev::share;
+use crate::dev::virtio::queue::{Chain, QueueError, Span};
+use crate::dev::virtio::{Context, VirtioDevice, read_config_bytes};
 
 /// Requests up to this length in bytes are copied, so that the reply may be written in place meanwhile.
 const SHORT: usize = 4096;
@@ -108,5 +109,4 @@ impl<S: Service> VirtioDevice for Fs<S> {
 
 // Guest memory of the tests is a native mapping.
 #[cfg(all(test, not(target_family = "wasm")))]
-#[path = "fs_tests.rs"]
 mod tests;

@@ -5,12 +5,15 @@
 //! [`QueueError`], which the transport turns into `DEVICE_NEEDS_RESET`; nothing a driver writes can panic or
 //! hang the device: every call here does at most [`MAX_CHAIN`] steps.
 
+mod chain;
+mod error;
+
 use serde::{Deserialize, Serialize};
 
-use super::chain::Desc;
-pub use super::chain::{Chain, Span, parts};
-pub use super::error::{MAX_CHAIN, QueueError};
 use crate::memory::GuestMemory;
+use chain::Desc;
+pub use chain::{Chain, Span, parts};
+pub use error::{MAX_CHAIN, QueueError};
 
 /// Largest queue size that a transport may configure (section 2.7: at most 32768; ours are smaller).
 pub const MAX_SIZE: u16 = 1024;
@@ -90,8 +93,8 @@ impl Queue {
 
     /// What was negotiated, before the device is activated.
     pub(crate) fn set_features(&mut self, features: u64) {
-        self.event_idx = features & super::F_EVENT_IDX != 0;
-        self.indirect = features & super::F_INDIRECT_DESC != 0;
+        self.event_idx = features & crate::dev::virtio::F_EVENT_IDX != 0;
+        self.indirect = features & crate::dev::virtio::F_INDIRECT_DESC != 0;
     }
 
     /// Enables the queue after a check of its place in memory.
@@ -329,5 +332,4 @@ impl Table {
 }
 
 #[cfg(all(test, not(target_family = "wasm")))]
-#[path = "queue_tests.rs"]
 mod tests;
