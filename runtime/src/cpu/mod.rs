@@ -235,7 +235,7 @@ impl Cpu {
             #[cfg(feature = "x86_64")]
             Cpu::X86_64(cpu) => {
                 let now = clock.ns(host, cpu.hart.instret);
-                if let Some(pc) = devices.pc() {
+                if let Some(pc) = devices.platform_mut().pc() {
                     pc.tick(now);
                 }
             }
@@ -264,7 +264,7 @@ impl Cpu {
                 if cpu.hart.sie & rv64::csr::STIP != 0 { cpu.hart.stimecmp } else { u64::MAX }
             }
             #[cfg(feature = "x86_64")]
-            Cpu::X86_64(cpu) => match devices.pc().map_or(u64::MAX, |pc| pc.next_event()) {
+            Cpu::X86_64(cpu) => match devices.platform_mut().pc().map_or(u64::MAX, |pc| pc.next_event()) {
                 u64::MAX => u64::MAX,
                 ns if cpu.wakes(true) => ns.div_ceil(TICK_NS),
                 _ => u64::MAX,

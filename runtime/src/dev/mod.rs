@@ -20,20 +20,14 @@
 pub mod fuse;
 pub mod virtio;
 
-use forelift_abi::config::Arch;
-#[cfg(feature = "riscv64")]
-use forelift_abi::layout::{PLIC_BASE, PLIC_SIZE, VIRTIO_IRQ_BASE};
-use forelift_abi::layout::{VIRTIO_BASE, VIRTIO_SLOTS, VIRTIO_STRIDE, pc as layout_pc};
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
-
-use crate::cpu::parts;
 use crate::host::Host;
 use crate::memory::GuestMemory;
-#[cfg(feature = "riscv64")]
-use crate::platform::riscv64::plic::Plic;
-#[cfg(feature = "x86_64")]
-use crate::platform::x86_64::{Pc, Time};
+use crate::platform::board::{Slot, within};
+use crate::platform::{Platform, PlatformState};
+use forelift_abi::config::Arch;
+use forelift_abi::layout::{VIRTIO_SLOTS, VIRTIO_STRIDE};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
 use virtio::blk::Blk;
 use virtio::console::{Console, ConsoleState, Port};
 use virtio::fs::share::{self, Detached};
@@ -54,91 +48,6 @@ pub const SLOT_SHARE: usize = 4;
 /// Number of host directories.
 pub const COUNT_SHARES: usize = 8;
 const _: () = assert!(SLOT_SHARE + COUNT_SHARES <= VIRTIO_SLOTS);
-
-/// What is around the virtio devices.
-pub enum Platform {
-    /// riscv64.
-    #[cfg(feature = "riscv64")]
-    Plic(Plic),
-    /// x86_64.
-    #[cfg(feature = "x86_64")]
-    Pc(Box<Pc>),
-}
-
-/// Its state in a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PlatformState {
-    /// riscv64.
-    Plic(parts::PlicState),
-    /// x86_64.
-    Pc(Box<parts::PcState>),
-}
-
-impl Platform {
-    fn new(arch: Arch) -> Result<Self, RestoreError> {
-        match arch {
-            #[cfg(feature = "riscv64")]
-            Arch::Riscv64 => Ok(Platform::Plic(Plic::new())),
-            #[cfg(feature = "x86_64")]
-            Arch::X86_64 => Ok(Platform::Pc(Box::new(Pc::new()))),
-            #[allow(unreachable_patterns, reason = "a build for both")]
-            _ => Err(RestoreError::Arch(arch.oci_name())),
-        }
-    }
-
-    fn arch(&self) -> Arch {
-        match self {
-            #[cfg(feature = "riscv64")]
-            Platform::Plic(_) => Arch::Riscv64,
-            #[cfg(feature = "x86_64")]
-            Platform::Pc(_) => Arch::X86_64,
-        }
-    }
-
-    /// Where the virtio devices begin.
-    #[inline]
-    fn virtio_base(&self) -> u64 {
-        match self.arch() {
-            Arch::Riscv64 => VIRTIO_BASE,
-            Arch::X86_64 => layout_pc::VIRTIO_BASE,
-        }
-    }
-
-    fn set_level(&mut self, slot: usize, high: bool) {
-        match self {
-            #[cfg(feature = "riscv64")]
-            Platform::Plic(plic) => plic.set_level(VIRTIO_IRQ_BASE + slot as u32, high),
-            #[cfg(feature = "x86_64")]
-            Platform::Pc(pc) => pc.set_level(layout_pc::VIRTIO_IRQ_BASE + slot as u32, high),
-        }
-    }
-
-    fn save(&self) -> PlatformState {
-        match self {
-            #[cfg(feature = "riscv64")]
-            Platform::Plic(plic) => PlatformState::Plic(plic.save()),
-            #[cfg(feature = "x86_64")]
-            Platform::Pc(pc) => PlatformState::Pc(Box::new(pc.save())),
-        }
-    }
-
-    fn restore(state: PlatformState) -> Result<Self, RestoreError> {
-        match state {
-            #[cfg(feature = "riscv64")]
-            PlatformState::Plic(state) => {
-                Plic::restore(state).map(Platform::Plic).map_err(RestoreError::Controller)
-            }
-            #[cfg(not(feature = "riscv64"))]
-            PlatformState::Plic(never) => match never {},
-            #[cfg(feature = "x86_64")]
-            PlatformState::Pc(state) => {
-                Pc::restore(*state).map(|pc| Platform::Pc(Box::new(pc))).map_err(RestoreError::Controller)
-            }
-            #[cfg(not(feature = "x86_64"))]
-            PlatformState::Pc(never) => match *never {},
-        }
-    }
-}
 
 /// All devices. See the module's documentation.
 pub struct Devices {
@@ -200,7 +109,8 @@ impl Devices {
     /// # Errors
     /// [`RestoreError::Arch`].
     pub fn new(arch: Arch, root_len: u64) -> Result<Self, RestoreError> {
-        Ok(Self::around(Platform::new(arch)?, root_len))
+        let platform = Platform::power_on(arch).ok_or(RestoreError::Arch(arch.oci_name()))?;
+        Ok(Self::around(platform, root_len))
     }
 
     fn around(platform: Platform, root_len: u64) -> Self {
@@ -223,20 +133,16 @@ impl Devices {
         self.platform.arch()
     }
 
-    /// The PC around the virtio devices.
-    #[cfg(feature = "x86_64")]
+    /// The board: its windows are not in reach of [`read`](Self::read) and [`write`](Self::write).
     #[inline]
-    pub(crate) fn pc(&mut self) -> Option<&mut Pc> {
-        match &mut self.platform {
-            Platform::Pc(pc) => Some(pc),
-            #[cfg(feature = "riscv64")]
-            Platform::Plic(_) => None,
-        }
+    pub(crate) fn platform_mut(&mut self) -> &mut Platform {
+        &mut self.platform
     }
 
-    /// Whether there is a device in the slot (for the device tree).
-    pub fn is_present(&self, slot: usize) -> bool {
-        self.slot(slot).is_some()
+    /// The slots that hold devices, for the kernel to be told of them.
+    pub fn slots(&self) -> Vec<Slot> {
+        let present = (0..VIRTIO_SLOTS).filter(|&n| self.slot(n).is_some());
+        present.map(|n| self.platform.slot(n)).collect()
     }
 
     fn slot(&self, slot: usize) -> Option<&Mmio<dyn VirtioDevice>> {
@@ -263,31 +169,15 @@ impl Devices {
         self.platform.set_level(slot, level);
     }
 
-    /// A load of `size` bytes (1, 2, 4, 8) at physical address `pa`, of the PLIC or a virtio device; `None`
-    /// is an access fault.
+    /// A load of `size` bytes (1, 2, 4, 8) at physical address `pa`, of a virtio device; `None` is an access fault.
     pub fn read(&mut self, _mem: &mut GuestMemory, pa: u64, size: u8) -> Option<u64> {
-        #[cfg(feature = "riscv64")]
-        #[allow(irrefutable_let_patterns, reason = "a build for one architecture")]
-        if let Platform::Plic(plic) = &mut self.platform
-            && let Some(offset) = within(pa, PLIC_BASE, PLIC_SIZE)
-        {
-            return plic.read(offset, size);
-        }
         let offset = within(pa, self.platform.virtio_base(), VIRTIO_SLOTS as u64 * VIRTIO_STRIDE)?;
         let slot = (offset / VIRTIO_STRIDE) as usize;
         self.slot(slot)?.read(offset % VIRTIO_STRIDE, size)
     }
 
-    /// A store of `size` bytes (1, 2, 4, 8) at physical address `pa`, of the PLIC or a virtio device; `None`
-    /// is an access fault.
+    /// A store of `size` bytes (1, 2, 4, 8) at physical address `pa`, of a virtio device; `None` is an access fault.
     pub fn write(&mut self, mem: &mut GuestMemory, pa: u64, size: u8, value: u64) -> Option<()> {
-        #[cfg(feature = "riscv64")]
-        #[allow(irrefutable_let_patterns, reason = "a build for one architecture")]
-        if let Platform::Plic(plic) = &mut self.platform
-            && let Some(offset) = within(pa, PLIC_BASE, PLIC_SIZE)
-        {
-            return plic.write(offset, size, value);
-        }
         let offset = within(pa, self.platform.virtio_base(), VIRTIO_SLOTS as u64 * VIRTIO_STRIDE)?;
         let slot = (offset / VIRTIO_STRIDE) as usize;
         self.slot_mut(slot)?.write(mem, offset % VIRTIO_STRIDE, size, value)?;
@@ -296,40 +186,11 @@ impl Devices {
         Some(())
     }
 
-    /// A load of an x86-64 processor: nothing there reads as ones.
-    #[cfg(feature = "x86_64")]
-    pub(crate) fn read_pc(&mut self, mem: &mut GuestMemory, pa: u64, size: u8, time: &mut dyn Time) -> u64 {
-        match self.pc().and_then(|pc| pc.read(pa, size, time)) {
-            Some(value) => value,
-            None => self.read(mem, pa, size).unwrap_or(u64::MAX),
-        }
-    }
-
-    /// A store of an x86-64 processor: nothing there takes it.
-    #[cfg(feature = "x86_64")]
-    pub(crate) fn write_pc(
-        &mut self,
-        mem: &mut GuestMemory,
-        pa: u64,
-        size: u8,
-        value: u64,
-        time: &mut dyn Time,
-    ) {
-        if !self.pc().is_some_and(|pc| pc.write(pa, size, value, time)) {
-            let _ = self.write(mem, pa, size, value);
-        }
-    }
-
     /// Whether the interrupt controllers ask for an interrupt: on riscv64 the hart's supervisor external
     /// interrupt.
     #[inline]
     pub fn external_interrupt(&self) -> bool {
-        match &self.platform {
-            #[cfg(feature = "riscv64")]
-            Platform::Plic(plic) => plic.interrupts(),
-            #[cfg(feature = "x86_64")]
-            Platform::Pc(pc) => pc.interrupts(),
-        }
+        self.platform.interrupts()
     }
 
     /// Whether the driver has given work that waits for [`service`](Self::service) or for the session; the
@@ -441,7 +302,8 @@ impl Devices {
     /// # Errors
     /// See [`RestoreError`].
     pub fn restore(state: DevicesState, mem: &GuestMemory) -> Result<Self, RestoreError> {
-        let mut devices = Devices::around(Platform::restore(state.platform)?, mem.root_len() as u64);
+        let platform = Platform::restore(state.platform).map_err(RestoreError::Controller)?;
+        let mut devices = Devices::around(platform, mem.root_len() as u64);
         if state.slots.len() != VIRTIO_SLOTS {
             return Err(RestoreError::Slots(state.slots.len()));
         }
@@ -463,22 +325,6 @@ impl Devices {
         devices.attention = true;
         Ok(devices)
     }
-}
-
-/// Names the virtio devices for the kernel's command line, as a machine without a device tree has to (Linux's
-/// *drivers/virtio/virtio_mmio.c*).
-#[cfg(feature = "x86_64")]
-pub fn virtio_cmdline(devices: &Devices) -> String {
-    let present = (0..VIRTIO_SLOTS).filter(|&slot| devices.is_present(slot));
-    let names = present.map(|slot| {
-        let base = layout_pc::VIRTIO_BASE + slot as u64 * VIRTIO_STRIDE;
-        format!("virtio_mmio.device=4K@{base:#x}:{}", layout_pc::VIRTIO_IRQ_BASE + slot as u32)
-    });
-    names.collect::<Vec<_>>().join(" ")
-}
-
-pub(crate) fn within(pa: u64, base: u64, size: u64) -> Option<u64> {
-    pa.checked_sub(base).filter(|&offset| offset < size)
 }
 
 // Guest memory of the tests is a native mapping.

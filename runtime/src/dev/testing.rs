@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use forelift_abi::config::Arch;
-use forelift_abi::layout::{PLIC_BASE, RAM_BASE, VIRTIO_BASE, VIRTIO_STRIDE};
+use forelift_abi::layout::{RAM_BASE, VIRTIO_BASE, VIRTIO_STRIDE};
 
 use super::Devices;
 use super::virtio::console::Port;
@@ -13,6 +13,7 @@ use super::virtio::{F_EVENT_IDX, F_INDIRECT_DESC, F_VERSION_1};
 use crate::dev::SLOT_CONSOLE;
 use crate::host::{Host, HostEvent, Interest, Read, Stream, Terminal, Written};
 use crate::memory::GuestMemory;
+use crate::platform::riscv64::plic::Plic;
 
 pub(crate) const ROOT: usize = 0x20_0000;
 pub(crate) const ALL: u64 = F_VERSION_1 | F_INDIRECT_DESC | F_EVENT_IDX;
@@ -175,20 +176,24 @@ impl Guest {
         out
     }
 
+    fn plic(&mut self) -> &mut Plic {
+        self.devices.platform_mut().plic().unwrap()
+    }
+
     /// Enables all interrupt sources.
     pub(crate) fn enable_interrupts(&mut self) {
         for source in 1..=16 {
-            self.devices.write(&mut self.mem, PLIC_BASE + 4 * source, 4, 1).unwrap();
+            self.plic().write(4 * source, 4, 1).unwrap();
         }
-        self.devices.write(&mut self.mem, PLIC_BASE + 0x2000, 4, u32::MAX.into()).unwrap();
+        self.plic().write(0x2000, 4, u32::MAX.into()).unwrap();
     }
 
     pub(crate) fn claim(&mut self) -> u64 {
-        self.devices.read(&mut self.mem, PLIC_BASE + 0x20_0004, 4).unwrap()
+        self.plic().read(0x20_0004, 4).unwrap()
     }
 
     pub(crate) fn complete(&mut self, source: u64) {
-        self.devices.write(&mut self.mem, PLIC_BASE + 0x20_0004, 4, source).unwrap();
+        self.plic().write(0x20_0004, 4, source).unwrap();
     }
 }
 

@@ -13,15 +13,18 @@ use crate::dev::virtio::fs::{Fs, share};
 use crate::dev::{Devices, fuse};
 use crate::host::Host;
 use crate::memory::GuestMemory;
-use crate::platform::boot;
+use crate::platform::boot::BootError;
 pub use crate::platform::boot::BootSource;
+use crate::platform::{load::load, ram_base};
 use crate::session::{ConsoleLog, Outcome, Session, State};
 use crate::snapshot::{MachineState, SnapshotError};
+use bus::MachineBus;
 use forelift_abi::control::Start;
 use forelift_abi::lift::Index;
 use forelift_abi::profile::Page;
 use thiserror::Error;
 
+mod bus;
 #[cfg(feature = "riscv64")]
 pub mod lockstep;
 
@@ -31,44 +34,12 @@ const SLICE: u64 = 100_000;
 const BOOT_LIMIT: u64 = 1_000_000_000;
 /// Nor will one that retires nothing in this many slices: it faults in its own fault handler, for ever.
 const STUCK_SLICES: u32 = 20;
-/// Least RAM in bytes that a kernel of the usual size boots in.
-pub const MIN_RAM: u64 = 32 << 20;
-
 /// Why a machine could not be booted or restored.
 #[derive(Debug, Error)]
 pub enum MachineError {
-    /// The kernel is none that the machine can boot.
-    #[error("kernel: not {wanted} ({why})")]
-    Kernel {
-        /// What it should be.
-        wanted: &'static str,
-        /// What is wrong.
-        why: &'static str,
-    },
-    /// RAM is too small.
-    #[error(
-        "memory: {ram} bytes of RAM are too little for the kernel ({kernel}) and its initial file system ({initrd}): \
-         give more with --memory"
-    )]
-    Ram {
-        /// Size of RAM.
-        ram: u64,
-        /// Size of the kernel with its bss.
-        kernel: u64,
-        /// Size of the initial file system.
-        initrd: u64,
-    },
-    /// RAM is too large.
-    #[error("memory: {ram} bytes of RAM are too many for this machine: give at most {most} with --memory")]
-    TooMuchRam {
-        /// Size of RAM.
-        ram: u64,
-        /// Largest size.
-        most: u64,
-    },
-    /// The kernel cannot be told this.
-    #[error("kernel command line: {0}")]
-    CommandLine(String),
+    /// The kernel could not be put into memory.
+    #[error(transparent)]
+    Load(#[from] BootError),
     /// This build has no such machine.
     #[error(transparent)]
     Devices(#[from] crate::dev::RestoreError),
@@ -108,28 +79,14 @@ pub struct Machine {
     tier: Option<Box<dyn Tier>>,
 }
 
-/// The CPU's view of the rest.
-struct MachineBus<'a> {
-    devices: &'a mut Devices,
-    clock: &'a Clock,
-    host: &'a mut dyn Host,
-    debug: &'a mut Vec<u8>,
-    /// Instructions that had retired when a device was last used.
-    #[cfg(feature = "x86_64")]
-    instret: u64,
-}
-
-mod bus;
-
 impl Machine {
     /// A machine that is about to boot `source`, on virtual time.
     ///
     /// # Errors
-    /// [`MachineError::Kernel`], [`MachineError::Ram`], [`MachineError::TooMuchRam`],
-    /// [`MachineError::CommandLine`], [`MachineError::Devices`].
+    /// [`MachineError::Load`], [`MachineError::Devices`].
     pub fn boot(mut mem: GuestMemory, source: BootSource<'_>, log: ConsoleLog) -> Result<Self, MachineError> {
         let devices = Devices::new(source.arch, mem.root_len() as u64)?;
-        let cpu = boot::load(&mut mem, &devices, &source)?;
+        let cpu = load(&mut mem, &devices.slots(), &source)?;
         Ok(Machine {
             cpu,
             mem,
@@ -160,7 +117,7 @@ impl Machine {
                 return Err(SnapshotError::Memory { what, expected, found }.into());
             }
         }
-        mem.set_ram_base(boot::ram_base(state.hart.arch()));
+        mem.set_ram_base(ram_base(state.hart.arch()));
         let devices = Devices::restore(state.devices, &mem).map_err(SnapshotError::Devices)?;
         if devices.arch() != state.hart.arch() {
             return Err(SnapshotError::Mixed.into());
@@ -387,24 +344,8 @@ impl Machine {
     /// Runs one slice; interrupts are up to date before and after.
     fn slice(&mut self, host: &mut dyn Host) -> Exit {
         self.update_interrupts(host);
-        let mut bus = MachineBus {
-            devices: &mut self.devices,
-            clock: &self.clock,
-            host,
-            debug: &mut self.debug,
-            #[cfg(feature = "x86_64")]
-            instret: self.cpu.instret(),
-        };
-        let exit = match &mut self.cpu {
-            #[cfg(feature = "riscv64")]
-            Cpu::Riscv64(cpu) => cpu.run(&mut self.mem, &mut bus, SLICE).into(),
-            #[cfg(feature = "x86_64")]
-            Cpu::X86_64(cpu) => match cpu.run(&mut self.mem, &mut bus, SLICE).into() {
-                // Halted for ever: a kernel without ACPI has no other way to switch itself off.
-                Exit::Idle if !cpu.wakes(true) => Exit::Shutdown { reset: false, failed: false },
-                exit => exit,
-            },
-        };
+        let Machine { cpu, mem, devices, clock, debug, .. } = self;
+        let exit = MachineBus::new(devices, clock, host, debug, cpu.instret()).run(cpu, mem, SLICE);
         if self.debug.len() > 1 << 16 {
             self.debug.drain(..1 << 15);
         }

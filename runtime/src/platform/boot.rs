@@ -1,17 +1,10 @@
-//! Puts a kernel into memory and the processor at its entry, as a boot loader would.
-//!
-//! | file | what it boots |
-//! |---|---|
-//! | `riscv64` | an `Image`, told of the machine by a device tree |
-//! | `x86_64` | a `vmlinux`, told by boot parameters, an MP table and the command line |
-//! | `elf` | reads the `vmlinux` |
+//! What a kernel is started with, and why it could not be put into memory.
 
-use crate::cpu::Cpu;
-use crate::dev::Devices;
-use crate::machine::MachineError;
-use crate::memory::GuestMemory;
 use forelift_abi::config::Arch;
-use forelift_abi::layout;
+use thiserror::Error;
+
+/// Least RAM in bytes that a kernel of the usual size boots in.
+pub const MIN_RAM: u64 = 32 << 20;
 
 /// What the kernel is started with.
 #[derive(Clone, Copy, Debug)]
@@ -29,27 +22,42 @@ pub struct BootSource<'a> {
     pub rng_seed: &'a [u8],
 }
 
-/// Where a machine's RAM starts.
-pub fn ram_base(arch: Arch) -> u64 {
-    match arch {
-        Arch::Riscv64 => layout::RAM_BASE,
-        Arch::X86_64 => layout::pc::RAM_BASE,
-    }
-}
-
-/// Fills memory, and gives the processor at the kernel's entry.
-pub(crate) fn load(
-    mem: &mut GuestMemory,
-    devices: &Devices,
-    source: &BootSource<'_>,
-) -> Result<Cpu, MachineError> {
-    mem.set_ram_base(ram_base(source.arch));
-    match source.arch {
-        #[cfg(feature = "riscv64")]
-        Arch::Riscv64 => super::riscv64::boot::load(mem, devices, source).map(Cpu::Riscv64),
-        #[cfg(feature = "x86_64")]
-        Arch::X86_64 => super::x86_64::boot::load(mem, devices, source).map(Cpu::X86_64),
-        #[allow(unreachable_patterns, reason = "a build for both")]
-        other => Err(crate::dev::RestoreError::Arch(other.oci_name()).into()),
-    }
+/// Why a kernel could not be put into memory.
+#[derive(Debug, Error)]
+pub enum BootError {
+    /// The machine cannot boot such a kernel.
+    #[error("kernel: not {wanted} ({why})")]
+    Kernel {
+        /// What it should be.
+        wanted: &'static str,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// RAM is too small.
+    #[error(
+        "memory: {ram} bytes of RAM are too little for the kernel ({kernel}) and its initial file system ({initrd}): \
+         give more with --memory"
+    )]
+    Ram {
+        /// Size of RAM.
+        ram: u64,
+        /// Size of the kernel with its bss.
+        kernel: u64,
+        /// Size of the initial file system.
+        initrd: u64,
+    },
+    /// RAM is too large.
+    #[error("memory: {ram} bytes of RAM are too many for this machine: give at most {most} with --memory")]
+    TooMuchRam {
+        /// Size of RAM.
+        ram: u64,
+        /// Largest size.
+        most: u64,
+    },
+    /// The kernel cannot be told this.
+    #[error("kernel command line: {0}")]
+    CommandLine(String),
+    /// This build has no such machine.
+    #[error("this build of the machine runs no {0} guests")]
+    Arch(&'static str),
 }

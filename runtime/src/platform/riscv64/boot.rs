@@ -2,16 +2,15 @@
 
 use super::fdt;
 use crate::cpu::rv64::Cpu;
-use crate::dev::Devices;
-use crate::machine::{MIN_RAM, MachineError};
 use crate::memory::GuestMemory;
-use crate::platform::boot::BootSource;
+use crate::platform::board::Slot;
+use crate::platform::boot::{BootError, BootSource, MIN_RAM};
 use forelift_abi::layout::{KERNEL_OFFSET, PAGE_SIZE, RAM_BASE};
 
 /// Checks the header of an `Image` and gives the size in bytes that the kernel takes in RAM, bss included.
-fn kernel_size(kernel: &[u8]) -> Result<u64, MachineError> {
+fn kernel_size(kernel: &[u8]) -> Result<u64, BootError> {
     const WANTED: &str = "a riscv64 kernel Image, an uncompressed `arch/riscv/boot/Image`";
-    let fail = |why| MachineError::Kernel { wanted: WANTED, why };
+    let fail = |why| BootError::Kernel { wanted: WANTED, why };
     let header = kernel.first_chunk::<64>().ok_or(fail("shorter than its header"))?;
     let word = |at: usize| {
         let mut bytes = [0; 8];
@@ -31,16 +30,16 @@ fn kernel_size(kernel: &[u8]) -> Result<u64, MachineError> {
     Ok(size)
 }
 
-/// Kernel, initial file system and device tree, one behind the other.
+/// Kernel, initial file system and device tree, one after the other.
 pub(in crate::platform) fn load(
     mem: &mut GuestMemory,
-    devices: &Devices,
+    slots: &[Slot],
     source: &BootSource<'_>,
-) -> Result<Cpu, MachineError> {
+) -> Result<Cpu, BootError> {
     let kernel_len = kernel_size(source.kernel)?;
     let ram = mem.ram_len() as u64;
     let initrd_len = source.initrd.len() as u64;
-    let too_small = MachineError::Ram { ram, kernel: kernel_len, initrd: initrd_len };
+    let too_small = BootError::Ram { ram, kernel: kernel_len, initrd: initrd_len };
     let kernel_at = RAM_BASE + KERNEL_OFFSET;
     let initrd_at = (kernel_at + kernel_len).next_multiple_of(PAGE_SIZE);
     let config = fdt::Config {
@@ -50,7 +49,7 @@ pub(in crate::platform) fn load(
         rng_seed: source.rng_seed,
         mmu: fdt::MmuType::Sv39,
     };
-    let tree = fdt::build(&config, devices).map_err(|e| MachineError::CommandLine(e.to_string()))?;
+    let tree = fdt::build(&config, slots).map_err(|e| BootError::CommandLine(e.to_string()))?;
     let tree_at = (initrd_at + initrd_len).next_multiple_of(PAGE_SIZE);
     let placed = ram >= MIN_RAM
         && mem.write(kernel_at, source.kernel)

@@ -6,11 +6,11 @@
 //! with the orders at the start.
 
 use forelift_abi::layout::{
-    PLIC_BASE, PLIC_SIZE, RAM_BASE, TIMEBASE_HZ, VIRTIO_BASE, VIRTIO_IRQ_BASE, VIRTIO_SLOTS, VIRTIO_STRIDE,
+    PLIC_BASE, PLIC_SIZE, RAM_BASE, TIMEBASE_HZ, VIRTIO_IRQ_BASE, VIRTIO_SLOTS, VIRTIO_STRIDE,
 };
 use vm_fdt::{Error, FdtWriter};
 
-use crate::dev::Devices;
+use crate::platform::board::Slot;
 
 /// Extensions of the hart, in the order that ISA strings have.
 const SINGLE: &[&str] = &["i", "m", "a", "f", "d", "c"];
@@ -54,7 +54,7 @@ pub fn isa() -> String {
 ///
 /// # Errors
 /// When the command line holds a zero byte.
-pub fn build(config: &Config<'_>, devices: &Devices) -> Result<Vec<u8>, Error> {
+pub fn build(config: &Config<'_>, slots: &[Slot]) -> Result<Vec<u8>, Error> {
     let mut fdt = FdtWriter::new()?;
     let root = fdt.begin_node("")?;
     fdt.property_u32("#address-cells", 2)?;
@@ -67,7 +67,7 @@ pub fn build(config: &Config<'_>, devices: &Devices) -> Result<Vec<u8>, Error> {
     fdt.property_array_u64("reg", &[RAM_BASE, config.ram_len])?;
     fdt.end_node(memory)?;
     cpus(&mut fdt, config)?;
-    soc(&mut fdt, devices)?;
+    soc(&mut fdt, slots)?;
     fdt.end_node(root)?;
     fdt.finish()
 }
@@ -115,7 +115,7 @@ fn cpus(fdt: &mut FdtWriter, config: &Config<'_>) -> Result<(), Error> {
     fdt.end_node(cpus)
 }
 
-fn soc(fdt: &mut FdtWriter, devices: &Devices) -> Result<(), Error> {
+fn soc(fdt: &mut FdtWriter, slots: &[Slot]) -> Result<(), Error> {
     let soc = fdt.begin_node("soc")?;
     fdt.property_u32("#address-cells", 2)?;
     fdt.property_u32("#size-cells", 2)?;
@@ -132,13 +132,12 @@ fn soc(fdt: &mut FdtWriter, devices: &Devices) -> Result<(), Error> {
     fdt.property_u32("riscv,ndev", VIRTIO_IRQ_BASE + VIRTIO_SLOTS as u32 - 1)?;
     fdt.property_phandle(PHANDLE_PLIC)?;
     fdt.end_node(plic)?;
-    for slot in (0..VIRTIO_SLOTS).filter(|&n| devices.is_present(n)) {
-        let base = VIRTIO_BASE + slot as u64 * VIRTIO_STRIDE;
+    for Slot { base, irq } in slots {
         let node = fdt.begin_node(&format!("virtio_mmio@{base:x}"))?;
         fdt.property_string("compatible", "virtio,mmio")?;
-        fdt.property_array_u64("reg", &[base, VIRTIO_STRIDE])?;
+        fdt.property_array_u64("reg", &[*base, VIRTIO_STRIDE])?;
         fdt.property_u32("interrupt-parent", PHANDLE_PLIC)?;
-        fdt.property_u32("interrupts", VIRTIO_IRQ_BASE + slot as u32)?;
+        fdt.property_u32("interrupts", *irq)?;
         fdt.end_node(node)?;
     }
     fdt.end_node(soc)
@@ -147,6 +146,7 @@ fn soc(fdt: &mut FdtWriter, devices: &Devices) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dev::Devices;
     use forelift_abi::config::Arch;
 
     const CONFIG: Config<'_> = Config {
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn the_tree_says_what_the_machine_is() {
-        let lines = dump(&build(&CONFIG, &Devices::new(Arch::Riscv64, 0x20_0000).unwrap()).unwrap());
+        let lines = dump(&build(&CONFIG, &Devices::new(Arch::Riscv64, 0x20_0000).unwrap().slots()).unwrap());
         let has = |line: &str| assert!(lines.iter().any(|l| l == line), "{line} not in {lines:#?}");
         has("/memory@80000000/reg=00000000800000000000000008000000");
         has("/chosen/rng-seed=010203");
@@ -214,13 +214,13 @@ mod tests {
             lines.iter().filter(|l| l.contains("virtio_mmio@") && l.contains("/reg=")).count()
         };
         assert_eq!(slots(&lines), 11);
-        let bare = build(&CONFIG, &Devices::new(Arch::Riscv64, 0).unwrap()).unwrap();
+        let bare = build(&CONFIG, &Devices::new(Arch::Riscv64, 0).unwrap().slots()).unwrap();
         assert_eq!(slots(&dump(&bare)), 10, "no disk without a root");
     }
 
     #[test]
     fn the_same_machine_has_the_same_tree() {
-        let build = || build(&CONFIG, &Devices::new(Arch::Riscv64, 0x20_0000).unwrap()).unwrap();
+        let build = || build(&CONFIG, &Devices::new(Arch::Riscv64, 0x20_0000).unwrap().slots()).unwrap();
         assert_eq!(build(), build());
     }
 }

@@ -1,11 +1,13 @@
-//! Platform-level interrupt controller (RISC-V PLIC specification 1.0), one context: supervisor mode of hart 0.
+//! Platform-level interrupt controller (RISC-V PLIC specification 1.0), one context: supervisor mode of hart
+//! 0.
 //!
 //! All sources are level-triggered. A source's gateway passes a request on when its line is high and no
 //! earlier request of it is in service; the request then stays pending until it is claimed, even when the
 //! line falls (section 2 of the specification, *interrupt gateways*). Only naturally aligned 32-bit accesses
 //! are served.
 
-use forelift_abi::layout::{VIRTIO_IRQ_BASE, VIRTIO_SLOTS};
+use crate::platform::board::Board;
+use forelift_abi::layout::{VIRTIO_BASE, VIRTIO_IRQ_BASE, VIRTIO_SLOTS};
 use serde::{Deserialize, Serialize};
 
 /// Number of sources, counting source 0, which does not exist. They fit into one register of bits.
@@ -51,23 +53,6 @@ impl Plic {
     /// A controller after reset.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Whether the context is interrupted.
-    #[inline]
-    pub fn interrupts(&self) -> bool {
-        self.line
-    }
-
-    /// Sets the line of a source; numbers without a source are ignored.
-    #[inline]
-    pub fn set_level(&mut self, source: u32, high: bool) {
-        let bit = 1u32.checked_shl(source).unwrap_or(0) & IMPLEMENTED;
-        let level = if high { self.s.level | bit } else { self.s.level & !bit };
-        if level != self.s.level {
-            self.s.level = level;
-            self.update();
-        }
     }
 
     fn update(&mut self) {
@@ -150,17 +135,38 @@ impl Plic {
         self.update();
         Some(())
     }
+}
 
-    /// State for a snapshot.
-    pub fn save(&self) -> PlicState {
+impl Board for Plic {
+    type State = PlicState;
+
+    const VIRTIO_BASE: u64 = VIRTIO_BASE;
+    const VIRTIO_IRQ: u32 = VIRTIO_IRQ_BASE;
+
+    fn power_on() -> Option<Self> {
+        Some(Self::new())
+    }
+
+    #[inline]
+    fn interrupts(&self) -> bool {
+        self.line
+    }
+
+    #[inline]
+    fn set_level(&mut self, source: u32, high: bool) {
+        let bit = 1u32.checked_shl(source).unwrap_or(0) & IMPLEMENTED;
+        let level = if high { self.s.level | bit } else { self.s.level & !bit };
+        if level != self.s.level {
+            self.s.level = level;
+            self.update();
+        }
+    }
+
+    fn save(&self) -> PlicState {
         self.s
     }
 
-    /// Checked state of a snapshot.
-    ///
-    /// # Errors
-    /// What is out of range.
-    pub fn restore(state: PlicState) -> Result<Self, &'static str> {
+    fn restore(state: PlicState) -> Result<Self, &'static str> {
         let beyond = (state.pending | state.claimed | state.level | state.enable) & !IMPLEMENTED;
         let high = state.priority.iter().any(|&p| u32::from(p) > MAX_PRIORITY);
         if beyond != 0 || high || u32::from(state.threshold) > MAX_PRIORITY {

@@ -4,10 +4,9 @@
 
 use super::{elf, mptable};
 use crate::cpu::x86::{Cpu, cpuid, state};
-use crate::dev::{Devices, virtio_cmdline};
-use crate::machine::{MIN_RAM, MachineError};
 use crate::memory::GuestMemory;
-use crate::platform::boot::BootSource;
+use crate::platform::board::Slot;
+use crate::platform::boot::{BootError, BootSource, MIN_RAM};
 use forelift_abi::layout::PAGE_SIZE;
 use forelift_abi::layout::pc::RAM_END;
 
@@ -113,25 +112,32 @@ fn seed(bytes: &[u8]) -> Vec<u8> {
     data
 }
 
-/// Kernel where it wants to be, initial file system behind it, the rest below 640 KiB.
+/// Names the virtio devices for the kernel's command line, as a machine without a device tree has to (Linux's
+/// *drivers/virtio/virtio_mmio.c*).
+fn virtio_cmdline(slots: &[Slot]) -> String {
+    let names = slots.iter().map(|Slot { base, irq }| format!("virtio_mmio.device=4K@{base:#x}:{irq}"));
+    names.collect::<Vec<_>>().join(" ")
+}
+
+/// Kernel where it wants to be, initial file system after it, the rest below 640 KiB.
 pub(in crate::platform) fn load(
     mem: &mut GuestMemory,
-    devices: &Devices,
+    slots: &[Slot],
     source: &BootSource<'_>,
-) -> Result<Cpu, MachineError> {
+) -> Result<Cpu, BootError> {
     let wanted = "an x86_64 vmlinux";
-    let kernel = elf::parse(source.kernel).map_err(|why| MachineError::Kernel { wanted, why })?;
+    let kernel = elf::parse(source.kernel).map_err(|why| BootError::Kernel { wanted, why })?;
     if kernel.segments.iter().any(|s| s.size > 0 && s.address < HIGH) {
-        return Err(MachineError::Kernel { wanted, why: "a segment is below 1 MiB" });
+        return Err(BootError::Kernel { wanted, why: "a segment is below 1 MiB" });
     }
     let ram = mem.ram_len() as u64;
     if ram > RAM_END {
-        return Err(MachineError::TooMuchRam { ram, most: RAM_END });
+        return Err(BootError::TooMuchRam { ram, most: RAM_END });
     }
-    let cmdline = [source.cmdline, &virtio_cmdline(devices)].join(" ");
+    let cmdline = [source.cmdline, &virtio_cmdline(slots)].join(" ");
     if cmdline.len() >= CMDLINE_SIZE || cmdline.contains('\0') {
         let why = format!("{} bytes, at most {} and none of them zero", cmdline.len(), CMDLINE_SIZE - 1);
-        return Err(MachineError::CommandLine(why));
+        return Err(BootError::CommandLine(why));
     }
     let initrd_len = source.initrd.len() as u64;
     let initrd = kernel.end().next_multiple_of(PAGE_SIZE);
@@ -160,7 +166,7 @@ pub(in crate::platform) fn load(
         placed &= mem.write(at, &bytes);
     }
     if !placed {
-        return Err(MachineError::Ram { ram, kernel: kernel.end(), initrd: initrd_len });
+        return Err(BootError::Ram { ram, kernel: kernel.end(), initrd: initrd_len });
     }
     Ok(processor(mem, kernel.entry))
 }
@@ -206,8 +212,8 @@ mod tests {
     fn everything_is_where_the_protocol_says() {
         let kernel = executable(0x100_0010, 0x100_0000, &[0x90; 0x123], 0x20_1000);
         let mut mem = memory(RAM);
-        let devices = Devices::new(Arch::X86_64, 0).unwrap();
-        let cpu = load(&mut mem, &devices, &source(&kernel, "quiet")).unwrap();
+        let slots = Devices::new(Arch::X86_64, 0).unwrap().slots();
+        let cpu = load(&mut mem, &slots, &source(&kernel, "quiet")).unwrap();
         assert_eq!((cpu.hart.rip, cpu.hart.r[6], cpu.hart.rflags), (0x100_0010, BOOT_PARAMS, 0));
         assert!(cpu.hart.long && cpu.hart.cpl == 0);
         let word = |at: u64| u32::from_le_bytes(mem.read_array(at).unwrap());
@@ -239,9 +245,9 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        let devices = Devices::new(Arch::X86_64, 0).unwrap();
+        let slots = Devices::new(Arch::X86_64, 0).unwrap().slots();
         let refused = |kernel: &[u8], ram, cmdline: &str| {
-            load(&mut memory(ram), &devices, &source(kernel, cmdline)).map(|_| ()).unwrap_err().to_string()
+            load(&mut memory(ram), &slots, &source(kernel, cmdline)).map(|_| ()).unwrap_err().to_string()
         };
         let good = executable(0x100_0000, 0x100_0000, &[0x90], 0x1000);
         assert!(refused(&good[..100], RAM, "").contains("vmlinux"));

@@ -24,7 +24,8 @@ pub mod pic;
 pub mod pit;
 pub mod serial;
 
-use forelift_abi::layout::pc::{IOAPIC_BASE, LAPIC_BASE};
+use crate::platform::board::{Board, within};
+use forelift_abi::layout::pc::{IOAPIC_BASE, LAPIC_BASE, VIRTIO_BASE, VIRTIO_IRQ_BASE};
 use ioapic::{Ioapic, IoapicState};
 use lapic::{Lapic, LapicState};
 use pic::{Pic, PicState};
@@ -94,22 +95,17 @@ impl Pc {
         Pc { pic: Pic::new(), ..Pc::default() }
     }
 
-    /// Sets the line of an I/O APIC pin.
-    pub(crate) fn set_level(&mut self, pin: u32, high: bool) {
-        self.ioapic.set_level(pin, high, &mut self.lapic);
-    }
-
     /// A load in one of the APICs' windows; `None`: elsewhere.
     pub(crate) fn read(&mut self, pa: u64, size: u8, time: &mut dyn Time) -> Option<u64> {
-        if let Some(offset) = crate::dev::within(pa, LAPIC_BASE, WINDOW) {
+        if let Some(offset) = within(pa, LAPIC_BASE, WINDOW) {
             return Some(self.lapic.read(offset, size, &mut || time.now()));
         }
-        crate::dev::within(pa, IOAPIC_BASE, WINDOW).map(|offset| self.ioapic.read(offset))
+        within(pa, IOAPIC_BASE, WINDOW).map(|offset| self.ioapic.read(offset))
     }
 
     /// A store in one of the APICs' windows; false: elsewhere.
     pub(crate) fn write(&mut self, pa: u64, size: u8, value: u64, time: &mut dyn Time) -> bool {
-        if let Some(offset) = crate::dev::within(pa, LAPIC_BASE, WINDOW) {
+        if let Some(offset) = within(pa, LAPIC_BASE, WINDOW) {
             if size == 4
                 && let Some(vector) = self.lapic.write(offset, value, &mut || time.now())
             {
@@ -117,7 +113,7 @@ impl Pc {
             }
             return true;
         }
-        let Some(offset) = crate::dev::within(pa, IOAPIC_BASE, WINDOW) else { return false };
+        let Some(offset) = within(pa, IOAPIC_BASE, WINDOW) else { return false };
         self.ioapic.write(offset, value, &mut self.lapic);
         true
     }
@@ -174,12 +170,6 @@ impl Pc {
         if self.pic.interrupts() {
             self.lapic.rise_lint0();
         }
-    }
-
-    /// Whether there is an interrupt for the processor.
-    #[inline]
-    pub(crate) fn interrupts(&self) -> bool {
-        self.lapic.interrupts() || self.lapic.passes_external() && self.pic.interrupts()
     }
 
     /// The processor takes the interrupt: its vector.
@@ -240,9 +230,29 @@ impl Pc {
     pub(crate) fn set_task_priority(&mut self, class: u8) {
         self.lapic.set_task_priority(class & 15);
     }
+}
 
-    /// State for a snapshot.
-    pub fn save(&self) -> PcState {
+impl Board for Pc {
+    type State = PcState;
+
+    const VIRTIO_BASE: u64 = VIRTIO_BASE;
+    const VIRTIO_IRQ: u32 = VIRTIO_IRQ_BASE;
+
+    fn power_on() -> Option<Self> {
+        Some(Self::new())
+    }
+
+    /// The lines are the I/O APIC's pins.
+    fn set_level(&mut self, pin: u32, high: bool) {
+        self.ioapic.set_level(pin, high, &mut self.lapic);
+    }
+
+    #[inline]
+    fn interrupts(&self) -> bool {
+        self.lapic.interrupts() || self.lapic.passes_external() && self.pic.interrupts()
+    }
+
+    fn save(&self) -> PcState {
         PcState {
             lapic: self.lapic.save(),
             ioapic: self.ioapic.save(),
@@ -253,11 +263,7 @@ impl Pc {
         }
     }
 
-    /// Checked state of a snapshot.
-    ///
-    /// # Errors
-    /// What is out of range.
-    pub fn restore(state: PcState) -> Result<Self, &'static str> {
+    fn restore(state: PcState) -> Result<Self, &'static str> {
         if state.cmos_index > 0x7f {
             return Err("real-time clock: a register that does not exist");
         }
