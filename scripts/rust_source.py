@@ -19,6 +19,8 @@ ITEM = re.compile(
     r"(?:pub(?:\([^)]*\))?\s+)?(?:fn|mod|use|impl|struct|enum|union|trait|type|const|static|let|unsafe|extern|async"
     r"|macro_rules)\b"
 )
+PATH_ATTRIBUTE = r'#\[path\s*=\s*"([^"]+)"\]\s*(?:pub(?:\([^)]*\))?\s+)?mod\s+%s\s*;'
+TEST_MODULE = re.compile(r"\s*(?:#\[[^\]]*\]\s*)*(?:pub(?:\([^)]*\))?\s+)?mod\s+(\w+)\s*;")
 
 
 def tracked(*patterns):
@@ -118,3 +120,50 @@ def without_tests(code):
             code = code[: match.start()] + spaces(code[match.start() : end]) + code[end:]
             at = end
     return code
+
+
+def child_file(file, name, text, inline):
+    """The file of `mod name;` in `file`, inside of the inline modules `inline`."""
+    path = pathlib.PurePosixPath(file)
+    if match := re.search(PATH_ATTRIBUTE % name, text):
+        return str(path.parent / match[1])
+    owns_directory = path.name in ("mod.rs", "lib.rs", "main.rs") or is_root(file)
+    base = path.parent if owns_directory else path.with_suffix("")
+    base = base.joinpath(*inline)
+    for found in (base / f"{name}.rs", base / name / "mod.rs"):
+        if (ROOT / found).is_file():
+            return str(found)
+    return None
+
+
+def is_root(file):
+    """Whether cargo finds a crate's root in this file."""
+    path = pathlib.PurePosixPath(file)
+    package = next(
+        (p for p in path.parents if (ROOT / p / "Cargo.toml").is_file()), pathlib.PurePosixPath(".")
+    )
+    parts = path.relative_to(package).parts
+    if parts in (("build.rs",), ("src", "lib.rs"), ("src", "main.rs")):
+        return True
+    places = ("tests", "examples", "benches", "fuzz_targets", "bin")
+    if parts[0] == "src":
+        parts = parts[1:]
+    return len(parts) > 1 and parts[0] in places and (len(parts) == 2 or parts[2:] == ("main.rs",))
+
+
+def modules_for_tests(file):
+    """The files of the modules that a file declares for tests only."""
+    text = read(file)
+    code = blanked(text)
+    for match in ATTRIBUTE.finditer(code):
+        end = balanced(code, match.end() - 1)
+        if is_for_tests(code[match.start() : end]) and (module := TEST_MODULE.match(code, end)):
+            if child := child_file(file, module[1], text, []):
+                yield child
+
+
+def test_files():
+    """The Rust files of which nothing is in any build but that of tests: modules for tests, with those below."""
+    found = {child for file in tracked("*.rs") for child in modules_for_tests(file)}
+    below = tuple(name.removesuffix("mod.rs") if name.endswith("/mod.rs") else name[:-3] + "/" for name in found)
+    return found | {name for name in tracked("*.rs") if name.startswith(below)}
