@@ -163,7 +163,7 @@ def modules_for_tests(file):
 
 
 def test_files():
-    """The Rust files of which nothing is in any build but that of tests: modules for tests, with those below."""
+    """The Rust files that are in builds of tests only: modules for tests, with those below them."""
     found = {child for file in tracked("*.rs") for child in modules_for_tests(file)}
     below = tuple(name.removesuffix("mod.rs") if name.endswith("/mod.rs") else name[:-3] + "/" for name in found)
     return found | {name for name in tracked("*.rs") if name.startswith(below)}
