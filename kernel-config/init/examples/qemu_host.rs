@@ -67,7 +67,8 @@ enum Event {
     Gone,
 }
 
-/// The command and the machine for an ELF file's architecture, with nothing but virtio-mmio devices and an 8250.
+/// The command and the machine for an ELF file's architecture, with nothing but virtio-mmio devices and an
+/// 8250.
 fn machine(elf: &[u8]) -> Result<(&'static str, &'static [&'static str])> {
     // e_machine of the ELF header; little-endian in both.
     match elf.get(18..20) {

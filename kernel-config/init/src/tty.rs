@@ -1,11 +1,12 @@
 //! The container's first pseudo-terminal, made before the snapshot whether or not a run wants it.
 //!
-//! It comes from the container's own devpts instance, so that it is `/dev/pts/0` there. The **supervisor** is the leader of
-//! its session, not the command: when a session's leader ends, the kernel hangs the terminal up and throws away what
-//! the master has not read yet (`disassociate_ctty`, `tty_ldisc_hangup`, `pty_flush_buffer`), which on one hart would cut
-//! off the end of every short command's output. Docker has the command as the leader and loses the race only
-//! sometimes. What differs for the command: `getsid` says 0. A process inherits its controlling terminal by fork alone
-//! (only a leader may acquire one), which is why the terminal is made before the stage. Without a tty the stage leaves by setsid.
+//! It comes from the container's own devpts instance, so that it is `/dev/pts/0` there. The **supervisor** is
+//! the leader of its session, not the command: when a session's leader ends, the kernel hangs the terminal up
+//! and throws away what the master has not read yet (`disassociate_ctty`, `tty_ldisc_hangup`,
+//! `pty_flush_buffer`), which on one hart would cut off the end of every short command's output. Docker has
+//! the command as the leader and loses the race only sometimes. What differs for the command: `getsid` says
+//! 0. A process inherits its controlling terminal by fork alone (only a leader may acquire one), which is why
+//! the terminal is made before the stage. Without a tty the stage leaves by setsid.
 
 use crate::{failure::*, ioctl, rootfs, sys};
 use std::{
