@@ -33,7 +33,7 @@ lock() {
     flock 9
 }
 
-# Parts that run beside each other. `begin` starts one, `finish` waits for some of them, `result` is what one
+# Parts that run in parallel. `begin` starts one, `finish` waits for some of them, `result` is what one
 # wrote to stdout. What a part says on stderr gets its name in front of each line, and every few seconds a
 # line says what is still running. When a part fails, the script ends with it, and stops the others.
 declare -A part_pid=()
