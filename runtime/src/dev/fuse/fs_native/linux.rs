@@ -8,10 +8,9 @@ use std::path::PathBuf;
 use rustix::fs::{self as sys, AtFlags, FallocateFlags, Mode, OFlags, SeekFrom, XattrFlags};
 use rustix::io::{self, ReadWriteFlags};
 
-use super::{Dir, stat_of};
+use super::stat_of;
 use crate::dev::fuse::errno::Errno;
 use crate::dev::fuse::fs::{Kind, Owner, Owners, Result, Seek};
-use std::os::fd::AsFd;
 
 /// What the process may do with owners.
 pub(super) fn owners() -> Owners {
@@ -29,10 +28,10 @@ pub(super) fn umask() -> u32 {
 
 /// A path by which the kernel leads to a name in an open directory; what is there is not followed by calls
 /// with an `l`.
-fn through(dir: &Dir<'_>, name: &[u8]) -> PathBuf {
+fn through(dir: BorrowedFd<'_>, name: &[u8]) -> PathBuf {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
-    PathBuf::from(format!("/proc/self/fd/{}", dir.as_fd().as_raw_fd())).join(OsStr::from_bytes(name))
+    PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd())).join(OsStr::from_bytes(name))
 }
 
 fn itself(file: &OwnedFd) -> String {
@@ -114,7 +113,7 @@ pub(super) enum Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    pub(super) fn of_name(dir: &Dir<'_>, name: &[u8]) -> Place<'a> {
+    pub(super) fn of_name(dir: BorrowedFd<'_>, name: &[u8]) -> Place<'a> {
         Place::Name(through(dir, name))
     }
 

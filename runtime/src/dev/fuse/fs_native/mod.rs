@@ -168,7 +168,7 @@ impl NativeFs {
             Target::File(fd) => work(&Place::Open(fd)),
             Target::Path(path) => {
                 let (dir, name) = self.split(path)?;
-                work(&Place::of_name(&dir, name))
+                work(&Place::of_name(dir.as_fd(), name))
             }
         }
     }
