@@ -1,8 +1,7 @@
 //! Addition, subtraction, multiplication, division and square root.
 
 use super::context::Context;
-use super::round::round;
-use super::shift_right_sticky;
+use super::round::{round, shift_right_sticky};
 use crate::format::{Format, Kind, Unpacked};
 use crate::{DZ, Round};
 

@@ -2,8 +2,7 @@
 
 use super::arith::sign_of_cancelled;
 use super::context::Context;
-use super::round::round;
-use super::shift_right_sticky;
+use super::round::{round, shift_right_sticky};
 use crate::format::{Format, Kind, Unpacked};
 
 /// `a * b + c`, rounded once. For formats of at most 62 bits of precision.

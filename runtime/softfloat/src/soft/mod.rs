@@ -85,13 +85,3 @@ fn saturate(x: crate::format::Unpacked, limits: Limits, flags: &mut u8) -> u64 {
     *flags |= NV;
     limits.saturated(x.sign && matches!(x.kind, Kind::Finite | Kind::Inf))
 }
-
-/// Shifts right; bits lost set the lowest bit of the result.
-#[inline]
-fn shift_right_sticky(x: u128, by: u32) -> u128 {
-    match by {
-        0 => x,
-        1..=127 => x >> by | u128::from(x << (128 - by) != 0),
-        _ => u128::from(x != 0),
-    }
-}

@@ -91,7 +91,7 @@ fn round_tiny<F: Format, C: Context>(sign: bool, exp: i32, hi: u64, lo: u64, cx:
     }
 
     let wide = (u128::from(hi) << 64) | u128::from(lo);
-    let wide = super::shift_right_sticky(wide, (F::EMIN - exp) as u32);
+    let wide = shift_right_sticky(wide, (F::EMIN - exp) as u32);
     let (mut sig, rest) = split((wide >> 64) as u64, wide as u64, prec);
     if rest != 0 {
         let up = rounds_up(rm, sign, sig & 1 != 0, rest);
@@ -101,4 +101,14 @@ fn round_tiny<F: Format, C: Context>(sign: bool, exp: i32, hi: u64, lo: u64, cx:
     // Rounding up may have reached the smallest normal number, whose exponent field is 1.
     let field = (sig >> (prec - 1)) as u32;
     F::pack(sign, field, sig << (F::PREC - prec))
+}
+
+/// Shifts right; bits lost set the lowest bit of the result.
+#[inline]
+pub(super) fn shift_right_sticky(x: u128, by: u32) -> u128 {
+    match by {
+        0 => x,
+        1..=127 => x >> by | u128::from(x << (128 - by) != 0),
+        _ => u128::from(x != 0),
+    }
 }

@@ -1,6 +1,6 @@
 //! Addition, subtraction, multiplication, division and square root.
 
-use super::{Env, Fast, flags};
+use super::env::{Env, Fast, flags};
 use crate::fast::{is_safe_f32, is_safe_f64};
 use crate::soft::arith;
 use crate::{F32, F64, Round};

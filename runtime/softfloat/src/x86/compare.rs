@@ -1,6 +1,6 @@
 //! Comparisons, minimum and maximum.
 
-use super::{DE, Env, Fast, IE};
+use super::env::{DE, Env, Fast, IE};
 use crate::format::{Format, Kind};
 use crate::{F32, F64};
 use core::cmp::Ordering;

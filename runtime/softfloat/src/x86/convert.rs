@@ -1,6 +1,6 @@
 //! Conversions, and rounding to an integral value. Conversions to integers do not raise DE.
 
-use super::{Env, Fast, IE, PE, flags};
+use super::env::{Env, Fast, IE, PE, flags};
 use crate::fast::is_safe_f32;
 use crate::soft::convert;
 use crate::{F32, F64, NV, NX, Round};

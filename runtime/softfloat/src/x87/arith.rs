@@ -1,6 +1,7 @@
 //! The arithmetic that rounds exactly.
 
-use super::{Env, Extended, F80, Operand};
+use super::env::{Env, Extended};
+use super::value::{F80, Operand};
 use crate::DZ;
 use crate::format::{Format, Kind, Unpacked};
 use crate::soft::{Context, arith, convert, round::round};

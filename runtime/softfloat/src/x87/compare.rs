@@ -1,6 +1,7 @@
 //! Comparison and classification.
 
-use super::{Env, F80, Operand};
+use super::env::Env;
+use super::value::{F80, Operand};
 use crate::NV;
 use crate::format::{Format, Kind, Unpacked};
 use crate::soft::Context;

@@ -1,6 +1,7 @@
 //! Loads and stores in other formats.
 
-use super::{Env, F80, Operand};
+use super::env::Env;
+use super::value::{F80, Operand};
 use crate::format::{Format, Unpacked};
 use crate::soft::{Context, Limits, convert};
 use crate::x86::{DE, OE, PE, UE};

@@ -1,7 +1,8 @@
 //! F2XM1, FYL2X and FYL2XP1.
 
+use super::env::{Env, Extended};
+use super::value::F80;
 use super::wide::{ODD_RECIPROCALS, Wide, inverse_factorials, polynomial};
-use super::{Env, Extended, F80};
 use crate::DZ;
 use crate::format::{Format, Kind, Unpacked};
 use crate::soft::{Context, arith};

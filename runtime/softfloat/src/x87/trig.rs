@@ -2,8 +2,9 @@
 //!
 //! Arguments are reduced by a value of pi that has 66 bits, exactly (SDM vol. 1, 8.3.8).
 
+use super::env::{Env, Extended};
+use super::value::F80;
 use super::wide::{ODD_RECIPROCALS, Wide, inverse_factorials, polynomial};
-use super::{Env, Extended, F80};
 use crate::format::{Format, Kind, Unpacked};
 use crate::soft::Context;
 

@@ -1,7 +1,7 @@
 //! Numbers of 128 bits of precision, for the functions that are not rounded exactly: results are off by a few
 //! units in the last of 128 places before they are rounded to 64.
 
-use super::F80;
+use super::value::F80;
 use crate::format::Unpacked;
 use crate::soft::{Context, round::round};
 

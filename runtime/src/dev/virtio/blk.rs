@@ -4,8 +4,8 @@
 //! notification at the host's speed. There is no state besides the queue. A write is refused as section
 //! 5.2.6.2 asks for a read-only device.
 
+use super::device::{Context, VirtioDevice, read_config_bytes};
 use super::queue::QueueError;
-use super::{Context, VirtioDevice, read_config_bytes};
 use forelift_abi::layout::ROOT_BASE;
 
 /// The device is read-only (section 5.2.3).

@@ -14,8 +14,8 @@ use std::collections::VecDeque;
 use forelift_abi::control::{PORT_CONTROL, PORT_STDERR, PORT_STDIN, PORT_STDOUT};
 use serde::{Deserialize, Serialize};
 
+use super::device::{Context, VirtioDevice, read_config_bytes};
 use super::queue::{QueueError, parts};
-use super::{Context, VirtioDevice, read_config_bytes};
 
 /// `VIRTIO_CONSOLE_F_MULTIPORT`.
 pub const F_MULTIPORT: u64 = 1 << 1;

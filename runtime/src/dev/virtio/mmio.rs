@@ -7,8 +7,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::queue::{QueueError, QueueState};
-use super::{Context, F_EVENT_IDX, F_INDIRECT_DESC, F_VERSION_1, Queue, VirtioDevice};
+use super::device::{Context, VirtioDevice};
+use super::features::{F_EVENT_IDX, F_INDIRECT_DESC, F_VERSION_1};
+use super::queue::{Queue, QueueError, QueueState};
 use crate::host::Host;
 use crate::memory::GuestMemory;
 

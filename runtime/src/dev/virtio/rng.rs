@@ -4,8 +4,8 @@
 //! the machine's loop calls [`VirtioDevice::service`]. So a request that was outstanding at a snapshot is
 //! answered with the entropy of the new run, never with bytes that every run would share.
 
+use super::device::{Context, VirtioDevice};
 use super::queue::QueueError;
-use super::{Context, VirtioDevice};
 use crate::host::Host;
 
 /// Most bytes given to one request: a driver may ask for gigabytes, and takes less.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use rustix::fs::{self as sys, AtFlags, FallocateFlags, Mode, OFlags, SeekFrom, XattrFlags};
 use rustix::io::{self, ReadWriteFlags};
 
-use super::stat_of;
+use super::convert::stat_of;
 use crate::dev::fuse::errno::Errno;
 use crate::dev::fuse::fs::{Kind, Owner, Owners, Result, Seek};
 

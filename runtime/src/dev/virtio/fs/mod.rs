@@ -11,8 +11,8 @@
 pub mod share;
 
 use crate::dev::fuse::{MAX_MESSAGE, Service};
+use crate::dev::virtio::device::{Context, VirtioDevice, read_config_bytes};
 use crate::dev::virtio::queue::{Chain, QueueError, Span};
-use crate::dev::virtio::{Context, VirtioDevice, read_config_bytes};
 
 /// Requests up to this length in bytes are copied, so that the reply may be written in place meanwhile.
 const SHORT: usize = 4096;

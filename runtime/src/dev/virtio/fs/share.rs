@@ -1,8 +1,8 @@
 //! What a slot for a host directory looks like to the guest: a virtio file system device (virtio 1.2, section
 //! 5.11), and the device that stands in it until a directory is attached.
 
+use crate::dev::virtio::device::{Context, VirtioDevice, read_config_bytes};
 use crate::dev::virtio::queue::QueueError;
-use crate::dev::virtio::{Context, VirtioDevice, read_config_bytes};
 
 /// Device type.
 pub const ID: u32 = 26;

@@ -93,8 +93,8 @@ impl Queue {
 
     /// What was negotiated, before the device is activated.
     pub(crate) fn set_features(&mut self, features: u64) {
-        self.event_idx = features & crate::dev::virtio::F_EVENT_IDX != 0;
-        self.indirect = features & crate::dev::virtio::F_INDIRECT_DESC != 0;
+        self.event_idx = features & crate::dev::virtio::features::F_EVENT_IDX != 0;
+        self.indirect = features & crate::dev::virtio::features::F_INDIRECT_DESC != 0;
     }
 
     /// Enables the queue after a check of its place in memory.

@@ -1,17 +1,13 @@
 //! SSE's operations against the host CPU: results, flags and faults, in every rounding mode, with DAZ, FTZ,
 //! flags set before and exceptions unmasked. `FORELIFT_SEED` gives another seed than the fixed one,
 //! `FORELIFT_CASES` another number of random cases.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 mod host;
-#[path = "../oracle/values.rs"]
-#[expect(dead_code, reason = "shared with the test of RISC-V's arithmetic")]
-mod values;
 
+use crate::values::{self, DOUBLE, Random, SINGLE, Shape};
 use forelift_softfloat::Round;
 use forelift_softfloat::x86::{self, Env, Predicate};
 use host::Answer;
-use values::{DOUBLE, Random, SINGLE, Shape};
 
 const RANDOM_CASES: u64 = 3_000_000;
 

@@ -1,6 +1,6 @@
 //! Operands for each operation.
 
-use crate::guest::Op;
+use super::guest::Op;
 use crate::values::*;
 
 /// Operands of an operation.

@@ -1,6 +1,6 @@
 //! Executes a record by this crate.
 
-use crate::guest::{Op, Record};
+use super::guest::{Op, Record};
 use forelift_softfloat::soft::{self, Limits};
 use forelift_softfloat::*;
 

@@ -1,9 +1,9 @@
 //! The functions that are not rounded exactly: results within one unit in the last place of the host's, which
 //! is what both promise of the true value (SDM vol. 1, 8.3.10); flags but PE, UE and OE, and C2, exactly.
 
-use crate::host::{self, Answer};
-use crate::values::{self, Random};
-use crate::{from_environment, report};
+use super::host::{self, Answer};
+use super::values::{self, Random};
+use super::{from_environment, report};
 use forelift_softfloat::x87::{self, Env, F80, Trig};
 
 const RANDOM_CASES: u64 = 2_000_000;

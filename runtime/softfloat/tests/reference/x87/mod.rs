@@ -1,7 +1,6 @@
 //! x87's arithmetic against the host CPU: results, flags, C1 and conditions, in every rounding mode and
 //! precision, with exceptions unmasked. `FORELIFT_SEED` gives another seed than the fixed one,
 //! `FORELIFT_CASES` another number of random cases.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 mod host;
 mod transcendental;

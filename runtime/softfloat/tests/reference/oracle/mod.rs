@@ -7,11 +7,10 @@
 mod apply;
 mod generate;
 mod guest;
-mod values;
 
+use crate::values::{Random, Shape};
 use forelift_softfloat::{NX, Round};
 use guest::{Answer, Op, Oracle, Record};
-use values::{Random, Shape};
 
 const RANDOM_CASES: usize = 3_000_000;
 const LEAST_CASES: usize = 2_000_000;

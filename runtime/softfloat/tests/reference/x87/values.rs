@@ -4,10 +4,7 @@
 use forelift_softfloat::x87::F80;
 use std::sync::LazyLock;
 
-#[path = "../oracle/values.rs"]
-#[expect(dead_code, reason = "shared with the tests of the other formats")]
-mod other;
-pub(crate) use other::{DOUBLE, Random, SINGLE, integer, operand as other_operand};
+pub(crate) use crate::values::{DOUBLE, Random, SINGLE, integer, operand as other_operand};
 
 /// A number of these parts.
 pub(crate) fn f80(sign_exp: u16, mantissa: u64) -> F80 {
