@@ -4,8 +4,8 @@ use forelift_abi::lift::Index;
 use forelift_runtime::cpu::rv64::lifted::helper_address;
 use forelift_tests::hart::Machine;
 use forelift_translator::{
-    guest::Program,
     index, jit,
+    program::Program,
     region::{self, Function, Limits},
 };
 

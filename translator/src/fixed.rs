@@ -1,6 +1,6 @@
 //! Code that nobody has run, as a program: what is named counts as hot. For looking at the translator's work.
 
-use crate::guest::{PAGE, Program};
+use crate::program::{PAGE, Program};
 use forelift_abi::layout::RAM_BASE;
 use forelift_abi::lift::{Layout, VERSION, dtlb_entries};
 use forelift_abi::profile::Page;

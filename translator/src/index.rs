@@ -1,6 +1,6 @@
 //! The index by which the runtime finds lifted functions: entry points by the contents of their page.
 
-use crate::guest::{PAGE, Program};
+use crate::program::{PAGE, Program};
 use crate::region::Function;
 use forelift_abi::lift::{FUNCTION_BITS, Index, Page, VERSION};
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! The second back end: the same CLIF to this host's machine code, by cranelift-jit, for the engine `native`.
 
-use crate::guest::{At, Program};
 use crate::lift::{self, CALLEES, HELPERS, Options};
 use crate::opt::{self, OptError};
+use crate::program::{At, Program};
 use crate::region::Function;
 use cranelift_codegen::ir::{UserExternalName, UserFuncName};
 use cranelift_jit::{JITBuilder, JITModule};

@@ -2,9 +2,9 @@
 //!
 //! The stages, in order, each with a command of its own in the program `forelift-translator`:
 //!
-//! * [`decode`]: executable bytes of an ELF file to instructions and basic blocks;
-//! * [`fixed`]: code that nobody has run, as a [`guest`] program, for these commands;
-//! * [`region`]: which hot code of a [`guest`] program becomes one function;
+//! * [`listing`]: executable bytes of an ELF file to instructions and basic blocks;
+//! * [`fixed`]: code that nobody has run, as a [`program`] program, for these commands;
+//! * [`region`]: which hot code of a [`program`] program becomes one function;
 //! * [`lift`]: a function's guest code to CLIF;
 //! * [`opt`]: the mid-end;
 //! * [`index`]: how the runtime finds it;
@@ -15,14 +15,13 @@
 //!
 //! The translator never imports the runtime.
 
-pub mod decode;
 pub mod fixed;
-pub mod guest;
 pub mod index;
 pub mod jit;
-mod joining;
 pub mod lift;
+pub mod listing;
 pub mod opt;
+pub mod program;
 pub mod region;
 pub mod standalone;
 pub mod symbols;

@@ -9,8 +9,8 @@
 use forelift_abi::lift::{Helper, Layout};
 use forelift_emit::{Body, Reloc, RelocKind};
 use forelift_translator::{
-    guest::Program,
     lift::{CALLEES, HELPERS, Options},
+    program::Program,
     region::{Block, End, Function, Region},
 };
 use sha2::{Digest, Sha256};

@@ -18,10 +18,10 @@ use forelift_abi::{
 };
 use forelift_emit::{Body, RelocKind};
 use forelift_translator::{
-    guest::{At, Program},
     index,
     lift::{self, CALLEES, HELPERS, Options},
     opt::{self, OptError},
+    program::{At, Program},
     region::{self, End, Function, Limits, Region},
 };
 use rayon::prelude::*;
@@ -384,7 +384,7 @@ impl Lifted {
             report.covered += function.weight;
             for block in function.blocks.values().filter(|block| block.end == End::Leave) {
                 let at = self.program.step(
-                    forelift_translator::guest::At { page: function.pages[&0], offset: 0 },
+                    forelift_translator::program::At { page: function.pages[&0], offset: 0 },
                     block.end_address,
                 );
                 let why = at

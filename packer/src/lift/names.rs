@@ -13,7 +13,7 @@ use crate::{
 };
 use forelift_abi::lift::page_hash;
 use forelift_translator::{
-    guest::{At, PAGE, Program},
+    program::{At, PAGE, Program},
     region::{self, Function, Limits},
     symbols::{self, Symbol, Symbols, printable},
 };

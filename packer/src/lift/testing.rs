@@ -6,9 +6,9 @@ use forelift_abi::{
     profile::Page,
 };
 use forelift_translator::{
-    guest::Program,
     lift::{self, Options},
     opt,
+    program::Program,
     region::Region,
 };
 

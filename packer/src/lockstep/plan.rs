@@ -5,9 +5,9 @@ use forelift_abi::lift::{Index, Layout};
 use forelift_isa::rv64::Op;
 use forelift_runtime::{cpu::rv64::lifted::helper_address, machine::lockstep::Stepper};
 use forelift_translator::{
-    guest::Program,
     index,
     jit::{self, Code},
+    program::Program,
     region::{self, Function, Limits},
 };
 

@@ -5,9 +5,9 @@ use forelift_abi::{
     lift::{FUNCTION_BITS, Index, page_hash},
 };
 use forelift_runtime::{
+    cpu::rv64::state::HartState,
     image::FUNCTIONS_VARIABLE,
     machine::lockstep::{Command, EXPORT, Stepper, Turn},
-    cpu::rv64::state::HartState,
 };
 use forelift_translator::jit::Code;
 use wasmtime::{Memory, Store, TypedFunc};

@@ -21,9 +21,9 @@ use forelift_runtime::{
     memory::GuestMemory,
 };
 use forelift_translator::{
-    guest::Program,
     index,
     jit::{self, Code},
+    program::Program,
     region::{self, Function, Limits},
 };
 

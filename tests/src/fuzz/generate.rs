@@ -5,7 +5,11 @@ use crate::{
     random::Random,
 };
 use forelift_abi::config::Arch;
-use forelift_runtime::{cpu::{HartState, rv64, x86}, dev::Devices, snapshot::MachineState};
+use forelift_runtime::{
+    cpu::{HartState, rv64, x86},
+    dev::Devices,
+    snapshot::MachineState,
+};
 
 /// Good inputs of a target, where its bytes have a form worth starting from.
 pub fn seeds(target: &str) -> Vec<Vec<u8>> {

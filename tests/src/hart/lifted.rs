@@ -3,7 +3,7 @@
 use super::Machine;
 use forelift_abi::lift::{Index, Page, VERSION};
 use forelift_runtime::cpu::rv64::lifted::helper_address;
-use forelift_translator::guest::Program;
+use forelift_translator::program::Program;
 use forelift_translator::region::{self, Function, Limits};
 use forelift_translator::{index, jit};
 

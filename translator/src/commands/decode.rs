@@ -3,20 +3,20 @@
 use std::{fs, io::Write, path::PathBuf};
 
 use anyhow::{Context, bail};
-use forelift_translator::decode;
+use forelift_translator::listing;
 
 use super::input::range;
 
 pub(crate) fn run(file: &PathBuf, symbol: Option<&str>, text: Option<&str>) -> anyhow::Result<()> {
     let name = file.display().to_string();
     let bytes = fs::read(file).with_context(|| name.clone())?;
-    let elf = decode::parse(&bytes).with_context(|| name.clone())?;
+    let elf = listing::parse(&bytes).with_context(|| name.clone())?;
     let range = match (symbol, text) {
-        (Some(symbol), _) => decode::symbol(&elf, symbol).with_context(|| name.clone())?,
+        (Some(symbol), _) => listing::symbol(&elf, symbol).with_context(|| name.clone())?,
         (None, Some(text)) => range(text)?,
         (None, None) => bail!("give --symbol or --range"),
     };
-    let lines = decode::decode(&bytes, &elf, range).with_context(|| name.clone())?;
+    let lines = listing::decode(&bytes, &elf, range).with_context(|| name.clone())?;
     let mut out = std::io::stdout().lock();
     for line in lines {
         if line.leader {

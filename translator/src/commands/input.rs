@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, fs, ops::Range, path::PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 use forelift_translator::{
-    decode,
     fixed::{self, Piece},
-    guest::Program,
+    listing,
+    program::Program,
 };
 use goblin::elf::{Elf, program_header::PF_X, program_header::PT_LOAD};
 
@@ -88,7 +88,7 @@ impl Input {
     }
 
     fn elf(&self, file: &[u8]) -> anyhow::Result<Program> {
-        let elf = decode::parse(file)?;
+        let elf = listing::parse(file)?;
         let mut pieces = Vec::new();
         for header in elf.program_headers.iter().filter(|h| h.p_type == PT_LOAD && h.p_flags & PF_X != 0) {
             let end = header.p_offset.checked_add(header.p_filesz);
@@ -100,7 +100,7 @@ impl Input {
             bail!("it has no executable segment");
         }
         let ranges = match (&self.function, &self.range) {
-            (Some(name), _) => Some(vec![decode::symbol(&elf, name)?]),
+            (Some(name), _) => Some(vec![listing::symbol(&elf, name)?]),
             (None, Some(text)) => Some(vec![range(text)?]),
             (None, None) => functions(&elf),
         };
@@ -130,7 +130,7 @@ impl Input {
                         let bytes = piece.bytes.get(start..start.checked_add(len)?)?;
                         Some(Piece { address: range.start, bytes })
                     });
-                    let cut = cut.ok_or(decode::DecodeError::Range(range.start, range.end))?;
+                    let cut = cut.ok_or(listing::DecodeError::Range(range.start, range.end))?;
                     hot.extend(fixed::all(&[cut]));
                 }
                 (hot, ranges.iter().map(|range| range.start).collect())

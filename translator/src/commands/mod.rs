@@ -11,9 +11,9 @@ use cranelift_codegen::ir;
 use forelift_emit::Body;
 use forelift_translator::{
     fixed,
-    guest::{At, Program},
     lift::{self, Options},
     opt,
+    program::{At, Program},
     region::{self, End, Function, Limits},
     standalone,
 };

@@ -1,7 +1,7 @@
 //! LR, SC and AMO (unprivileged manual, "A"). There is one hart: an instruction is atomic as it is.
 
 use super::Lifter;
-use super::state::Place;
+use super::frame::Place;
 use cranelift_codegen::ir::{InstBuilder, Value, condcodes::IntCC, types};
 use forelift_isa::rv64::{Access, Insn, Op};
 

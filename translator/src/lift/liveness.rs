@@ -2,7 +2,7 @@
 //! checked.
 
 use super::{Set, f_bit, x_bit};
-use crate::guest::PAGE;
+use crate::program::PAGE;
 use crate::region::{Block, End, Function};
 use forelift_isa::rv64::Insn;
 use std::collections::BTreeMap;

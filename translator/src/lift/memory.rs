@@ -1,9 +1,9 @@
 //! Loads and stores, through the data TLB (`runtime/src/cpu/tlb.rs` says why one comparison is enough).
 
 use super::Lifter;
-use super::state::Place;
-use super::window::{Planned, Window};
-use crate::guest::PAGE;
+use super::coalesce::{Planned, Window};
+use super::frame::Place;
+use crate::program::PAGE;
 use cranelift_codegen::ir::{InstBuilder, Value, condcodes::IntCC, types};
 use cranelift_frontend::Variable;
 use forelift_isa::rv64::{Access, Insn, Op};

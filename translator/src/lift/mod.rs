@@ -23,7 +23,7 @@
 //! and tested where control goes backwards; calls test it in the runtime.
 //!
 //! # Memory
-//! An access goes through the data TLB, on its own or together with others ([`window`]).
+//! An access goes through the data TLB, on its own or together with others ([`coalesce`]).
 //!
 //! # Pages
 //! Going on to another page of the region is checked against the instruction TLB, once on each path: whatever
@@ -31,15 +31,15 @@
 
 mod alu;
 mod atomic;
+mod coalesce;
+mod control;
 mod csr;
 mod float;
-mod flow;
+mod frame;
 mod liveness;
 mod memory;
-mod state;
-mod window;
 
-use crate::guest::{At, Program};
+use crate::program::{At, Program};
 use crate::region::Function;
 use cranelift_codegen::entity::packed_option::ReservedValue;
 use cranelift_codegen::ir::{self, AbiParam, InstBuilder, Signature, types};
@@ -147,7 +147,7 @@ struct Lifter<'a> {
     layout: Layout,
     call_conv: CallConv,
     b: FunctionBuilder<'a>,
-    flags: state::Flags,
+    flags: frame::Flags,
     x: Vec<Variable>,
     /// As binary64 numbers: what holds a NaN-boxed single is a NaN.
     f: Vec<Variable>,
@@ -179,9 +179,9 @@ struct Lifter<'a> {
     /// Address of the block that is being lifted.
     block: i32,
     /// Accesses that share a look into the TLB.
-    plan: window::Plan,
+    plan: coalesce::Plan,
     /// What is planned for the current instruction.
-    planned: Option<window::Planned>,
+    planned: Option<coalesce::Planned>,
     /// Variables of the windows, by number.
     windows: BTreeMap<usize, memory::Opened>,
 }
@@ -193,7 +193,7 @@ impl<'a> Lifter<'a> {
         options: &Options,
         mut b: FunctionBuilder<'a>,
     ) -> Self {
-        let flags = state::Flags::new(b.func);
+        let flags = frame::Flags::new(b.func);
         let mut variable = |ty| b.declare_var(ty);
         let x = (0..32).map(|_| variable(types::I64)).collect();
         let f = (0..32).map(|_| variable(types::F64)).collect();
@@ -225,7 +225,7 @@ impl<'a> Lifter<'a> {
             done: 0,
             fpu_on: false,
             block: 0,
-            plan: window::plan(function),
+            plan: coalesce::plan(function),
             planned: None,
             windows: BTreeMap::new(),
             b,
@@ -303,7 +303,7 @@ impl<'a> Lifter<'a> {
         }
     }
 
-    /// One instruction other than a control transfer, which [`flow`] does.
+    /// One instruction other than a control transfer, which [`control`] does.
     fn insn(&mut self, at: i32, insn: &Insn) {
         match insn.flow() {
             Flow::Csr => self.csr(at, insn),

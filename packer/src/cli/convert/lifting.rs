@@ -4,7 +4,7 @@ use std::{fs::File, ops::Range};
 
 use anyhow::{Context, bail};
 use forelift_abi::config::Arch;
-use forelift_translator::guest::Program;
+use forelift_translator::program::Program;
 use memmap2::Mmap;
 
 use super::{args::Args, installed::Installed, root::Root};

@@ -2,8 +2,8 @@
 //! results are selected. Then blocks that have become each other's only neighbours are joined, so that what
 //! they have in registers stays there.
 
-use crate::guest::PAGE;
-use crate::region::{Block, End, MAX_BLOCK};
+use super::{Block, End, MAX_BLOCK};
+use crate::program::PAGE;
 use forelift_isa::rv64::{Access, Flow, Insn, Op};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -2,7 +2,7 @@
 
 use super::liveness::{calls, needed, page_bit, page_of, writes};
 use super::{Lifter, alu};
-use crate::guest::{At, PAGE};
+use crate::program::{At, PAGE};
 use crate::region::{Block, End};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, Value, condcodes::IntCC, types};
 use forelift_abi::lift::{FUNCTION_BITS, Helper, UNTOLD};

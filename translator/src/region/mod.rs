@@ -16,9 +16,11 @@
 //!
 //! Linear in the code but for sorting; a resume function copies at most its region.
 
-use crate::guest::{At, PAGE, Program};
-use crate::joining::Joining;
+mod if_convert;
+
+use crate::program::{At, PAGE, Program};
 use forelift_isa::rv64::{Flow, Insn, Op};
+use if_convert::Joining;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 /// What regions are made of.

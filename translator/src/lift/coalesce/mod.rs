@@ -22,8 +22,8 @@
 //! `addi` lead back to the register that a program computed them from. Windows are proposed for each block by
 //! itself; then those are dropped whose accesses all lie in windows that are open on every path to them.
 
+use super::frame::bits;
 use super::liveness::{calls, writes};
-use super::state::bits;
 use crate::region::{Block, Function};
 use forelift_isa::rv64::{Access, Flow, Insn, Op};
 use std::collections::BTreeMap;
