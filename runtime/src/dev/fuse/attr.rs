@@ -12,6 +12,14 @@ const XATTR_MAX: usize = 64 << 10;
 /// Longest name of an extended attribute in bytes, as Linux's XATTR_NAME_MAX.
 const XATTR_NAME_MAX: usize = 255;
 
+/// The file that [`Server::change_mode`] changes.
+pub(super) enum Changed<'a, F> {
+    /// One that the client knows.
+    Node(NodeId),
+    /// One that was just opened and has no node yet.
+    Open(&'a F),
+}
+
 /// Says "no such operation" as *setxattr(2)* does. ENOSYS would make Linux never ask again.
 fn unsupported(e: Errno) -> Errno {
     if e == Errno::NOSYS { Errno::OPNOTSUPP } else { e }
@@ -66,7 +74,8 @@ impl<B: Backend> Server<B> {
             }
         }
         if let Some(mode) = given(valid::MODE, mode & 0o7777) {
-            self.change_mode(h.nodeid, &stat, mode)?;
+            let number = self.number(h.nodeid, &stat);
+            self.change_mode(Changed::Node(h.nodeid), number, mode)?;
         }
         if what & valid::SIZE != 0 {
             match self.handles.get(fh) {
@@ -144,32 +153,17 @@ impl<B: Backend> Server<B> {
         Ok(())
     }
 
-    fn change_mode(&mut self, id: NodeId, stat: &Stat, mode: u32) -> Result<()> {
-        if self.backend.keeps_modes() {
-            return self.on_node(id, |backend, target| backend.set_mode(target, mode));
+    /// Changes a file's mode: the host's where the backend has modes, else for this session.
+    pub(super) fn change_mode(&mut self, file: Changed<'_, B::File>, number: u64, mode: u32) -> Result<()> {
+        if !self.backend.keeps_modes() {
+            let perm = Perm { mode: Some(mode), ..self.perms.get(number) };
+            self.perms.set(number, perm);
+            return Ok(());
         }
-        let number = self.number(id, stat);
-        self.remember_mode(number, mode);
-        Ok(())
-    }
-
-    /// The same for a file whose node is not known yet.
-    pub(super) fn change_mode_of(
-        &mut self,
-        target: Target<'_, B::File>,
-        number: u64,
-        mode: u32,
-    ) -> Result<()> {
-        if self.backend.keeps_modes() {
-            return self.backend.set_mode(target, mode);
+        match file {
+            Changed::Node(id) => self.on_node(id, |backend, target| backend.set_mode(target, mode)),
+            Changed::Open(file) => self.backend.set_mode(Target::File(file), mode),
         }
-        self.remember_mode(number, mode);
-        Ok(())
-    }
-
-    fn remember_mode(&mut self, number: u64, mode: u32) {
-        let perm = Perm { mode: Some(mode), ..self.perms.get(number) };
-        self.perms.set(number, perm);
     }
 
     /// Takes the set-user-id bit, and the set-group-id bit of what a group may execute, from a file that
@@ -178,7 +172,7 @@ impl<B: Backend> Server<B> {
         let stat = self.stat_node(id)?;
         let number = self.number(id, &stat);
         match self.left_privileges(&stat, number) {
-            Some(mode) => self.change_mode(id, &stat, mode),
+            Some(mode) => self.change_mode(Changed::Node(id), number, mode),
             None => Ok(()),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::attr::Changed;
 use super::errno::Errno;
 use super::fs::{ALLOCATE_MODES, Backend, Kind, Open, Result, Seek, Stat, Target, Time};
 use super::handles::Handle;
@@ -34,7 +35,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// Length of `struct fuse_open_out` in bytes.
 const OPEN_OUT: usize = 16;
 
-/// How a file shall be opened, from the flags; EINVAL for the access mode that does not exist.
+/// How to open a file, from the request's flags; EINVAL for the access mode that does not exist.
 fn how(flags: u32) -> Result<Open> {
     let (read, write) = match flags & flag::ACCESS {
         flag::READ => (true, false),
@@ -45,20 +46,20 @@ fn how(flags: u32) -> Result<Open> {
     Ok(Open { read, write, truncate: flags & flag::TRUNCATE != 0, ..Open::default() })
 }
 
-/// What the client is told of a handle besides: appending is not cached. Linux cuts what it caches at the ends of pages,
-/// and each piece would go to what is the end by then: a line of another guest could come between.
+/// Flags of an open file in the reply: appending is not cached. Linux cuts what it caches at the ends of
+/// pages, and each piece would go to what is the end by then: a line of another guest could come between.
 fn uncached(flags: u32) -> u32 {
     if flags & flag::APPEND != 0 { wire::FOPEN_DIRECT_IO } else { 0 }
 }
 
-/// How to open a file that shall be truncated only when it is known to be the right one.
+/// How to open a file that is to be truncated only after it is known to be the right one.
 fn whole(how: Open) -> Open {
     Open { write: how.write || how.truncate, truncate: false, ..how }
 }
 
 /// Whether another change of a file would show in its time stamps: it did not change just now, and the host
 /// tells the time of the last change of its attributes, which nobody can set. (wasmtime tells the time of its
-/// creation instead; a change of the content then lies behind that.)
+/// creation instead; a change of the content is then later than that.)
 fn is_settled(stat: &Stat) -> bool {
     let (changed, attributes) = (stat.mtime, stat.ctime);
     (changed.sec, changed.nsec) <= (attributes.sec, attributes.nsec) && !is_fresh(attributes)
@@ -156,7 +157,7 @@ impl<B: Backend> Server<B> {
                     && open_flags & wire::OPEN_KILL_SUIDGID != 0
                     && let Some(mode) = self.left_privileges(&stat, number)
                 {
-                    self.change_mode_of(Target::File(&file), number, mode)?;
+                    self.change_mode(Changed::Open(&file), number, mode)?;
                     stat = self.backend.stat(Target::File(&file))?;
                 }
                 (file, stat)
