@@ -1,7 +1,8 @@
 //! Boots a kernel up to *ready to exec*, shows what it says, and runs a command from the saved state: to try
 //! kernels and machines without a conversion.
 //!
-//!     cargo run --release -p forelift-runtime --example boot -- ARCH KERNEL INITRD [ROOT [APPEND [COMMAND ARG...]]]
+//!     cargo run --release -p forelift-runtime --example boot -- \
+//!         ARCH KERNEL INITRD [ROOT [APPEND [COMMAND ARG...]]]
 //!
 //! ARCH is riscv64 or x86_64, INITRD a cpio archive, ROOT a file system image (`-` for none).
 //! `earlyprintk=serial` as APPEND shows an x86_64 kernel's words from before its console exists.

@@ -1,5 +1,5 @@
-//! The image's own command line, and what becomes of it together with the image's configuration: the orders
-//! for the guest ([`Start`]). The rules for entry point, command and environment are docker's (`docker run`).
+//! Parses an image's own command line and makes the orders for the guest ([`Start`]) of it and the image's
+//! configuration. The rules for entry point, command and environment are docker's (`docker run`).
 //!
 //! Arguments and environment are bytes: what is not UTF-8 reaches the command unchanged.
 

@@ -1,4 +1,5 @@
-//! The guest's `time`, in ticks of 100 ns.
+//! The guest's clock, in ticks of 100 ns: riscv64's `time` CSR counts them, x86_64's time-stamp counter
+//! counts nanoseconds.
 //!
 //! During conversion time is virtual: it follows the instructions retired and jumps over idle waits, so that
 //! the same input gives the same snapshot, bit for bit. From the start of a run it follows the host's

@@ -46,7 +46,7 @@ pub enum HostEvent {
     WindowSize(WindowSize),
 }
 
-/// What [`Host::wait`] shall return early for. Events always end a wait.
+/// What makes [`Host::wait`] return early. Events always end a wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interest {
     /// Standard input has data or is at its end.

@@ -1,4 +1,5 @@
-//! A whole image: what the packer put into a module, and its run from the command line to the exit code.
+//! Runs a whole image, from its command line to the exit code: [`Image`] is what the packer put into a
+//! module.
 //!
 //! The module's `main` and the native runs of tests and comparisons both come through [`run`].
 

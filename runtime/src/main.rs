@@ -48,7 +48,7 @@ mod wasi {
             return &[];
         }
         // SAFETY: the header was checked against the size of memory, nobody writes to these parts, and they
-        // lie behind the memory that the linker and the allocator know of.
+        // lie after the memory that the linker and the allocator know of.
         unsafe { core::slice::from_raw_parts(span.addr as usize as *const u8, span.len as usize) }
     }
 

@@ -7,7 +7,7 @@ use crate::sys;
 use forelift_abi::exit;
 use std::{fmt, io};
 
-/// A failure with the exit code that the image shall end with.
+/// A failure, with the exit code that the image ends with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     /// 125, 126 or 127.

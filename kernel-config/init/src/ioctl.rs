@@ -1,4 +1,5 @@
-//! Device requests (ioctl(2), tcsetattr(3) and kin) behind safe faces: random generator, terminals, loopback.
+//! Device requests (ioctl(2), tcsetattr(3) and kin) with safe interfaces: random generator, terminals,
+//! loopback.
 
 use crate::sys::check;
 use libc::{c_int, c_ulong};

@@ -87,7 +87,7 @@ fn start(stage: i32, words: &[&str]) -> bool {
     }
 }
 
-/// Goes into the container, with nothing to read and nobody who listens.
+/// Goes into the container, with `/dev/null` as its streams.
 fn enter(stage: i32) -> std::io::Result<()> {
     sys::enter_mounts(&File::open(format!("/proc/{stage}/ns/mnt"))?)?;
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;

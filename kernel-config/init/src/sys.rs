@@ -1,4 +1,4 @@
-//! The system calls that std has no name for, each with a safe face.
+//! The system calls that std does not have, each with a safe interface.
 //!
 //! All `unsafe` of the init is here and in [`crate::ioctl`]. Every wrapper turns the -1 of libc into
 //! [`io::Error`] and takes paths and strings as Rust values; nothing here decides anything. The init is one

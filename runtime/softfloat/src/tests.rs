@@ -1,5 +1,5 @@
 //! Edge values whose results the standard or the ISA manual states, and the fast paths against the integers.
-//! What every instruction does with everything else is `tests/oracle`.
+//! What every instruction does with everything else is tested in `tests/reference`.
 
 use crate::*;
 

@@ -1,21 +1,21 @@
-//! The devices of the machine: interrupt controller and virtio slots, and their place in the physical address
-//! space.
+//! The devices of the machine: virtio devices in numbered slots, and the board that connects them to the
+//! processor.
 //!
-//! The virtio devices are the same for both guest architectures. What is around them is
-//! `crate::platform::riscv64` for riscv64, `crate::platform::x86_64` for x86_64, where device `n` has I/O APIC
-//! pin 16 + `n`.
+//! | slot | device |
+//! |---|---|
+//! | 0 | console with ports ([`virtio::console`]) |
+//! | 1 | block device, the root file system; empty when there is none ([`virtio::blk`]) |
+//! | 2 | entropy ([`virtio::rng`]) |
+//! | 3 | kept for a network device |
+//! | 4-11 | host directories, tags `forelift0` to `forelift7` ([`virtio::fs::share`]) |
+//! | 12-15 | empty |
 //!
-//! | slot | device | interrupt source |
-//! |---|---|---|
-//! | 0 | console with ports ([`virtio::console`]) | 1 |
-//! | 1 | block device, the root file system; empty when there is none ([`virtio::blk`]) | 2 |
-//! | 2 | rng ([`virtio::rng`]) | 3 |
-//! | 3 | kept for a network device | 4 |
-//! | 4-11 | host directories, tags `forelift0` to `forelift7`, see [`virtio::fs::share`] | 5-12 |
-//! | 12-15 | empty | |
+//! The devices are the same for all guests. Where the slots are in the physical address space and what
+//! interrupt each has is the board's ([`crate::platform`]): slot `n` is interrupt source 1 + `n` of riscv64's
+//! PLIC, and pin 16 + `n` of x86_64's I/O APIC.
 //!
-//! A snapshot cannot gain devices: these slots exist from boot and get their directories after a restore,
-//! with [`Devices::attach_share`].
+//! A snapshot cannot gain devices: the slots for directories exist from boot and get their directories after
+//! a restore, with [`Devices::attach_share`]. How to add a device is written in [`virtio`].
 
 pub mod fuse;
 pub mod virtio;
@@ -133,13 +133,13 @@ impl Devices {
         self.platform.arch()
     }
 
-    /// The board: its windows are not in reach of [`read`](Self::read) and [`write`](Self::write).
+    /// The board.
     #[inline]
     pub(crate) fn platform_mut(&mut self) -> &mut Platform {
         &mut self.platform
     }
 
-    /// The slots that hold devices, for the kernel to be told of them.
+    /// Where the slots are that hold devices: what the kernel is told of.
     pub fn slots(&self) -> Vec<Slot> {
         let present = (0..VIRTIO_SLOTS).filter(|&n| self.slot(n).is_some());
         present.map(|n| self.platform.slot(n)).collect()
@@ -169,14 +169,15 @@ impl Devices {
         self.platform.set_level(slot, level);
     }
 
-    /// A load of `size` bytes (1, 2, 4, 8) at physical address `pa`, of a virtio device; `None` is an access fault.
+    /// A load of `size` bytes (1, 2, 4, 8) at physical address `pa`; `None` is an access fault. These are the
+    /// virtio devices: the board's own windows are looked at first, by the processor's bus.
     pub fn read(&mut self, _mem: &mut GuestMemory, pa: u64, size: u8) -> Option<u64> {
         let offset = within(pa, self.platform.virtio_base(), VIRTIO_SLOTS as u64 * VIRTIO_STRIDE)?;
         let slot = (offset / VIRTIO_STRIDE) as usize;
         self.slot(slot)?.read(offset % VIRTIO_STRIDE, size)
     }
 
-    /// A store of `size` bytes (1, 2, 4, 8) at physical address `pa`, of a virtio device; `None` is an access fault.
+    /// A store of `size` bytes (1, 2, 4, 8) at physical address `pa`; `None` is an access fault.
     pub fn write(&mut self, mem: &mut GuestMemory, pa: u64, size: u8, value: u64) -> Option<()> {
         let offset = within(pa, self.platform.virtio_base(), VIRTIO_SLOTS as u64 * VIRTIO_STRIDE)?;
         let slot = (offset / VIRTIO_STRIDE) as usize;

@@ -1,7 +1,7 @@
-//! The machine: hart, memory, devices and clock, and the loop that drives them.
+//! The machine: processor, memory, devices and clock, and the loop that drives them.
 //!
 //! ```text
-//! Machine::boot ──boot_to_ready──▶ ready to exec ──save──▶ snapshot ──Machine::restore──▶ start ──run──▶ Outcome
+//! Machine::boot ─boot_to_ready─▶ ready to exec ─save─▶ snapshot ─Machine::restore─▶ start ─run─▶ Outcome
 //! ```
 //!
 //! [`Machine::run`] alternates between slices of instructions, moving data between the host and the guest's
@@ -160,7 +160,7 @@ impl Machine {
         self.cpu.instret()
     }
 
-    /// What the kernel and init said so far, as far as it is kept.
+    /// The end of what the kernel and init have said so far.
     pub fn log(&self) -> String {
         let mut log = String::from_utf8_lossy(&self.debug).into_owned();
         log.push_str(&String::from_utf8_lossy(self.session.log()));

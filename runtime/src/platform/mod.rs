@@ -10,9 +10,9 @@
 //! | `absent` | stands for the board of a guest that this build leaves out |
 //! | [`boot`], [`load`] | what a kernel is started with; puts it into memory |
 //!
-//! This folder and [`crate::cpu`] are where guests differ: everything else in the machine is the same for all.
-//! Another guest architecture gets a folder here with its board and its `boot.rs`, a variant of [`Platform`],
-//! and an arm in [`load`].
+//! This directory, [`crate::cpu`] and the processor's bus (`machine/bus`) are where guests differ: everything
+//! else in the machine is the same for all. Another guest architecture gets a directory here with its board
+//! and its `boot.rs`, a variant of [`Platform`], and an arm in [`load`].
 
 #[cfg(not(all(feature = "riscv64", feature = "x86_64")))]
 mod absent;

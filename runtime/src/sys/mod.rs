@@ -1,5 +1,8 @@
-//! The operating environment: one implementation of [`Host`](crate::host::Host), chosen here and nowhere
-//! else.
+//! The operating environment: one implementation of [`Host`](crate::host::Host) natively, one for WASI,
+//! chosen here and nowhere else.
+//!
+//! A browser is no third one: its host serves WASI preview 1 to the module, as Node and wasmtime do. What
+//! WASI cannot say goes through the descriptors of [`forelift_abi::embed`], which any embedding may offer.
 
 #[cfg(not(target_os = "wasi"))]
 mod native;

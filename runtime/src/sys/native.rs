@@ -176,7 +176,7 @@ impl Host for NativeHost {
         // SAFETY: isatty only looks at a descriptor's number.
         let is_tty = self.fds[..2].iter().all(|&fd| unsafe { libc::isatty(fd) } == 1);
         let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
-        // SAFETY: TIOCGWINSZ fills the structure behind the pointer, which is of the right type.
+        // SAFETY: TIOCGWINSZ fills the structure that the pointer leads to, which is of the right type.
         let told = unsafe { libc::ioctl(self.fds[1], libc::TIOCGWINSZ, &raw mut size) } == 0;
         let size = (told && size.ws_row > 0 && size.ws_col > 0)
             .then_some(WindowSize { rows: size.ws_row, cols: size.ws_col });

@@ -255,7 +255,7 @@ impl Insn {
         self.op.access()
     }
 
-    /// Whether a basic block must end behind it. Sharper than [`Op::ends_block`]: accesses to fflags, frm and
+    /// Whether a basic block must end after it. Sharper than [`Op::ends_block`]: accesses to fflags, frm and
     /// fcsr change nothing but floating point, so they do not end one.
     pub fn ends_block(&self) -> bool {
         match self.flow() {

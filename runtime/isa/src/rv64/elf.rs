@@ -11,7 +11,7 @@ const MACHINE: u16 = 243;
 /// EF_RISCV_RVC, EF_RISCV_FLOAT_ABI_DOUBLE.
 const FLAGS: u32 = 1 | 4;
 
-/// An executable that has `image` at address `base` (a multiple of 4096), zeros behind it up to `size` bytes,
+/// An executable that has `image` at address `base` (a multiple of 4096), zeros after it up to `size` bytes,
 /// and starts at `entry`.
 pub fn executable(base: u64, entry: u64, image: &[u8], size: u64) -> Vec<u8> {
     let mut elf = Vec::with_capacity(OFFSET + image.len());

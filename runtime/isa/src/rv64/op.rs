@@ -213,7 +213,7 @@ impl Op {
         self.format().layout().rm
     }
 
-    /// Whether a basic block must end behind it.
+    /// Whether a basic block must end after it.
     pub fn ends_block(self) -> bool {
         self.flow() != Flow::Next
     }

@@ -272,9 +272,9 @@ pub trait Backend {
     fn allocate(&mut self, _file: &Self::File, _mode: u32, _offset: u64, _len: u64) -> Result<()> {
         Err(Errno::OPNOTSUPP)
     }
-    /// The next data or hole at or behind an offset; ENXIO when there is none.
+    /// The next data or hole at or after an offset; ENXIO when there is none.
     fn seek(&mut self, file: &Self::File, offset: u64, what: Seek) -> Result<u64> {
-        // A host that does not tell: all is data, with the hole behind its end (lseek(2)).
+        // A host that does not tell: all is data, with the hole after its end (lseek(2)).
         let size = self.stat(Target::File(file))?.size;
         match what {
             _ if offset >= size => Err(Errno::NXIO),
@@ -313,7 +313,7 @@ pub trait Backend {
     ) -> Result<()> {
         Err(Errno::OPNOTSUPP)
     }
-    /// The names of all extended attributes, a NUL behind each.
+    /// The names of all extended attributes, each followed by a NUL.
     fn xattrs(&mut self, _target: Target<'_, Self::File>) -> Result<Vec<u8>> {
         Err(Errno::OPNOTSUPP)
     }

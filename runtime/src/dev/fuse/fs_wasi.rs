@@ -4,10 +4,10 @@
 //! a link is never followed in a path's last component; in those before it the runtime may follow one that
 //! stays inside the preopen, which gives the guest nothing that it could not reach anyway.
 //!
-//! What WASI cannot: owners and modes (see `perms`), free space, FIFOs, sockets and devices (EPERM), extended
-//! attributes and allocation (EOPNOTSUPP), times before 1970 (EOVERFLOW), names that are not UTF-8 (EILSEQ),
-//! and links to absolute paths, which runtimes refuse with EPERM both to make and to read. uvwasi (Node) also
-//! refuses links that lead out of the preopen, and sets times to whole seconds.
+//! What WASI cannot express: owners and modes (see `perms`), free space, FIFOs, sockets and devices (EPERM),
+//! extended attributes and allocation (EOPNOTSUPP), times before 1970 (EOVERFLOW), names that are not UTF-8
+//! (EILSEQ), and links to absolute paths, which runtimes refuse with EPERM both to make and to read. uvwasi
+//! (Node) also refuses links that lead out of the preopen, and sets times to whole seconds.
 //!
 //! References: WASI *phases/snapshot/docs.md* (wasi_snapshot_preview1).
 

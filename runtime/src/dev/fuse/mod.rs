@@ -1,4 +1,4 @@
-//! Host directories for the guest: a FUSE server, without a transport (that is `crate::dev::virtio::fs`).
+//! Host directories for the guest: a FUSE server, whose transport is [`crate::dev::virtio::fs`].
 //!
 //! * [`Server`]: dispatch, safety; its operations by family in `names`, `files`, `dirs`, `attr`;
 //! * `wire`: messages to and from bytes; [`errno`]: Linux's error numbers;
@@ -40,7 +40,7 @@ pub use remote::{Remote, remotes};
 
 pub use server::{MAX_MESSAGE, OWNER_XATTR, Server, Service};
 
-/// A directory that is nobody's: what training attaches.
+/// A directory in memory, which no host has: what training attaches.
 pub fn in_memory() -> impl Service {
     Server::new(fs_mem::MemFs::new(), false)
 }

@@ -299,7 +299,7 @@ impl Nodes {
         self.release(id);
     }
 
-    /// Drops a node that nobody refers to, and those that thereby lose their last reference.
+    /// Drops a node that nobody refers to, and those that lose their last reference by that.
     pub(crate) fn release(&mut self, id: NodeId) {
         let mut todo = vec![id];
         while let Some(id) = todo.pop() {

@@ -2,10 +2,10 @@
 //!
 //! WASI knows neither owners nor modes, and a user who is not root can give files to nobody else. What such a
 //! host makes belongs to whoever runs the emulator: the guest sees it as belonging to the container's user
-//! (see [`super::server::OWNER_XATTR`]), with the host's mode, or 0755 where the host tells none (a script in
-//! a shared directory shall be executable). What the guest then sets with chmod and chown is remembered here
-//! *for the session*, by file, and shown again: `cp -p`, `tar`, `ssh` and database servers look whether it
-//! stuck. Nothing of it reaches the host.
+//! (see [`super::server::OWNER_XATTR`]), with the host's mode, or 0755 where the host tells none (so that a
+//! script in a shared directory can be executed). What the guest then sets with chmod and chown is remembered
+//! here *for the session*, by file, and shown again: `cp -p`, `tar`, `ssh` and database servers look whether
+//! it stuck. Nothing of it reaches the host.
 
 use std::collections::HashMap;
 

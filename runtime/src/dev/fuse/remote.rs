@@ -6,7 +6,7 @@ use forelift_abi::embed::SHARE_FD;
 use super::fs_wasi::preopen_name;
 use super::server::Service;
 
-/// A directory behind a descriptor.
+/// A directory that a descriptor leads to.
 pub struct Remote {
     /// Its guest path.
     pub path: String,

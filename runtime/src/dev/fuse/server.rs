@@ -49,7 +49,7 @@ pub trait Service: Send {
 pub struct Server<B: Backend> {
     pub(super) backend: B,
     pub(super) read_only: bool,
-    /// Whom files belong to that belong to the host's user.
+    /// The owner shown for files that belong to the host's user.
     pub(super) owner: Option<Owner>,
     pub(super) nodes: Nodes,
     pub(super) handles: Handles<B::File>,
@@ -208,7 +208,7 @@ impl<B: Backend> Server<B> {
         self.put_entry(h.nodeid, name, &path, &stat, out)
     }
 
-    /// Replies with a file that stands under a name, and counts the look-up.
+    /// Replies with a file found under a name, and counts the look-up.
     pub(super) fn put_entry(
         &mut self,
         parent: NodeId,
@@ -237,7 +237,7 @@ impl<B: Backend> Server<B> {
         w.len().ok_or(Errno::INVAL)
     }
 
-    /// Whom a file is shown to belong to, where nothing else is remembered.
+    /// The owner that a file is shown with, unless another is remembered.
     pub(super) fn owner_shown(&self, stat: &Stat) -> Owner {
         let ours = self.owner.unwrap_or_default();
         match (self.backend.owners(), stat.owner) {
@@ -251,8 +251,8 @@ impl<B: Backend> Server<B> {
         }
     }
 
-    /// What is new belongs to who asked for it: on the host, where that keeps owners, else for the session.
-    /// Gives its attributes.
+    /// Gives something new to the user who asked for it: on the host, where that keeps owners, else for the
+    /// session. Returns its attributes.
     pub(super) fn settle(
         &mut self,
         h: &InHeader,

@@ -291,7 +291,7 @@ pub(crate) fn encode_device(major: u32, minor: u32) -> u32 {
     (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
 }
 
-/// Puts a reply's header in front of a body of `len` bytes that stands there already; gives the whole length.
+/// Puts a reply's header in front of a body of `len` bytes that is there already; gives the whole length.
 pub(crate) fn finish(unique: u64, len: usize, to: &mut [u8]) -> Option<usize> {
     header(unique, 0, OUT_HEADER + len, to)
 }

@@ -115,7 +115,7 @@ impl VirtioDevice for Blk {
             };
             let (status, written) = self.serve(cx, &chain, room);
             chain.write_at(cx.mem, room, &[status]);
-            // What was not written is not promised, but the status byte lies behind it (section 2.7.8.2).
+            // What was not written is not promised, but the status byte follows it (section 2.7.8.2).
             cx.complete(queue, chain, if written == room { room + 1 } else { 1.max(written) })?;
         }
         Ok(())

@@ -1,4 +1,5 @@
-//! What a virtio device is to its transport.
+//! The interface between a virtio device and its transport: [`VirtioDevice`], which devices implement, and
+//! [`Context`], what they may touch while they work.
 
 use super::queue::{Chain, Queue, QueueError};
 use crate::host::Host;

@@ -1,9 +1,9 @@
 //! The memory-mapped transport (virtio 1.2, section 4.2), modern interface (version 2) only.
 //!
 //! Wide and misaligned accesses to the registers below 0x100 are access faults, as on hardware; the
-//! configuration space behind takes any naturally aligned size. What a driver does out of order is ignored
-//! where the standard leaves it open, and breaks the device (`DEVICE_NEEDS_RESET`) where it forbids it. Queue
-//! reset (`QueueReset`) and shared memory regions are not offered.
+//! configuration space after them takes any naturally aligned size. What a driver does out of order is
+//! ignored where the standard leaves it open, and breaks the device (`DEVICE_NEEDS_RESET`) where it forbids
+//! it. Queue reset (`QueueReset`) and shared memory regions are not offered.
 
 use serde::{Deserialize, Serialize};
 
@@ -93,7 +93,7 @@ pub struct MmioState {
     pub queues: Vec<QueueState>,
 }
 
-/// A device behind its transport.
+/// A device with its transport.
 pub struct Mmio<D: ?Sized> {
     regs: MmioState,
     queues: Vec<Queue>,

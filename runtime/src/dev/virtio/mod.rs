@@ -1,12 +1,41 @@
-//! Virtio 1.2 devices behind the memory-mapped transport.
+//! Virtio devices (virtio 1.2) with the memory-mapped transport.
 //!
-//! * [`mmio`]: the transport: registers, feature negotiation, status, interrupts (virtio 1.2, section 4.2);
-//! * [`queue`]: split virtqueues with every check a hostile driver makes necessary (section 2.7);
-//! * [`console`], [`blk`], [`rng`], [`fs`]: the devices (sections 5.3, 5.2, 5.4, 5.11).
+//! | file | what it holds | section |
+//! |---|---|---|
+//! | [`device`] | [`VirtioDevice`], the trait of all devices, with its lifecycle | 2.1 |
+//! | [`mmio`] | the transport: registers, feature negotiation, status, interrupts | 4.2 |
+//! | [`queue`] | split virtqueues, with every check that a hostile driver makes necessary | 2.7 |
+//! | [`console`] | console with ports: the control protocol and the standard streams | 5.3 |
+//! | [`blk`] | block device: the root file system | 5.2 |
+//! | [`rng`] | entropy | 5.4 |
+//! | [`fs`] | file system: a host directory, served by [`crate::dev::fuse`] | 5.11 |
 //!
 //! A device never sees a register: it gets its queues, the guest's memory and a call when something happened.
 //! It never raises an interrupt: it completes chains, and the transport asks the queues afterwards whether
 //! the driver wants one.
+//!
+//! # How to add a device
+//!
+//! 1. *The device* is a type that implements [`VirtioDevice`], in a file here, or a directory with its tests
+//!    when it is large. [`rng`] is the shortest example. What can be done at once is done in `notify`, inside
+//!    of the guest's store instruction. What needs the host sets a mark that `wants_service` tells, and is
+//!    done in `service`. A device gives up only by a [`QueueError`], which breaks it until the driver resets
+//!    it; a request that makes no sense gets the answer that the standard has for it.
+//! 2. *Its slot* is a constant in [`crate::dev`], a field of [`Devices`](crate::dev::Devices), and an arm in
+//!    its `slot` and `slot_mut`. Address and interrupt follow from the slot's number; the device tree and the
+//!    kernel's command line name all slots that hold a device. The table in [`crate::dev`] gets a line.
+//! 3. *The snapshot* has the transport and the queues of each slot already. State beyond them is saved by
+//!    name in [`DevicesState`](crate::dev::DevicesState), and checked when it is restored: a snapshot is
+//!    untrusted. A snapshot cannot gain devices: what is there only at a start (a directory, a network) needs
+//!    a device without it in the slot from boot on, which [`Mmio::replace`](mmio::Mmio::replace) exchanges
+//!    for the real one, as [`fs::share::Detached`] is.
+//! 4. *Tests* drive it as a guest would, through registers and rings: `dev/testing.rs` is the driver,
+//!    `dev/tests.rs` has a test for each device. The fuzz target `virtqueues` reaches every slot.
+//! 5. *The guest* needs a driver: `kernel-config/common.config`.
+//!
+//! A network device (section 5.1) has its place: `net.rs` here, slot [`SLOT_NET`](crate::dev::SLOT_NET). It
+//! moves frames between its queues and a trait that it defines, as [`fs`] moves requests; what stands between
+//! frames and sockets is not a device and belongs beside this crate.
 
 pub mod blk;
 pub mod console;

@@ -1,4 +1,5 @@
-//! What an x86-64 processor sees: the PC's windows, ports and model-specific registers, and the virtio devices.
+//! What an x86-64 processor sees: the PC's windows, ports and model-specific registers, and the virtio
+//! devices.
 
 use super::MachineBus;
 use crate::clock::Clock;

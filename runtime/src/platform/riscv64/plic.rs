@@ -1,5 +1,5 @@
-//! Platform-level interrupt controller (RISC-V PLIC specification 1.0), one context: supervisor mode of hart
-//! 0.
+//! Platform-level interrupt controller (RISC-V PLIC specification 1.0) with one context, supervisor mode of
+//! hart 0.
 //!
 //! All sources are level-triggered. A source's gateway passes a request on when its line is high and no
 //! earlier request of it is in service; the request then stays pending until it is claimed, even when the

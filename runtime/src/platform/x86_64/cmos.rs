@@ -1,5 +1,5 @@
-//! The real-time clock's registers (Motorola MC146818A data sheet): the time of day, for reading. It runs by
-//! the host's clock, is never updating, and nothing else is in its memory.
+//! The real-time clock's registers (Motorola MC146818A data sheet): the time of day, read-only. It is the
+//! host's clock, never shows an update in progress, and has no memory besides.
 
 /// Seconds in a day.
 const DAY: u64 = 86_400;

@@ -1,5 +1,5 @@
 //! I/O APIC (Intel 82093AA data sheet; with the EOI register of version 0x20), with a pin for each virtio
-//! device behind those of the ISA bus. Messages go to the one local APIC.
+//! device after those of the ISA bus. Messages go to the one local APIC.
 
 use super::lapic::Lapic;
 use forelift_abi::layout::VIRTIO_SLOTS;

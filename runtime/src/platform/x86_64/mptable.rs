@@ -33,8 +33,8 @@ fn interrupt(kind: u8, ty: u8, flags: u16, bus: u8, irq: u8, apic: u8, pin: u8) 
     [kind, ty, low, high, bus, irq, apic, pin]
 }
 
-/// The floating pointer structure and the table behind it, for [`ADDRESS`]. `signature` and `features` of the
-/// processor are those of `cpuid` leaf 1, EAX and EDX.
+/// The floating pointer structure and the table that follows it, for [`ADDRESS`]. `signature` and `features`
+/// of the processor are those of `cpuid` leaf 1, EAX and EDX.
 pub fn build(signature: u32, features: u32) -> Vec<u8> {
     let mut entries = Vec::new();
     let mut count = 0u16;

@@ -1,5 +1,5 @@
-//! 8254 interval timer (Intel 82C54 data sheet) and the gate of its channel 2 in port 0x61: what a kernel
-//! that is told its clocks' frequencies probes, and what one that is not calibrates them with.
+//! 8254 interval timer (Intel 82C54 data sheet) and the gate of its channel 2 in port 0x61. Linux probes for
+//! it, and calibrates its clocks with it when nothing tells their frequencies.
 //!
 //! Modes 0, 2 and 3; the hardware-triggered ones (1, 5) count as 0, and 4 does. Counts are binary.
 

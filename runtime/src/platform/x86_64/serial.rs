@@ -1,6 +1,6 @@
-//! COM1, for a kernel's early messages (`earlyprintk=serial`): what is transmitted goes to the machine's log.
-//! There is no interrupt enable register, so that a driver for 16550s finds no port and the virtio console
-//! stays the only one.
+//! The transmitter of COM1, for a kernel's early messages (`earlyprintk=serial`): its bytes go to the
+//! machine's log. There is no interrupt enable register, so that a driver for 16550s finds no port and the
+//! virtio console stays the only one.
 
 use serde::{Deserialize, Serialize};
 

@@ -110,7 +110,7 @@ impl Generator {
     }
 }
 
-/// Adds to `t`, which holds an address `before` bytes back, so that it points `ahead` bytes behind this
+/// Adds to `t`, which holds an address `before` bytes back, so that it points `ahead` bytes past this
 /// addition; odd on request. Always 8 bytes, whatever the distance.
 fn put_far(code: &mut Vec<u8>, t: u8, before: i32, ahead: i32, odd: bool) {
     let delta = before + 8 + ahead;

@@ -288,7 +288,7 @@ impl Generator {
                 _ => {}
             }
         }
-        // The flags are sticky: to see those of one instruction, clear them before and read them behind it.
+        // The flags are sticky: to see those of one instruction, clear them before it and read them after it.
         let flags = |op, rd| (op, Fields { rd, imm: FFLAGS as i32, ..Fields::default() });
         let watch = self.rng.one_in(4);
         if watch {
@@ -308,7 +308,7 @@ impl Generator {
         put(code, op, Fields { rd, rs1: self.constants, imm, ..Fields::default() });
     }
 
-    /// Accesses to fflags, frm and fcsr that never leave a reserved rounding mode behind.
+    /// Accesses to fflags, frm and fcsr that never leave a reserved rounding mode in frm.
     fn float_csr(&mut self, code: &mut Vec<u8>) {
         let (rd, any) = (self.rd(), self.any());
         let csr = |op, csr: u16, rs1| (op, Fields { rd, rs1, imm: csr as i32, ..Fields::default() });

@@ -2,12 +2,12 @@
 //!
 //! The program is position-dependent (pointers are values too) and needs nothing but an environment that
 //!
-//! - has the image at [`Program::base`], readable, writable and executable, zeros behind it up to
+//! - has the image at [`Program::base`], readable, writable and executable, zeros after it up to
 //!   [`Program::size`];
 //! - starts at [`Program::entry`] in user mode with the FPU on, all else undefined;
 //! - serves `ecall` for a7 = 64, write(a0 = 1, a1, a2), the result in a0, and for a7 = 93, exit(a0).
 //!
-//! It loads its operands from the window and from a page of constants behind it. It writes
+//! It loads its operands from the window and from a page of constants after it. It writes
 //! [`Program::output`] to file descriptor 1: one state of [`STATE_BYTES`] bytes after each chunk, then the
 //! data window. It exits with 0, or with 1 when a write failed.
 
@@ -74,7 +74,7 @@ pub struct Program {
     pub size: u64,
     /// Addresses of what it writes to file descriptor 1.
     pub output: Range<u64>,
-    /// Addresses of each chunk's code, without the code that stores the state behind it.
+    /// Addresses of each chunk's code, without the code that stores the state after it.
     pub chunks: Vec<Range<u64>>,
 }
 

@@ -1,4 +1,4 @@
-//! The host's error numbers, kinds, modes and times as the server knows them, and back.
+//! Error numbers, kinds, modes and times between the host's types and the server's.
 
 use crate::dev::fuse::errno::Errno;
 use crate::dev::fuse::fs::{Kind, Open, Owner, SetTime, Stat, Time};

@@ -45,7 +45,7 @@ impl Run {
         Run { c, r: Random(seed), files, done: BTreeMap::new(), extended, zeroes, names: 0 }
     }
 
-    /// A piece of a file: offset and length, often at round numbers, sometimes behind its end.
+    /// A piece of a file: offset and length, often at round numbers, sometimes past its end.
     fn piece(&mut self) -> (usize, usize) {
         let (mut at, mut len) = (self.r.below(SIZE), 1 + self.r.below(CHUNK));
         if self.r.below(3) == 0 {
@@ -121,7 +121,7 @@ impl Run {
         let (source, target) = (self.files[from].file, self.files[to].file);
         let end = self.files[from].data.len();
         if from == to {
-            // Writing behind the end moves it, and with it what a second part would copy.
+            // Writing past the end moves it, and with it what a second part would copy.
             len = len.min(end.saturating_sub(at));
         }
         let mut done = 0;

@@ -1,8 +1,8 @@
 //! The server on real directories, natively and on WASI (there below preopen 3), driven by a client that
 //! speaks bytes.
 //!
-//! On WASI (`scripts/test unit` has the commands): a program for wasm32-wasip1 with one preopened directory, and the
-//! arguments `dev::fuse --test-threads=1`.
+//! On WASI (`scripts/test unit` has the commands): a program for wasm32-wasip1 with one preopened directory,
+//! and the arguments `dev::fuse --test-threads=1`.
 
 mod attr;
 mod client;

@@ -1,7 +1,7 @@
 //! File system device: a host directory for the guest (virtio 1.2, section 5.11), by the FUSE protocol.
 //!
 //! A chain's readable part holds one request, its writable part takes the reply. Linux sends the data of
-//! large writes as pages behind the header, and asks for large reads to be put into pages behind one: the
+//! large writes as pages after the header, and asks for large reads in the same way: the
 //! parts are gathered and scattered here, at the price of one copy. Parts that lie next to each other in
 //! memory are used in place: a reply's then goes from the host's file into guest memory directly.
 //!

@@ -1,4 +1,4 @@
-//! The device behind a hand-made driver, on a file system in memory.
+//! The device with a hand-made driver, on a file system in memory.
 
 use forelift_abi::layout::RAM_BASE;
 

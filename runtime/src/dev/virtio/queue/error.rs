@@ -46,7 +46,7 @@ pub enum QueueError {
         /// The rule.
         why: &'static str,
     },
-    /// A device-readable buffer behind a device-writable one.
+    /// A device-readable buffer after a device-writable one.
     #[error("virtqueue: a readable buffer follows a writable one in the chain at {head}")]
     Order {
         /// First descriptor.
