@@ -35,8 +35,6 @@ mod fast;
 mod fma;
 mod format;
 pub mod soft;
-#[cfg(test)]
-mod tests;
 pub mod x86;
 pub mod x87;
 
@@ -109,3 +107,6 @@ pub fn f32_unbox(register: u64) -> u32 {
 pub fn f32_box(bits: u32) -> u64 {
     0xffff_ffff_0000_0000 | u64::from(bits)
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,7 +125,7 @@ fn kernels_and_memory_that_do_not_fit_are_refused() {
 
 mod x86_64 {
     use super::*;
-    use crate::platform::x86_64::elf::testing::executable;
+    use crate::platform::x86_64::testing::executable;
 
     /// A `vmlinux` of machine code.
     fn machine(code: &[u8]) -> Machine {

@@ -193,7 +193,7 @@ fn processor(mem: &GuestMemory, entry: u64) -> Cpu {
 mod tests {
     use super::*;
     use crate::dev::Devices;
-    use crate::platform::x86_64::elf::testing::executable;
+    use crate::platform::x86_64::testing::executable;
     use forelift_abi::config::Arch;
 
     const RAM: usize = 64 << 20;

@@ -278,5 +278,7 @@ impl Board for Pc {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(all(test, not(target_family = "wasm")))]
 mod tests;
