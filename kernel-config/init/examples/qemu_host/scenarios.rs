@@ -1,6 +1,9 @@
-// The scenarios, included by qemu_host.rs.
+//! The scenarios: what each container is told to do, and what must come of it.
 
-fn scenarios() -> Vec<Scenario> {
+use super::*;
+
+/// All of them.
+pub(crate) fn scenarios() -> Vec<Scenario> {
     let mut all = basic();
     all.extend(container());
     all.extend(terminal());
@@ -17,20 +20,41 @@ fn basic() -> Vec<Scenario> {
     let binary: Vec<u8> = (0..300_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     vec![
         scenario("status and streams", sh("echo out; echo err >&2; exit 42"), 42, "out\n").err("err\n"),
-        scenario("signal", sh("(sh -c 'kill -9 $$'); echo $?; kill -KILL $$; sh -c 'echo alive'"), 0, "137\nalive\n").err("Killed\n"),
+        scenario(
+            "signal",
+            sh("(sh -c 'kill -9 $$'); echo $?; kill -KILL $$; sh -c 'echo alive'"),
+            0,
+            "137\nalive\n",
+        )
+        .err("Killed\n"),
         scenario("long output", start(&["seq", "40000"]), 0, &numbers),
         scenario("much through a pipe", start(&["cat"]), 0, &numbers.repeat(20))
             .steps(vec![Step::Feed(numbers.repeat(20).into_bytes()), Step::End]),
         scenario("empty stdin", start(&["cat"]), 0, "").steps(vec![Step::End]),
-        scenario("great orders", with(sh("echo ${#BIG} ${#LAST}; wc -c < /proc/self/comm"), |s| {
-            s.env = (0..8).map(|i| format!("B{i}={}", "x".repeat(100_000)).into_bytes()).collect();
-            s.env.push([&b"BIG="[..], &[b'y'; 120_000]].concat());
-            s.env.push(b"LAST=abc".to_vec());
-        }), 0, "120000 3\n3\n"),
-        scenario("short writes to both", sh("for i in $(seq 300); do echo o; echo e >&2; done | wc -l"), 0, "300\n").err(&"e\n".repeat(300)),
+        scenario(
+            "great orders",
+            with(sh("echo ${#BIG} ${#LAST}; wc -c < /proc/self/comm"), |s| {
+                s.env = (0..8).map(|i| format!("B{i}={}", "x".repeat(100_000)).into_bytes()).collect();
+                s.env.push([&b"BIG="[..], &[b'y'; 120_000]].concat());
+                s.env.push(b"LAST=abc".to_vec());
+            }),
+            0,
+            "120000 3\n3\n",
+        ),
+        scenario(
+            "short writes to both",
+            sh("for i in $(seq 300); do echo o; echo e >&2; done | wc -l"),
+            0,
+            "300\n",
+        )
+        .err(&"e\n".repeat(300)),
         scenario("no stdin", start(&["cat"]), 0, ""),
-        scenario("stdin to its end", start(&["cat"]), 0, "one\ntwo\n")
-            .steps(vec![Step::Feed(b"one\n".to_vec()), Step::Await("one\n"), Step::Feed(b"two\n".to_vec()), Step::End]),
+        scenario("stdin to its end", start(&["cat"]), 0, "one\ntwo\n").steps(vec![
+            Step::Feed(b"one\n".to_vec()),
+            Step::Await("one\n"),
+            Step::Feed(b"two\n".to_vec()),
+            Step::End,
+        ]),
         scenario("binary stdin", sh("cat > /f; wc -c < /f; cat /f | wc -c"), 0, "300000\n300000\n")
             .steps(vec![Step::Feed(binary), Step::End]),
         scenario("stdin closed by the command", sh("exec <&-; sleep 1; echo done"), 0, "done\n")
@@ -39,20 +63,35 @@ fn basic() -> Vec<Scenario> {
             .has(&["y\ny\n"])
             .err("141\n")
             .steps(vec![Step::Await("y\n"), Step::Send(ToGuest::OutputClosed(1))]),
-        scenario("signal to a handler", sh("trap 'echo usr; exit 7' USR1; echo up; while :; do sleep 0.1; done"), 7, "up\nusr\n")
-            .steps(vec![Step::Await("up\n"), Step::Send(ToGuest::Signal(10))]),
+        scenario(
+            "signal to a handler",
+            sh("trap 'echo usr; exit 7' USR1; echo up; while :; do sleep 0.1; done"),
+            7,
+            "up\nusr\n",
+        )
+        .steps(vec![Step::Await("up\n"), Step::Send(ToGuest::Signal(10))]),
         scenario(
             "stop signal",
-            with(sh("trap 'echo quit; exit 3' QUIT; echo up; while :; do sleep 0.1; done"), |s| s.stop_signal = "SIGQUIT".into()),
+            with(sh("trap 'echo quit; exit 3' QUIT; echo up; while :; do sleep 0.1; done"), |s| {
+                s.stop_signal = "SIGQUIT".into()
+            }),
             3,
             "up\nquit\n",
         )
         .steps(vec![Step::Await("up\n"), Step::Send(ToGuest::Stop)]),
-        scenario("kill", sh("echo up; sleep 1000"), 137, "up\n")
-            .steps(vec![Step::Await("up\n"), Step::Send(ToGuest::Signal(15)), Step::Send(ToGuest::Signal(9))]),
+        scenario("kill", sh("echo up; sleep 1000"), 137, "up\n").steps(vec![
+            Step::Await("up\n"),
+            Step::Send(ToGuest::Signal(15)),
+            Step::Send(ToGuest::Signal(9)),
+        ]),
         scenario("orphans end with the command", sh("sleep 1000 & (sleep 1000 &) ; echo bye"), 0, "bye\n"),
         failing("not found", start(&["nope"]), 127, "exec: \"nope\": executable file not found in $PATH"),
-        failing("no such path", start(&["/no/such"]), 127, "exec: \"/no/such\": stat /no/such: no such file or directory"),
+        failing(
+            "no such path",
+            start(&["/no/such"]),
+            127,
+            "exec: \"/no/such\": stat /no/such: no such file or directory",
+        ),
         failing("not executable", start(&["/opt/data"]), 126, "exec: \"/opt/data\": permission denied"),
         failing("no format", start(&["/opt/noshebang"]), 126, "exec /opt/noshebang: exec format error"),
         failing("a directory", start(&["/opt"]), 126, "exec: \"/opt\": is a directory"),
@@ -166,29 +205,42 @@ fn container() -> Vec<Scenario> {
 fn terminal() -> Vec<Scenario> {
     let tty = |start: Start| with(start, |s| s.tty = Some(WindowSize { rows: 33, cols: 101 }));
     let numbers: String = (1..=20_000).map(|n| format!("{n}\r\n")).collect();
-    let sizes = vec![
-        Step::Await("33 101"),
-        Step::Send(ToGuest::WindowSize(WindowSize { rows: 10, cols: 20 })),
-    ];
+    let sizes =
+        vec![Step::Await("33 101"), Step::Send(ToGuest::WindowSize(WindowSize { rows: 10, cols: 20 }))];
     vec![
-        scenario("a terminal", tty(sh("tty; stty size; echo $TERM; echo err >&2; readlink /proc/self/fd/2; test -c /dev/console && echo console > /dev/console; echo x > /dev/tty")), 0,
-            "/dev/pts/0\r\n33 101\r\nxterm\r\nerr\r\n/dev/pts/0\r\nconsole\r\nx\r\n"),
+        scenario(
+            "a terminal",
+            tty(sh(
+                "tty; stty size; echo $TERM; echo err >&2; readlink /proc/self/fd/2; test -c /dev/console && echo console > /dev/console; echo x > /dev/tty",
+            )),
+            0,
+            "/dev/pts/0\r\n33 101\r\nxterm\r\nerr\r\n/dev/pts/0\r\nconsole\r\nx\r\n",
+        ),
         scenario("long output to a terminal", tty(start(&["seq", "20000"])), 0, &numbers),
-        scenario("window size", tty(sh("trap 'stty size; exit' WINCH; stty size; while :; do sleep 0.1; done")), 0, "33 101\r\n10 20\r\n").steps(sizes),
-        scenario("interrupt key", tty(sh("trap 'echo int; exit 5' INT; echo up; while :; do sleep 0.1; done")), 5, "")
-            .has(&["up\r\n", "int\r\n"])
-            .steps(vec![Step::Await("up\r\n"), Step::Feed(vec![3])]),
-        scenario("job control", tty(start(&["sh", "-i"])), 130, "")
-            .has(&["up\r\n^C"])
-            .steps(vec![
-                Step::Await("# "),
-                // Until the command runs, the shell's line editor takes the key for a character.
-                Step::Feed(b"echo u''p; sleep 1000\n".to_vec()),
-                Step::Await("up\r\n"),
-                Step::Feed(vec![3]),
-                Step::Await("^C"),
-                Step::Feed(b"exit\n".to_vec()),
-            ]),
+        scenario(
+            "window size",
+            tty(sh("trap 'stty size; exit' WINCH; stty size; while :; do sleep 0.1; done")),
+            0,
+            "33 101\r\n10 20\r\n",
+        )
+        .steps(sizes),
+        scenario(
+            "interrupt key",
+            tty(sh("trap 'echo int; exit 5' INT; echo up; while :; do sleep 0.1; done")),
+            5,
+            "",
+        )
+        .has(&["up\r\n", "int\r\n"])
+        .steps(vec![Step::Await("up\r\n"), Step::Feed(vec![3])]),
+        scenario("job control", tty(start(&["sh", "-i"])), 130, "").has(&["up\r\n^C"]).steps(vec![
+            Step::Await("# "),
+            // Until the command runs, the shell's line editor takes the key for a character.
+            Step::Feed(b"echo u''p; sleep 1000\n".to_vec()),
+            Step::Await("up\r\n"),
+            Step::Feed(vec![3]),
+            Step::Await("^C"),
+            Step::Feed(b"exit\n".to_vec()),
+        ]),
         scenario("end of a terminal", tty(start(&["cat"])), 0, "abc\r\nabc\r\ndefdef").steps(vec![
             Step::Feed(b"abc\n".to_vec()),
             Step::Await("abc\r\nabc\r\n"),
@@ -198,6 +250,11 @@ fn terminal() -> Vec<Scenario> {
         ]),
         scenario("no echo", with(tty(start(&["cat"])), |s| s.tty_echo = false), 0, "abc\r\n")
             .steps(vec![Step::Feed(b"abc\n".to_vec()), Step::End]),
-        scenario("a user's terminal", with(tty(sh("stat -c %u /dev/pts/0; echo x > /dev/tty")), |s| s.user = "web".into()), 0, "33\r\nx\r\n"),
+        scenario(
+            "a user's terminal",
+            with(tty(sh("stat -c %u /dev/pts/0; echo x > /dev/tty")), |s| s.user = "web".into()),
+            0,
+            "33\r\nx\r\n",
+        ),
     ]
 }

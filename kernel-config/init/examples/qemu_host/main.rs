@@ -10,6 +10,8 @@
 //!
 //! With an INTERPRETER, a static x86_64 `qemu-aarch64`, BUSYBOX is an arm64 one.
 
+mod scenarios;
+
 use forelift_abi::{
     config::ARM64_INTERPRETER,
     control::{self, Mount, Start, ToGuest, ToHost, WindowSize},
@@ -419,8 +421,6 @@ impl Scenario {
     }
 }
 
-include!("qemu_host/scenarios.rs");
-
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [kernel, init, busybox, names @ ..] = args.as_slice() else {
@@ -444,7 +444,7 @@ fn main() -> Result<()> {
     fs::write(share.join("hello"), "from the host\n")?;
 
     let (mut ran, mut failed) = (0, 0);
-    for mut scenario in scenarios() {
+    for mut scenario in scenarios::scenarios() {
         if !names.is_empty() && !names.iter().any(|n| scenario.name.contains(n.as_str())) {
             continue;
         }
