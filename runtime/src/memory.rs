@@ -228,7 +228,7 @@ impl GuestMemory {
         }
     }
 
-    /// The pages that may have been written since [`GuestMemory::track_writes`], as bits; empty when nobody
+    /// The pages that may have been written since `track_writes`, as bits; empty when nobody
     /// asked for them.
     pub fn written(&self) -> &[u64] {
         self.written.as_deref().unwrap_or(&[])

@@ -23,7 +23,7 @@ const HEADER: usize = 24;
 /// Everything but RAM and the root file system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineState {
-    /// The hart.
+    /// The processor.
     pub hart: HartState,
     /// The devices.
     pub devices: DevicesState,

@@ -65,7 +65,7 @@ pub trait Format {
         Self::pack(sign, (2 * Self::EMAX + 1) as u32, 1 << (Self::PREC - 1))
     }
 
-    /// The quiet NaN with this sign and the payload of an [`Unpacked`] significand.
+    /// The quiet NaN with this sign and the payload of an `Unpacked` significand.
     #[inline]
     fn quiet(sign: bool, sig: u64) -> Self::Bits {
         Self::pack(sign, (2 * Self::EMAX + 1) as u32, (sig | 3 << 62) >> (64 - Self::PREC))

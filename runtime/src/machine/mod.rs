@@ -335,7 +335,7 @@ impl Machine {
         }
     }
 
-    /// Whether nothing will ever wake the hart: no interrupt pending, no timer set.
+    /// Whether nothing will ever wake the processor: no interrupt pending, no timer set.
     fn is_stuck(&mut self, host: &mut dyn Host) -> bool {
         self.update_interrupts(host);
         !self.cpu.wakes(&self.devices) && self.cpu.next_timer(&mut self.devices) == u64::MAX

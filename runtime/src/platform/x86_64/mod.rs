@@ -6,7 +6,7 @@
 //! | `0xfec00000` | I/O APIC: [`ioapic`]; pin 2 is the interval timer's, pins 16-31 are the virtio devices' |
 //! | ports `0x20`, `0xa0`, `0x4d0` | 8259 interrupt controllers: [`pic`]; line 0 is the interval timer's |
 //! | ports `0x40`, `0x61` | 8254 interval timer: [`pit`] |
-//! | ports `0x70`, `0x71` | real-time clock: [`cmos`] |
+//! | ports `0x70`, `0x71` | real-time clock: `cmos` |
 //! | port `0x3f8` | transmitter of COM1: [`serial`] |
 //! | port `0xe9` | a byte for the machine's log |
 //! | ports `0x64`, `0xcf9` | reset |
