@@ -13,9 +13,9 @@ pub(crate) const REGISTRY: &str = "/binfmt";
 const MAGIC: &str = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00";
 const MASK: &str = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff";
 
-/// `P`: the program's own argv[0] is passed on; `O`: it is opened by the kernel, with `C`: and gives its
-/// setuid rights; `F`: the interpreter is opened now, so that it is found inside of the container, which does
-/// not see it.
+/// `P`: the program's own `argv[0]` is passed on. `O`: the kernel opens the program and passes a descriptor.
+/// `C`: the program's set-user-id bit counts, not the interpreter's. `F`: the interpreter is opened now, so
+/// that it is found inside of the container, which does not see it.
 const FLAGS: &str = "POCF";
 
 /// Registers the interpreter below `lower`, the image's mount point, if there is one, and hides it from the

@@ -9,7 +9,7 @@
 //! 2. The supervisor opens the ports ([`port`]), says *ready* and blocks in read. **The snapshot is taken
 //!    here**, so nothing before depends on time or chance, and as little memory as possible has been written.
 //! 3. On *start* it stirs fresh entropy in ([`entropy`]) before any user code runs, and passes the orders to
-//!    the stage, which mounts, changes user and executes ([`mounts`], [`user`], [`env`], [`exec`]).
+//!    the stage, which mounts, changes user and executes ([`mounts`], [`user`], [`mod@env`], [`exec`]).
 //! 4. It pumps data and signals ([`io`]) until the command has ended and all its output is out, and says
 //!    *exited*.
 //!
