@@ -2,9 +2,7 @@
 //!
 //! `EMIT_SEED` is the first seed, `EMIT_CASES` the number of functions.
 
-mod common;
-
-use common::{Arg, Outcome, Wasm, interpret, optimised, parse};
+use crate::testing::{Arg, Outcome, Wasm, host, interpret, module, optimised, parse};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     AbiParam, Block, Function, InstBuilder, JumpTableData, MemFlagsData, Opcode, Signature, TrapCode, Type,
@@ -478,7 +476,7 @@ fn random_functions() {
     };
     let seed = setting("EMIT_SEED", 1);
     let cases = setting("EMIT_CASES", if cfg!(debug_assertions) { 200 } else { 3000 });
-    let isa = common::host();
+    let isa = host();
     let callee = parse(CALLEE).remove(0);
     let (mut compared, mut traps, mut tables, mut unable) = (0u64, 0u64, 0u64, 0u64);
     for case in seed..seed + cases {
@@ -508,7 +506,7 @@ fn random_functions() {
             let expected = expected.unwrap_or_else(|| outcomes[0].clone());
             for (outcome, funcs) in outcomes.iter().zip([&plain, &better]) {
                 if *outcome != expected {
-                    let wat = wasmprinter::print_bytes(common::module(funcs)).unwrap();
+                    let wat = wasmprinter::print_bytes(module(funcs)).unwrap();
                     panic!(
                         "EMIT_SEED={case} EMIT_CASES=1, {args:x?}:\n{outcome:x?}\n{expected:x?}\n{}\n{wat}\n{}",
                         funcs[0].display(),

@@ -5,9 +5,7 @@
 //! `BLESS=1` completes a line without `==` by what Cranelift's interpreter gives. `; wasm:` is for calls
 //! which the interpreter gets wrong (it has no negative offsets, for example).
 
-mod common;
-
-use common::{Arg, Outcome, Wasm, interpret, module, optimised, parse};
+use crate::testing::{Arg, Outcome, Wasm, host, interpret, module, optimised, parse};
 use cranelift_codegen::ir::{Function, Signature, Type, types};
 use std::path::Path;
 
@@ -107,11 +105,11 @@ fn arguments(call: &str, sig: &Signature) -> Vec<Arg> {
 
 #[test]
 fn files() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("filetests");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clif/filetests");
     let mut paths: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
     paths.retain(|p| p.extension().is_some_and(|e| e == "clif"));
     paths.sort();
-    let isa = common::host();
+    let isa = host();
     let (mut calls, mut stale) = (0, Vec::new());
     for path in &paths {
         let text = std::fs::read_to_string(path).unwrap();

@@ -1,5 +1,4 @@
 //! Runs CLIF as WebAssembly in wasmi and as CLIF in Cranelift's interpreter.
-#![allow(dead_code)]
 
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::data_value::DataValue;

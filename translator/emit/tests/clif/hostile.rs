@@ -1,8 +1,6 @@
 //! Refusals, and functions of extreme shape.
 
-mod common;
-
-use common::{Arg, Outcome, Wasm, module, optimised, parse};
+use crate::testing::{Arg, Outcome, Wasm, host, module, optimised, parse};
 use forelift_emit::{EmitError, emit};
 use std::fmt::Write;
 
@@ -74,7 +72,7 @@ fn deep_dominator_trees() {
     text.push('}');
     let funcs = parse(&text);
     module(&funcs);
-    module(&[optimised(&funcs[0], &common::host())]);
+    module(&[optimised(&funcs[0], &host())]);
 }
 
 /// Diamonds in diamonds: both arms of each branch contain the next one.
