@@ -1,56 +1,25 @@
-//! What every instruction that is lifted becomes, and accesses that go together: guest code, CLIF,
-//! WebAssembly, a file for each case in a directory for each group of the table. `BLESS=1` writes the files anew; whether
-//! the code is right is for `isa_lifted` of the crate `forelift-tests` to say, which runs each instruction
-//! interpreted and lifted.
+//! What guest code becomes, stage by stage: one case a file, with its code and its expected results, in a
+//! directory for each ISA. The module `case` says what stands in a file.
+//!
+//! `BLESS=1` writes the results anew. Whether the code is right is for other tests to say: `isa_lifted` of
+//! the crate `forelift-tests` runs each instruction interpreted and lifted.
+//!
+//! A new case is a file with a head and code; `BLESS=1` adds the rest. A new ISA is a row of `isa::ISAS` and
+//! a directory.
 
-use forelift_isa::rv64::{Fields, Flow, Op, encode};
-use forelift_translator::fixed::{self, Piece};
+mod case;
+mod isa;
+mod rv64;
+
+use case::{Case, Stage};
 use forelift_translator::lift::{self, Options};
 use forelift_translator::region::{self, Limits};
 use forelift_translator::{opt, standalone};
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
-use std::path::Path;
+use isa::{BASE, ISAS, Isa};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
-/// Address of the code.
-const BASE: u64 = 0x1_0000;
-/// `c.jr ra`.
-const RET: [u8; 2] = [0x82, 0x80];
-
-/// The directory for an instruction.
-fn group(op: Op) -> &'static str {
-    let name = op.mnemonic();
-    match () {
-        () if op.access().must_align() => "a",
-        () if op.needs_fp() && name.ends_with(".d") || matches!(op, Op::Fld | Op::Fsd) => "d",
-        () if op.needs_fp() => "f",
-        () if op.flow() == Flow::Csr => "zicsr",
-        () if op.flow() == Flow::Branch || op.flow() == Flow::Jump => "control",
-        () if op.access().reads() || op.access().writes() => "memory",
-        () if name.starts_with("mul") || name.starts_with("div") || name.starts_with("rem") => "m",
-        () => "i",
-    }
-}
-
-fn fields(op: Op) -> Fields {
-    let imm = match op {
-        Op::Lui | Op::Auipc => 0x12345 << 12,
-        _ if op.flow() == Flow::Csr => 0x340 & 3,
-        _ if op.flow() == Flow::Branch || op == Op::Jal => 8,
-        _ => 12,
-    };
-    Fields { rd: 10, rs1: 11, rs2: 12, rs3: 13, rm: 7, imm, aq: false, rl: false }
-}
-
-/// The code of one case: the instruction, and behind it a place to branch to.
-fn code(op: Op) -> Vec<u8> {
-    let mut code = encode(op, &fields(op)).to_le_bytes().to_vec();
-    // addi x20, x20, 1; then return.
-    code.extend(encode(Op::Addi, &Fields { rd: 20, rs1: 20, imm: 1, ..Fields::default() }).to_le_bytes());
-    code.extend(RET);
-    code
-}
-
+/// The text of the function `name` in a module's.
 fn function_text(wat: &str, name: &str) -> String {
     let lines = wat.lines().skip_while(|line| !line.trim_start().starts_with(&format!("(func ${name}")));
     let mut out = String::new();
@@ -64,98 +33,117 @@ fn function_text(wat: &str, name: &str) -> String {
     out
 }
 
-fn case(op: Op) -> String {
-    let word = encode(op, &fields(op));
-    let insn = forelift_isa::rv64::decode(word).unwrap();
-    stages(
-        &format!("{word:08x}\t{}", insn.disassemble(BASE)),
-        &code(op),
-        0,
-        if op.flow() == Flow::Next { 2 } else { 1 },
-    )
+/// The disassembly of a case, line by line.
+fn disassembly(isa: &Isa, case: &Case) -> Result<Vec<String>, String> {
+    let mut address = BASE;
+    let mut out = Vec::new();
+    for insn in &case.insns {
+        let text = (isa.disassemble)(&insn.bytes, address);
+        out.push(text.ok_or_else(|| format!("{:02x?} is not one instruction", insn.bytes))?);
+        address += insn.bytes.len() as u64;
+    }
+    Ok(out)
 }
 
-/// What becomes of the function that `bytes` is, in each stage; `least` of its instructions are lifted.
-fn stages(title: &str, bytes: &[u8], privilege: u8, least: usize) -> String {
-    let pieces = [Piece { address: BASE, bytes }];
-    let program = fixed::program(&pieces, &fixed::all(&pieces), &BTreeSet::from([BASE]), privilege);
+/// The output of each command of a case, for the first function that its code becomes.
+fn outputs(isa: &Isa, case: &Case) -> Result<Vec<(Stage, String)>, String> {
+    let mode = isa.modes.iter().find(|(name, _)| *name == case.mode);
+    let (_, mode) = mode.ok_or_else(|| format!("{} has no mode `{}`", isa.name, case.mode))?;
+    let program = (isa.program)(&case.code(), *mode);
     let regions = region::regions(&program, Limits { threshold: 1, ..Limits::default() });
-    let function = &regions[0].functions[0];
-    assert!(function.insns() >= least, "{title} is not lifted");
-    let isa = opt::host_isa(true).unwrap();
-    // Whatever the host, so that the files are the same everywhere.
-    let options = Options { layout: fixed::layout(), call_conv: cranelift_codegen::isa::CallConv::SystemV };
+    let function = regions.first().and_then(|region| region.functions.first()).ok_or("nothing is lifted")?;
+    if function.insns() != case.lifts {
+        return Err(format!("{} instructions are lifted, not {}", function.insns(), case.lifts));
+    }
+    // The same calling convention and mid-end on every host, so that the results are the same everywhere.
+    let options = Options { layout: (isa.layout)(), call_conv: cranelift_codegen::isa::CallConv::SystemV };
+    let host = opt::host_isa(true).map_err(|e| e.to_string())?;
     let mut clif = cranelift_codegen::ir::Function::new();
     lift::lift(&program, function, &options, &mut clif);
-    let mut out = String::new();
-    writeln!(out, "==== {title}\n{}", clif.display()).unwrap();
-    opt::optimize(&mut clif, &isa).unwrap();
-    let body = forelift_emit::emit(&clif).unwrap_or_else(|e| panic!("{title}: {e}"));
-    let module = standalone::module(&[("lifted", &body)]).unwrap();
-    wasmparser::validate(&module).unwrap_or_else(|e| panic!("{title}: {e}"));
-    let wat = wasmprinter::print_bytes(module).unwrap();
-    let text = function_text(&wat, "lifted");
-    assert!(text.lines().count() > 3, "{wat}");
-    out.push_str(&text);
-    out.push('\n');
-    out
+    let lifted = clif.display().to_string();
+    opt::optimize(&mut clif, &host).map_err(|e| e.to_string())?;
+    let optimised = clif.display().to_string();
+    let body = forelift_emit::emit(&clif).map_err(|e| e.to_string())?;
+    let module = standalone::module(&[("lifted", &body)]).map_err(|e| e.to_string())?;
+    wasmparser::validate(&module).map_err(|e| e.to_string())?;
+    let wat = wasmprinter::print_bytes(module).map_err(|e| e.to_string())?;
+    let emitted = function_text(&wat, "lifted");
+    assert!(emitted.lines().count() > 3, "{wat}");
+    let output = |stage| match stage {
+        Stage::Lift => lifted.clone(),
+        Stage::Opt => optimised.clone(),
+        Stage::Emit => emitted.clone(),
+    };
+    Ok(case.stages.iter().map(|&stage| (stage, output(stage))).collect())
 }
 
-/// Accesses that share a look into the TLB: three off one register, two of them written later; a frame that
-/// is saved and restored around a branch.
-fn windows() -> Vec<(&'static str, String)> {
-    let i = |op, rd, rs1, imm| encode(op, &Fields { rd, rs1, imm, ..Fields::default() });
-    let s = |op, rs2, rs1, imm| encode(op, &Fields { rs1, rs2, imm, ..Fields::default() });
-    let bytes =
-        |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).chain(RET).collect::<Vec<u8>>();
-    let structure = bytes(&[
-        i(Op::Ld, 11, 10, 0),
-        i(Op::Lw, 12, 10, 8),
-        i(Op::Addi, 13, 10, 16),
-        i(Op::Ld, 14, 13, 8),
-        s(Op::Sd, 11, 13, 8),
-    ]);
-    let frame = bytes(&[
-        i(Op::Addi, 2, 2, -32),
-        s(Op::Sd, 1, 2, 24),
-        s(Op::Sd, 8, 2, 16),
-        s(Op::Sd, 9, 2, 8),
-        // Over the addition.
-        encode(Op::Beq, &Fields { rs1: 10, rs2: 0, imm: 12, ..Fields::default() }),
-        i(Op::Ld, 10, 10, 0),
-        i(Op::Addi, 10, 10, 1),
-        i(Op::Ld, 1, 2, 24),
-        i(Op::Ld, 8, 2, 16),
-        i(Op::Ld, 9, 2, 8),
-        i(Op::Addi, 2, 2, 32),
-    ]);
-    vec![
-        ("structure_user", stages("a structure, U mode", &structure, 0, 6)),
-        ("structure_supervisor", stages("a structure, S mode", &structure, 1, 6)),
-        ("frame_user", stages("a frame, U mode", &frame, 0, 12)),
-        ("frame_supervisor", stages("a frame, S mode", &frame, 1, 12)),
-    ]
+/// The first line that differs.
+fn difference(old: &str, new: &str) -> String {
+    let (mut old, mut new) = (old.lines(), new.lines());
+    for number in 1.. {
+        match (old.next(), new.next()) {
+            (None, None) => break,
+            (was, is) if was == is => {}
+            (was, is) => {
+                let text = |line: Option<&str>| line.unwrap_or("(end)").to_owned();
+                return format!("line {number} is\n    {}\nnot\n    {}", text(is), text(was));
+            }
+        }
+    }
+    "line ends differ".to_owned()
+}
+
+/// Adds the cases below `dir`, which may not be empty.
+fn find(dir: &Path, cases: &mut Vec<PathBuf>) {
+    let entries = std::fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let before = cases.len();
+    for path in paths {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            _ if path.is_dir() => find(&path, cases),
+            Some("fl") => cases.push(path),
+            Some("rs") => {}
+            _ => panic!("{}: not a case, which is called NAME.fl", path.display()),
+        }
+    }
+    assert!(cases.len() > before, "{}: no case", dir.display());
+}
+
+/// Runs the cases of an ISA; gives the mnemonics that cases begin with, and what is wrong.
+fn run(root: &Path, isa: &Isa) -> (BTreeSet<String>, Vec<String>) {
+    let mut paths = Vec::new();
+    find(&root.join(isa.name), &mut paths);
+    let (mut covered, mut wrong) = (BTreeSet::new(), Vec::new());
+    for path in paths {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let file = Case::parse(&text).map_err(|e| e.to_string()).and_then(|case| {
+            let disassembly = disassembly(isa, &case)?;
+            covered.extend(disassembly[0].split(' ').next().map(str::to_owned));
+            Ok(case.file(&disassembly, &outputs(isa, &case)?))
+        });
+        match file {
+            Ok(file) if file == text => {}
+            Ok(file) if std::env::var_os("BLESS").is_some() => std::fs::write(&path, file).unwrap(),
+            Ok(file) => wrong.push(format!("{}: {}", path.display(), difference(&text, &file))),
+            Err(why) => wrong.push(format!("{}: {why}", path.display())),
+        }
+    }
+    (covered, wrong)
 }
 
 #[test]
-fn every_lifted_instruction() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/filetests/rv64");
-    let mut files: BTreeMap<(&str, &str), String> = BTreeMap::new();
-    let lifted: Vec<Op> = Op::ALL.iter().copied().filter(|op| op.flow() != Flow::System).collect();
-    assert!(lifted.len() >= 150, "{}", lifted.len());
-    for &op in &lifted {
-        files.insert((group(op), op.mnemonic()), case(op));
+fn cases() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/filetests");
+    for entry in std::fs::read_dir(&root).unwrap() {
+        let entry = entry.unwrap();
+        let known = ISAS.iter().any(|isa| *entry.file_name() == *isa.name);
+        assert!(known || !entry.path().is_dir(), "{}: no ISA of `ISAS`", entry.path().display());
     }
-    files.extend(windows().into_iter().map(|(name, text)| (("coalesced", name), text)));
-    let mut stale = Vec::new();
-    for ((group, name), text) in &files {
-        let path = dir.join(group).join(format!("{name}.fl"));
-        if std::env::var_os("BLESS").is_some() {
-            std::fs::create_dir_all(dir.join(group)).unwrap();
-            std::fs::write(&path, text).unwrap();
-        } else if std::fs::read_to_string(&path).unwrap_or_default() != *text {
-            stale.push(path);
-        }
+    for isa in ISAS {
+        let (covered, wrong) = run(&root, isa);
+        assert!(wrong.is_empty(), "not as expected (BLESS=1 writes the results anew):\n{}", wrong.join("\n"));
+        let missing: Vec<_> = (isa.lifted)().into_iter().filter(|name| !covered.contains(*name)).collect();
+        assert!(missing.is_empty(), "{}: no case begins with {missing:?}", isa.name);
     }
-    assert!(stale.is_empty(), "not as expected (BLESS=1 writes them anew): {stale:?}");
 }
