@@ -1,6 +1,6 @@
 //! Stack code over virtual locals: what `tree` makes, `locals` colours and `structure` arranges.
 
-use crate::{EmitError, RelocKind};
+use crate::body::{EmitError, RelocKind};
 use cranelift_codegen::ir::{Type, types};
 use wasm_encoder::{Instruction, ValType};
 

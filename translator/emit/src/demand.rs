@@ -5,7 +5,7 @@
 //! et al., "Efficiently Computing Static Single Assignment Form and the Control Dependence Graph", 1991,
 //! section 7.1, without its treatment of branches). Linear in the size of the function.
 
-use crate::EmitError;
+use crate::body::EmitError;
 use crate::flow::Flow;
 use cranelift_codegen::entity::{EntitySet, SecondaryMap};
 use cranelift_codegen::ir::{

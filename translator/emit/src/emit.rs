@@ -3,7 +3,7 @@
 //! Every instruction pushes each of its operands (see `demand::operands`) once; it may look into the tree of
 //! an operand with `peek` and emit the operand's operands itself after `take`.
 
-use crate::RelocKind;
+use crate::body::RelocKind;
 use crate::code::Op;
 use crate::demand::{Half, half};
 use crate::tree::{Builder, Result};

@@ -2,26 +2,14 @@
 //!
 //! Blocks that no branch leads to are dropped. Linear.
 
+use crate::body::{Body, EmitError, Reloc, RelocKind, padded};
 use crate::code::Op;
 use crate::locals::Locals;
 use crate::structure::{Label, Piece};
-use crate::{Body, EmitError, Reloc, RelocKind};
+
 use cranelift_codegen::ir::Function;
 use std::collections::HashMap;
 use wasm_encoder::{BlockType, Encode, Instruction};
-
-/// Size of a number to be filled in later.
-pub(crate) const PADDED: usize = 5;
-
-/// An unsigned LEB128 number of five bytes.
-pub(crate) fn padded(value: u32) -> [u8; PADDED] {
-    let mut out = [0; PADDED];
-    for (i, byte) in out.iter_mut().enumerate() {
-        let more = if i + 1 < PADDED { 0x80 } else { 0 };
-        *byte = (value >> (7 * i)) as u8 & 0x7f | more;
-    }
-    out
-}
 
 struct Encoder<'a> {
     locals: &'a Locals,

@@ -9,7 +9,7 @@
 //! search for strongly connected components is Tarjan's; it is repeated within each component without its
 //! header, which costs O(edges × nesting depth), and only functions which do have such a loop pay for it.
 
-use crate::EmitError;
+use crate::body::EmitError;
 use crate::code::Node;
 use cranelift_codegen::entity::SecondaryMap;
 use cranelift_codegen::ir::{Block, Function};

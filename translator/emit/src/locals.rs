@@ -12,7 +12,7 @@
 //! Cost: bits × edges × (loop depth + 2) for liveness, otherwise linear but for the number of preferences,
 //! which is limited per virtual local.
 
-use crate::EmitError;
+use crate::body::EmitError;
 use crate::code::{BlockCode, Code, Edge, Node, Op, Term, VReg};
 use crate::flow::Flow;
 use cranelift_codegen::ir::Function;

@@ -10,7 +10,7 @@
 //! A tree deeper than [`MAX_DEPTH`] is cut by a local, which bounds the recursion here and the operand stack
 //! of the result. Constants are emitted at every use. Linear in the size of the function.
 
-use crate::EmitError;
+use crate::body::EmitError;
 use crate::code::{BlockCode, Code, Edge, Move, Node, Op, Term, VReg, val_type};
 use crate::demand::{self, Demand, Effect, def, effect, int_const, operands};
 use crate::flow::Flow;
