@@ -2,8 +2,7 @@
 
 use crate::{
     images::Image,
-    run::Run,
-    workspace::{cache, last_line, root, tool},
+    workspace::{cache, forelift, last_line, root, tool},
 };
 use std::{ffi::OsString, fs::File, path::PathBuf, process::Command, sync::OnceLock};
 
@@ -68,7 +67,7 @@ impl Host {
         let runner = |name: &str| root().join("tests/hosts").join(name);
         match self {
             Host::Wasm | Host::Native | Host::Jit => {
-                let mut command = Command::new(crate::workspace::forelift());
+                let mut command = Command::new(forelift());
                 command.arg("run");
                 match self {
                     Host::Native => command.arg("--native"),
@@ -135,16 +134,6 @@ impl Place {
     /// The image for this guest.
     pub fn image(self, image: Image) -> Image {
         if self.guest == Guest::Amd64 { image.for_amd64() } else { image }
-    }
-
-    /// A run of the image's default command.
-    pub fn run(self, image: Image) -> Run {
-        Run::new(self.host, self.image(image))
-    }
-
-    /// A run of a shell script in the busybox image.
-    pub fn sh(self, script: &str) -> Run {
-        self.run(Image::Busybox).args(["sh", "-c", script])
     }
 }
 

@@ -1,7 +1,7 @@
 //! The images that the tests run, made once: root file system, container image, converted module, native
 //! code.
 
-use crate::run::program;
+use crate::process::program;
 use crate::workspace::{cached, fingerprint, forelift, last_line, product, script};
 use std::{
     ffi::OsStr,

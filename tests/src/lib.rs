@@ -11,6 +11,7 @@ pub mod hart;
 pub mod hosts;
 pub mod images;
 pub mod native;
+pub mod process;
 pub mod pty;
 pub mod random;
 pub mod registry;

@@ -3,7 +3,7 @@
 
 use crate::{
     done::Done,
-    run::program,
+    process::program,
     workspace::{cached, fingerprint, tool},
 };
 use nix::unistd::geteuid;

@@ -2,7 +2,7 @@
 
 use crate::{
     done::{contains, show},
-    run::{pid_of, wait},
+    process::{pid_of, wait},
     stream::Stream,
 };
 use nix::{

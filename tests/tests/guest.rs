@@ -13,8 +13,8 @@ use forelift_tests::{
     hosts::Guest,
     images::{Entry, convert, tar_of},
     native,
+    process::program,
     random::Random,
-    run::program,
     workspace::{cached, fingerprint, forelift, last_line, product, script, tool},
 };
 use std::{

@@ -11,7 +11,7 @@ use forelift_runtime::host::NoHost;
 use forelift_runtime::machine::{BootSource, Machine, MachineError};
 use forelift_runtime::memory::GuestMemory;
 use forelift_runtime::session::ConsoleLog;
-use forelift_tests::run::program;
+use forelift_tests::process::program;
 use forelift_tests::workspace::{last_line, script, tool};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -305,7 +305,7 @@ fn links_that_lead_out() {
     let path = work.path().join("t.tar");
     fs::write(&path, tar).expect("writing");
     let out = work.path().join("o.wasm");
-    let done = forelift_tests::run::program(forelift_tests::workspace::forelift(), |c| {
+    let done = forelift_tests::process::program(forelift_tests::workspace::forelift(), |c| {
         c.args(["convert", "-q", "--snapshot", "none"]).arg(format!("tar:{}", path.display())).arg(&out);
     });
     if done.status() != 0 {

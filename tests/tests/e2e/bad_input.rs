@@ -4,8 +4,8 @@ use forelift_tests::{
     done::Done,
     hosts::{Guest, Host, Place},
     images::Image,
+    process::program,
     random::Random,
-    run::program,
     table::{Check, Group},
     workspace::{forelift, product, tool},
 };
@@ -277,7 +277,7 @@ fn full_disk_of_compile() {
 }
 
 fn interrupted_conversion() {
-    use forelift_tests::run::Signal;
+    use forelift_tests::process::Signal;
     use nix::{sys::signal::kill, unistd::Pid};
     for (signal, pause) in
         [(Signal::SIGTERM, 30), (Signal::SIGINT, 300), (Signal::SIGHUP, 1000), (Signal::SIGTERM, 2500)]

@@ -4,8 +4,9 @@ use forelift_tests::{
     done::Done,
     hosts::{Host, Place},
     images::{Entry, Image, convert, inspect_json, tar_of},
+    process::program,
     registry::Registry,
-    run::{Run, program},
+    run::Run,
     table::{Check, Group},
     workspace::{forelift, last_line, product, script, tool},
 };

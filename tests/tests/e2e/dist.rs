@@ -3,7 +3,7 @@
 use forelift_tests::{
     done::Done,
     images::Image,
-    run::program,
+    process::program,
     table::{Check, Group},
     workspace::{cached, fingerprint, forelift, product, script, tool},
 };

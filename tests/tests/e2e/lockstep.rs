@@ -3,7 +3,7 @@
 use forelift_tests::{
     done::Done,
     images::{Image, convert, inspect_json},
-    run::program,
+    process::program,
     table::{Check, Group},
     workspace::forelift,
 };

@@ -4,7 +4,7 @@
 use forelift_tests::{
     hosts::Host,
     images::{Entry, Image, convert, tar_of},
-    run::program,
+    process::program,
     table::{Check, Group},
     workspace::{forelift, last_line, script, tool},
 };

@@ -3,8 +3,8 @@
 use forelift_tests::{
     hosts::{Guest, Host, Place},
     images::{Image, convert, inspect_json},
+    process::program,
     registry::Registry,
-    run::program,
     table::{Check, Group},
     workspace::{forelift, product},
 };

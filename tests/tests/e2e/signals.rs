@@ -1,10 +1,11 @@
 //! Signals to `forelift run` reach the container's command.
 
-use forelift_tests::run::Signal;
+use forelift_tests::process::Signal;
 use forelift_tests::{
     hosts::{Host, Place},
     images::Image,
-    run::{Run, Running},
+    process::Running,
+    run::Run,
     table::{Check, Group},
 };
 use std::time::{Duration, Instant};

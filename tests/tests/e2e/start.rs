@@ -139,7 +139,7 @@ fn idle_sleep_uses_no_cpu(host: Place) {
 
 /// A host process that was stopped and continued (a laptop's lid) goes on with the right time.
 fn stopped_host_keeps_time(host: Place) {
-    use forelift_tests::run::Signal;
+    use forelift_tests::process::Signal;
     let mut run = host.sh("echo ready; read line; date +%s; sleep 0.3; echo alive").held_stdin().spawn();
     run.expect("ready\n");
     run.signal(Signal::SIGSTOP);

@@ -1,11 +1,11 @@
 //! A terminal is a terminal.
 
-use forelift_tests::run::Signal;
+use forelift_tests::process::Signal;
 use forelift_tests::{
     hosts::{Host, Place},
     images::Image,
+    process::program,
     pty::Terminal,
-    run::program,
     table::{Check, Group},
     workspace::forelift,
 };
