@@ -1,6 +1,7 @@
 //! What is executed, and what comes out.
 
 use crate::layout::{CODE, CS_COMPAT, CS_LONG, DS, MEMORY_SIZE};
+use iced_x86::Register;
 use std::fmt;
 
 /// Number of rax, rcx, ... in [`State::r`].
@@ -19,6 +20,11 @@ pub const RBP: usize = 5;
 pub const RSI: usize = 6;
 /// rdi.
 pub const RDI: usize = 7;
+
+/// Number of the register that `register` is a part of, in [`State::r`] if it is a general one.
+pub fn number(register: Register) -> usize {
+    register.full_register().number()
+}
 
 /// RFLAGS bits.
 pub mod flag {

@@ -1,7 +1,6 @@
 //! What the manual leaves undefined, or what makers do differently: not compared.
 
-use crate::case::{Case, Mode, RCX, flag};
-use crate::generate::number;
+use crate::case::{Case, Mode, RCX, flag, number};
 use iced_x86::{Instruction, Mnemonic, OpKind, RflagsBits};
 
 /// Parts of an outcome that are not compared.

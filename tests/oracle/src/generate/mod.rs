@@ -157,11 +157,6 @@ fn put_operand(r: &mut Random, case: &mut Case, address: u64, kind: MemorySize) 
     }
 }
 
-/// Number of the register that a name is a part of.
-pub fn number(register: Register) -> usize {
-    register.full_register().number()
-}
-
 struct Draft<'a> {
     r: &'a mut Random,
     mode: Mode,

@@ -1,7 +1,7 @@
 //! What particular instructions need so that something happens.
 
-use super::{address, number, values};
-use crate::case::{Case, Mode, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP};
+use super::{address, values};
+use crate::case::{Case, Mode, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, number};
 use crate::layout::{CODE, CODE_SIZE, DATA, DATA_SIZE, HIGH, PAGE, STACK, STACK_SIZE};
 use crate::random::Random;
 use iced_x86::{Instruction, MemorySize, Mnemonic, OpKind, Register};
