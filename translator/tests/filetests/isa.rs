@@ -1,4 +1,4 @@
-//! What the runner asks of a guest ISA, and the ISAs that have cases.
+//! What the runner asks of a guest ISA.
 
 use forelift_abi::lift::Layout;
 use forelift_translator::program::Program;
@@ -21,6 +21,3 @@ pub(crate) struct Isa {
     /// The mnemonics of all instructions that are lifted: each has a case that begins with it.
     pub(crate) lifted: fn() -> Vec<&'static str>,
 }
-
-/// The ISAs.
-pub(crate) const ISAS: &[Isa] = &[crate::rv64::ISA];
