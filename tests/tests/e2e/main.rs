@@ -22,6 +22,7 @@ mod start;
 mod status;
 mod streams;
 mod terminal;
+mod testing;
 
 use forelift_tests::table;
 use std::process::ExitCode;
