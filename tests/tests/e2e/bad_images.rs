@@ -1,6 +1,7 @@
 //! Broken and hostile images: one clear line, a status that is not 0, nothing left behind.
 
 use crate::bad_input::refused;
+use crate::testing::dir;
 use forelift_tests::{
     images::{Entry, Image, tar_of},
     random::Random,
@@ -17,7 +18,6 @@ use std::{
     process::{Command, Stdio},
 };
 use tar::EntryType;
-use tempfile::TempDir;
 
 pub(crate) const CASES: Group = &[
     ("missing", Check::Once(missing)),
@@ -42,10 +42,6 @@ pub(crate) const CASES: Group = &[
     ("lying_architecture", Check::Once(lying_architecture)),
     ("other_system", Check::Once(other_system)),
 ];
-
-fn dir() -> TempDir {
-    tempfile::tempdir().expect("a temporary directory")
-}
 
 /// Converts something that must be refused, with these words in the message.
 fn refuse(reference: &str, words: &[&str]) {

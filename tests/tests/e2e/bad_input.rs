@@ -1,5 +1,6 @@
 //! Bad kernels, options, disks and modules: one clear line, a status that is not 0, nothing left behind.
 
+use crate::testing::dir;
 use forelift_tests::{
     done::Done,
     hosts::{Guest, Host, Place},
@@ -17,7 +18,6 @@ use std::{
     thread::sleep,
     time::{Duration, Instant},
 };
-use tempfile::TempDir;
 
 pub(crate) const CASES: Group = &[
     ("usage", Check::Once(usage)),
@@ -43,10 +43,6 @@ pub(crate) const CASES: Group = &[
     ("every_command_refuses", Check::Once(every_command_refuses)),
     ("lockstep_refuses_native_code", Check::Once(lockstep_refuses_native_code)),
 ];
-
-fn dir() -> TempDir {
-    tempfile::tempdir().expect("a temporary directory")
-}
 
 /// Names of the files in a directory.
 fn listing(dir: &Path) -> Vec<String> {

@@ -2,6 +2,7 @@
 //! do, the host's errors where Linux reports them, nothing lost, and no way out of it. And what of that holds
 //! on other hosts.
 
+use crate::testing::dir;
 use forelift_tests::{
     hosts::{Guest, Host, Place},
     images::Image,
@@ -42,10 +43,6 @@ const BIND: &str = include_str!("../../guest/directory/bind.py");
 const POSTGRESQL: &str = include_str!("../../guest/directory/postgresql.sh");
 const PROGRAMS: &str = include_str!("../../guest/directory/programs.sh");
 const WRITERS: &str = include_str!("../../guest/directory/writers.py");
-
-fn temporary() -> TempDir {
-    tempfile::tempdir().expect("a temporary directory")
-}
 
 fn python(host: Place, code: &str, dir: &Path) -> Run {
     host.run(Image::Python3).args(["python3", "-c", code, "/mnt"]).dir(dir, "/mnt").deadline(600)
@@ -101,7 +98,7 @@ fn attributes(path: &Path) -> Vec<String> {
 }
 
 fn as_on_the_host(host: Place) {
-    let (theirs, ours) = (temporary(), temporary());
+    let (theirs, ours) = (dir(), dir());
     for dir in [&theirs, &ours] {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
     }
@@ -124,7 +121,7 @@ fn as_on_the_host(host: Place) {
 
 /// SQLite with a write-ahead log: its index is memory that all processes share.
 fn four_writers(host: Place) {
-    let dir = temporary();
+    let dir = dir();
     let text = python(host, WRITERS, dir.path()).ok();
     assert_eq!(text, "200 ok\n");
 }
@@ -133,7 +130,7 @@ fn four_writers(host: Place) {
 fn random_operations(host: Place) {
     let arch = if host.machine() == "x86_64" { "amd64" } else { "riscv64" };
     let programs = last_line(script("stress"), &[OsStr::new(arch)]);
-    let dir = temporary();
+    let dir = dir();
     fs::copy(Path::new(&programs).join("bin/fsx"), dir.path().join("fsx")).expect("a program");
     fs::set_permissions(dir.path().join("fsx"), fs::Permissions::from_mode(0o755)).expect("chmod");
     // Without fallocate on hosts that do not have it: WASI has no such call that keeps what is there.
@@ -145,7 +142,7 @@ fn random_operations(host: Place) {
 
 /// A script of tests/guest/directory in the image that has the programs.
 fn programs_of(host: Place, script: &str) -> String {
-    let (dir, scripts) = (temporary(), temporary());
+    let (dir, scripts) = (dir(), dir());
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
     fs::write(scripts.path().join("script"), script).expect("a script");
     host.run(Image::Files)
@@ -172,7 +169,7 @@ struct Mounted(TempDir);
 
 impl Mounted {
     fn new(options: &str) -> Self {
-        let dir = temporary();
+        let dir = dir();
         mount(Some("tmpfs"), dir.path(), Some("tmpfs"), MsFlags::empty(), Some(options))
             .unwrap_or_else(|e| panic!("mounting a tmpfs: {e}: the tests need root"));
         Mounted(dir)
@@ -274,7 +271,7 @@ print(20 < count < 200)
 for fd in files: os.close(fd)
 print(len([os.open(f'f{n}', os.O_RDONLY) for n in range(count - 5)]) == count - 5)
 ";
-    let dir = temporary();
+    let dir = dir();
     let code = format!("import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (9000, 9000))\n{code}");
     let limited = python(host, &code, dir.path());
     let text = limited.under(&["prlimit", "--nofile=200:200"]).ok();
@@ -284,7 +281,7 @@ print(len([os.open(f'f{n}', os.O_RDONLY) for n in range(count - 5)]) == count - 
 /// Two guests on one directory: whole files, renames and appended lines arrive. (Locks and mapped memory are
 /// a guest's own.)
 fn two_guests(host: Place) {
-    let dir = temporary();
+    let dir = dir();
     let script = |name: &str| {
         format!(
             "cd /mnt; while ! [ -e go ]; do sleep 0.01; done; for n in $(seq 200); do echo {name} $n >> log; done; \
@@ -314,7 +311,7 @@ fn two_guests(host: Place) {
 /// Run by a user who is not root, the host's files are the container's user's, and what it gives away is
 /// remembered.
 fn the_unprivileged_user_s_files(host: Place) {
-    let dir = temporary();
+    let dir = dir();
     nix::unistd::chown(dir.path(), Some(1234.into()), Some(2345.into())).expect("the tests need root");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o750)).expect("chmod");
     fs::write(dir.path().join("theirs"), b"x").expect("a file");
@@ -339,7 +336,7 @@ fn the_unprivileged_user_s_files(host: Place) {
 
 /// Names, links, and directories that the host exchanges for links while the guest works in them.
 fn no_way_out(host: Place) {
-    let (outside, dir) = (temporary(), temporary());
+    let (outside, dir) = (dir(), dir());
     fs::write(outside.path().join("secret"), b"of the host").expect("a file");
     fs::create_dir(dir.path().join("d")).expect("a directory");
     fs::write(dir.path().join("d/secret"), b"mine").expect("a file");
@@ -381,7 +378,7 @@ print(sorted(seen))
 
 /// What WASI forbids fails by itself, with the right error, and spoils nothing beside it.
 fn what_a_sandbox_cannot_say(host: Place) {
-    let dir = temporary();
+    let dir = dir();
     for name in ["a", "b", "c"] {
         fs::write(dir.path().join(name), name).expect("a file");
     }

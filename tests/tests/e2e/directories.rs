@@ -1,5 +1,6 @@
 //! Host directories in the container, read and write, both ways.
 
+use crate::testing::dir;
 use forelift_tests::{
     hosts::{Host, Place},
     images::Image,
@@ -50,7 +51,7 @@ struct Share {
 
 impl Share {
     fn new(host: Place) -> Self {
-        Share { dir: tempfile::tempdir().expect("a temporary directory"), host }
+        Share { dir: dir(), host }
     }
 
     fn path(&self) -> &Path {
@@ -187,7 +188,7 @@ fn symbolic_links(host: Place) {
 /// A link is followed by the guest, in the guest: its target on the host outside of the directory stays out
 /// of reach.
 fn links_do_not_lead_out(host: Place) {
-    let outside = tempfile::tempdir().expect("a temporary directory");
+    let outside = dir();
     fs::write(outside.path().join("secret"), "of the host").expect("writing");
     let share = Share::new(host);
     symlink(outside.path(), share.path().join("absolute")).expect("a link");

@@ -1,5 +1,6 @@
 //! What `scripts/dist` packs runs where it is unpacked or installed, and is the same each time.
 
+use crate::testing::dir;
 use forelift_tests::{
     done::Done,
     images::Image,
@@ -11,7 +12,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use tempfile::TempDir;
 
 pub(crate) const CASES: Group = &[
     ("tarball_runs_where_it_is_unpacked", Check::Once(tarball_runs_where_it_is_unpacked)),
@@ -19,10 +19,6 @@ pub(crate) const CASES: Group = &[
     ("packing_is_reproducible", Check::Once(packing_is_reproducible)),
     ("half_a_build_is_refused", Check::Once(half_a_build_is_refused)),
 ];
-
-fn dir() -> TempDir {
-    tempfile::tempdir().expect("a temporary directory")
-}
 
 /// What `scripts/build` made.
 fn build() -> &'static Path {

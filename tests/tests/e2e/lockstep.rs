@@ -1,5 +1,6 @@
 //! `forelift lockstep`: engines agree, and a wrong function is found.
 
+use crate::testing::dir;
 use forelift_tests::{
     done::Done,
     images::{Image, convert, inspect_json},
@@ -50,7 +51,7 @@ fn python_agrees() {
 }
 
 fn any_two_engines_agree() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
+    let dir = dir();
     let image = dir.path().join("trained.wasm");
     let train = format!("sh -c '{SHELL}'");
     convert(&Image::Busybox.reference(), &image, &["--train", &train]);
@@ -123,7 +124,7 @@ fn additions(module: &[u8], lifted: usize) -> Vec<Option<usize>> {
 /// The same in WebAssembly: an addition becomes a subtraction in the image's file.
 fn a_wrong_function_in_the_module_is_found() {
     const SUBTRACTION: u8 = 0x7d;
-    let dir = tempfile::tempdir().expect("a temporary directory");
+    let dir = dir();
     let image = Image::Busybox.wasm();
     let lifted =
         inspect_json(&image)["manifest"]["lifted"]["functions"].as_u64().expect("a number of functions");

@@ -1,6 +1,7 @@
 //! What skopeo, podman, buildah and umoci write is converted, in each of their formats and compressions: the
 //! root file system is the same, bit for bit, whoever wrote the image.
 
+use crate::testing::dir;
 use forelift_tests::{
     hosts::Host,
     images::{Entry, Image, convert, tar_of},
@@ -74,7 +75,7 @@ fn run(name: &str, args: &[&str], dir: &Path) -> String {
 /// The root file system of an image, but for what the image's digest makes of it: the superblock's checksum
 /// and UUID.
 fn root_of(reference: &str) -> Vec<u8> {
-    let dir = tempfile::tempdir().expect("a temporary directory");
+    let dir = dir();
     let out = dir.path().join("root.erofs");
     // A `dir:` that holds skopeo's format is converted with a warning.
     program(forelift(), |c| {
@@ -89,7 +90,7 @@ fn root_of(reference: &str) -> Vec<u8> {
 
 impl Work {
     fn new(more: &[Vec<u8>]) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
+        let dir = dir();
         let mut names = Vec::new();
         for (number, layer) in [lower(), upper()].iter().chain(more).enumerate() {
             let path = dir.path().join(format!("layer{number}.tar"));

@@ -1,5 +1,6 @@
 //! Images of other platforms than riscv64: how they are chosen, and what they are good for.
 
+use crate::testing::dir;
 use forelift_tests::{
     hosts::{Guest, Host, Place},
     images::{Image, convert, inspect_json},
@@ -158,7 +159,7 @@ fn arm64_debian(host: Place) {
 }
 
 fn arm64_says_that_it_is_slow() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
+    let dir = dir();
     let out = dir.path().join("out.wasm");
     let convert = |reference: &str| {
         let done = program(forelift(), |c| {
@@ -197,7 +198,7 @@ fn chosen_by_platform() {
     };
     put("all", &manifests);
     put("some", &manifests[..3]);
-    let dir = tempfile::tempdir().expect("a temporary directory");
+    let dir = dir();
     let out = dir.path().join("out.wasm");
     for (tag, options, machine, class) in [
         ("all", &[][..], "riscv64", "2"),
@@ -242,7 +243,7 @@ fn same_input_same_bytes() {
 }
 
 fn memory_option() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
+    let dir = dir();
     let out = dir.path().join("out.wasm");
     for (memory, least, most) in [("64M", 30, 64), ("1G", 950, 1024)] {
         convert(&Image::Amd64Busybox.reference(), &out, &["--memory", memory]);
@@ -254,7 +255,7 @@ fn memory_option() {
 }
 
 fn kernel_option() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
+    let dir = dir();
     let assets = product().into_iter().find(|p| p.is_dir()).expect("the directory of the assets");
     let (kernel, out) = (dir.path().join("my-kernel"), dir.path().join("out.wasm"));
     fs::copy(assets.join("Image-x86_64"), &kernel).expect("copying the kernel");

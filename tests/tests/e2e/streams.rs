@@ -1,5 +1,6 @@
 //! Standard input, output and error: apart, binary-clean, with their ends where they belong.
 
+use crate::testing::dir;
 use forelift_tests::{
     done::{Done, contains},
     hosts::{Host, Place},
@@ -222,7 +223,7 @@ fn slow_reader(host: Place) {
 }
 
 fn files_as_streams(host: Place) {
-    let dir = tempfile::tempdir().expect("a temporary directory");
+    let dir = dir();
     let path = |name: &str| dir.path().join(name);
     let bytes = Random::new(6).bytes(700_000);
     fs::write(path("in"), &bytes).expect("writing");
