@@ -1,11 +1,10 @@
-/* The first process of the comparison's other machine: makes what a container of Forelift sees, runs the command that
- * follows `--` on the kernel's command line, and ends the machine.
+/* The first process of the comparison's other machine: makes what a container of Forelift sees, runs the
+ * command that follows `--` on the kernel's command line, and ends the machine.
  *
  * Words `mount:TYPE:SOURCE:DIRECTORY:OPTIONS` before the command are mounted, in this order.
  *
- * Forelift's containers have an overlay in memory over the read-only root file system, and tmpfs on /dev/shm with 64 MiB: the
- * same here, so that the same kernel code is run on both sides.
- */
+ * Forelift's containers have an overlay in memory over the read-only root file system, and tmpfs on /dev/shm
+ * with 64 MiB: the same here, so that the same kernel code is run on both sides. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
-/* A processor benchmark with the ingredients of embedded ones: linked lists, integer matrices, a state machine over text,
- * and cyclic redundancy checks over the results. Fixed work per iteration; the checksum proves that it was done.
+/* A processor benchmark with the ingredients of embedded ones: linked lists, integer matrices, a state
+ * machine over text, and cyclic redundancy checks over the results. Fixed work per iteration; the checksum
+ * proves that it was done.
  *
- *   mix [ITERATIONS]      default 2000; prints "mix ITERATIONS SECONDS ITERATIONS/S CHECKSUM"
- */
+ *   mix [ITERATIONS]      default 2000; prints "mix ITERATIONS SECONDS ITERATIONS/S CHECKSUM" */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

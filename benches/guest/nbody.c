@@ -1,11 +1,10 @@
-/* Bodies under their own gravity, in double precision: loads, stores, multiplications and additions, a square root and a
- * division per pair and step, and next to nothing else.
+/* Bodies under their own gravity, in double precision: loads, stores, multiplications and additions, a square
+ * root and a division per pair and step, and next to nothing else.
  *
  *   nbody [STEPS]      default 100000; prints "nbody STEPS SECONDS ENERGY-BEFORE ENERGY-AFTER"
  *
- * The compiler joins multiplications and additions (fmadd.d). One binary gives the same energies on every machine that
- * rounds as IEEE 754 says.
- */
+ * The compiler joins multiplications and additions (fmadd.d). One binary gives the same energies on every
+ * machine that rounds as IEEE 754 says. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,10 +3,9 @@
  *   timed NAME COMMAND [ARG...]
  *
  * To file descriptor 3, a line each: "@start NAME" before, "@end NAME WALL USER SYSTEM" after; nanoseconds of
- * CLOCK_MONOTONIC from before fork to after wait, and the processor time of the command and its children as the
- * kernel accounts it (100 Hz ticks at worst). The exit status is the command's. The host reads the lines as they come, so
- * that it can read the emulator's own processor time at the same two moments.
- */
+ * CLOCK_MONOTONIC from before fork to after wait, and the processor time of the command and its children as
+ * the kernel accounts it (100 Hz ticks at worst). The exit status is the command's. The host reads the lines
+ * as they come, so that it can read the emulator's own processor time at the same two moments. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -29,8 +29,8 @@ class Arch:
     lifted: bool
     # What benches/compare can measure.
     parts: tuple
-    # What is asked for, by workload, as Forelift's speed over QEMU 10.0's: the floor, below which something is
-    # wrong, and the mark.
+    # What is asked for, by workload, as Forelift's speed over QEMU 10.0's: the floor, below which something
+    # is wrong, and the mark.
     speeds: dict
     # The same of the geometric mean over these workloads.
     mean: tuple

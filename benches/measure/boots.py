@@ -1,9 +1,9 @@
 """The workloads inside the guest, on two or more sides that are compared.
 
-One boot runs all workloads, in the order of benches/guest/workloads; boots of the sides alternate, and which of them
-is first changes from round to round. The guest's lines that begin with @ are read as they come: at `@start` and `@end`
-of a workload the emulator's processor time is noted. A side without an emulator is judged by the processor time of the
-workload itself."""
+One boot runs all workloads, in the order of benches/guest/workloads; boots of the sides alternate, and which
+of them is first changes from round to round. The guest's lines that begin with @ are read as they come: at
+`@start` and `@end` of a workload the emulator's processor time is noted. A side without an emulator is judged
+by the processor time of the workload itself."""
 
 import math
 import os
@@ -100,8 +100,9 @@ def forelift(product, image, *options):
 
 
 def interleave(part, sides, runs, bare=(), before=None, after=None, every_round=None):
-    """Boots the sides, given as command lines by name, `runs` times each; the boots by side. Those in `bare` have no
-    emulator. `before` is called with the side's name, `after` with its boot, `every_round` with all boots so far."""
+    """Boots the sides, given as command lines by name, `runs` times each; the boots by side. Those in `bare`
+    have no emulator. `before` is called with the side's name, `after` with its boot, `every_round` with all
+    boots so far."""
     boots, order = {side: [] for side in sides}, list(sides)
     for n in range(runs):
         for side in order:
@@ -133,8 +134,9 @@ def totals(boots):
 
 
 def compare(part, sides, names, runs, bare=(), own_output=()):
-    """Runs all sides. The ratios are the second side's time over the first one's: how many times faster the first one
-    is. A side in `bare` has no emulator; its output differs by right in the workloads `own_output`."""
+    """Runs all sides. The ratios are the second side's time over the first one's: how many times faster the
+    first one is. A side in `bare` has no emulator; its output differs by right in the workloads
+    `own_output`."""
     first, second = list(sides)[:2]
 
     def verify_all(boots):

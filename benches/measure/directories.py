@@ -25,8 +25,9 @@ LEAST = 1.0
 
 
 def image(product, memory):
-    """The image with the measured programs: `files.cwasm` for `forelift run`, `files.erofs` for QEMU. Where code is
-    translated, it was trained on the workloads, on small files on tmpfs: training has no directories of the host."""
+    """The image with the measured programs: `files.cwasm` for `forelift run`, `files.erofs` for QEMU. Where
+    code is translated, it was trained on the workloads, on small files on tmpfs: training has no directories
+    of the host."""
     arch = product.arch
 
     def make(out):
@@ -79,8 +80,8 @@ def verify(taken, names, sums):
 
 
 def measure(product, made, files, place, args):
-    """Runs everything; `made` and `files` are what `image` and `trees.template` gave, `place` a directory of the host
-    for the files, `args` the command's arguments."""
+    """Runs everything; `made` and `files` are what `image` and `trees.template` gave, `place` a directory of
+    the host for the files, `args` the command's arguments."""
     names = [name for name in WORKLOADS if not args.only or name in args.only]
     lines = command_lines(product, made, args.memory, names, place)
     sides = {side: words for side, words in lines.items() if side not in args.skip}

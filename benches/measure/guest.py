@@ -1,8 +1,8 @@
-"""The workloads inside the guest, on Forelift (with lifted code, where there is a lifter) and on QEMU, and the same
-programs without a guest, on the bare host.
+"""The workloads inside the guest, on Forelift (with lifted code, where there is a lifter) and on QEMU, and
+the same programs without a guest, on the bare host.
 
-On the host the root file system of its own architecture is run by chroot, with the workloads, the timer and the tmpfs
-that the guests have. It tells what emulation costs."""
+On the host the root file system of its own architecture is run by chroot, with the workloads, the timer and
+the tmpfs that the guests have. It tells what emulation costs."""
 
 import functools
 import os
@@ -13,8 +13,9 @@ from . import arches, boots, images
 from .images import COMPILE, INPUT, WORKLOADS
 from .tools import CompareError, check, tool
 
-# Workloads whose output depends on the architecture, and so the host's may differ from the guest's: gcc's code, and
-# nbody's last digits (riscv64 has fused multiply-add, which rounds once; the baseline of amd64 has none).
+# Workloads whose output depends on the architecture, and so the host's may differ from the guest's: gcc's
+# code, and nbody's last digits (riscv64 has fused multiply-add, which rounds once; the baseline of amd64 has
+# none).
 OF_THE_ARCHITECTURE = ["gcc", "nbody"]
 # Makes what the guest has around a command and runs it, in namespaces of its own.
 ENTER = """set -e
@@ -66,8 +67,8 @@ def bare(root, command):
 
 
 def measure(product, bench, runs, only, memory, host, trained_on):
-    """Runs everything; the figures of each workload, and geometric means: of all, and of those of which something is
-    asked. `host` is the unpacked root file system for the bare host, or `None`."""
+    """Runs everything; the figures of each workload, and geometric means: of all, and of those of which
+    something is asked. `host` is the unpacked root file system for the bare host, or `None`."""
     names, command = boots.chosen(only)
     sides = {
         "forelift": boots.forelift(product, os.path.join(bench, "bench.cwasm")) + command,

@@ -21,7 +21,8 @@ WORKLOADS = ["mix", "nbody", "sha256", "gzip", "xz", "python-start", "python-loo
 
 
 class Product:
-    """The command under test with its files, for images of one architecture, and the QEMU to compare it with."""
+    """The command under test with its files, for images of one architecture, and the QEMU to compare it
+    with."""
 
     def __init__(self, arch, qemu=None):
         self.arch = arch
@@ -75,8 +76,8 @@ def mkimage(arch, *words):
 
 
 def root(arch, out, name, programs, files, *options):
-    """The root file system NAME with programs and files of benches/guest, as an image in the directory OUT; its
-    reference. Its command is the first of the files."""
+    """The root file system NAME with programs and files of benches/guest, as an image in the directory OUT;
+    its reference. Its command is the first of the files."""
     tar, archive = os.path.join(out, "layer.tar"), os.path.join(out, "image")
     layer(arch, tar, programs, files)
     layers = f"{rootfs(arch, name)},{tar}"
@@ -96,8 +97,8 @@ def root_key(product, memory):
 
 
 def bench(product, memory, trained_on):
-    """The image with the measured programs: `bench.wasm`, `bench.cwasm` for `forelift run`, `bench.erofs` for QEMU.
-    `trained_on` is the number of the input that it was trained on."""
+    """The image with the measured programs: `bench.wasm`, `bench.cwasm` for `forelift run`, `bench.erofs` for
+    QEMU. `trained_on` is the number of the input that it was trained on."""
 
     def make(out):
         reference = root(product.arch, out, "bench", PROGRAMS, FILES)
@@ -128,7 +129,8 @@ def untrained(product, memory):
 
 
 def unpacked(arch):
-    """The root file system with the measured programs as a directory, for an architecture that this machine runs."""
+    """The root file system with the measured programs as a directory, for an architecture that this machine
+    runs."""
     tar = rootfs(arch, "bench")
 
     def make(out):

@@ -20,7 +20,8 @@ def spread(samples):
 
 
 def verdict(figure, key, reached=float.__ge__):
-    """What was asked for under this key, and whether both ratios reach it: on a busy host they may disagree."""
+    """What was asked for under this key, and whether both ratios reach it: on a busy host they may
+    disagree."""
     target = figure.get(key)
     if target is None:
         return ""
@@ -29,9 +30,9 @@ def verdict(figure, key, reached=float.__ge__):
 
 
 def compared(result, names, ratio, means, asked, more=()):
-    """The table of a comparison. `names` are the headings of the sides by their names in the result, in the order of
-    the columns; `means` are last rows: heading, figure; `asked` is a list of columns: heading, key, comparison; `more`
-    is one of others: heading, and what gives a figure's cell."""
+    """The table of a comparison. `names` are the headings of the sides by their names in the result, in the
+    order of the columns; `means` are last rows: heading, figure; `asked` is a list of columns: heading, key,
+    comparison; `more` is one of others: heading, and what gives a figure's cell."""
     rows = [["workload", *(word for name in names.values() for word in (name, "range")), ratio, "by CPU",
              *(heading for heading, _ in more), *(heading for heading, _, _ in asked)]]
 

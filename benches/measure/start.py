@@ -56,7 +56,8 @@ def other_hosts(wasm, hello):
 
 
 def idle_shell(product, image):
-    """A shell at its prompt on a terminal: processor seconds of the emulator in IDLE seconds, after two of rest."""
+    """A shell at its prompt on a terminal: processor seconds of the emulator in IDLE seconds, after two of
+    rest."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(product.bin, [product.bin, "run", "-it", image, "sh"])
@@ -92,7 +93,8 @@ def finish(pid, terminal):
 
 
 class Conversions:
-    """Conversions of an image with a cache of their own: with nothing in it, and with what the last one left there."""
+    """Conversions of an image with a cache of their own: with nothing in it, and with what the last one left
+    there."""
 
     def __init__(self, product, reference, work):
         self.words = [product.bin, "convert", "-q", "--json", reference]

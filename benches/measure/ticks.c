@@ -1,5 +1,5 @@
-/* Prints the frequency in kHz of the counter that QEMU's TCG hands to a guest as its time-stamp counter: the host's own,
- * or nanoseconds where QEMU reads none. */
+/* Prints the frequency in kHz of the counter that QEMU's TCG hands to a guest as its time-stamp counter: the
+ * host's own, or nanoseconds where QEMU reads none. */
 #include <stdio.h>
 #include <time.h>
 
@@ -12,7 +12,8 @@ static long long now(void) {
 #ifdef __x86_64__
 #include <x86intrin.h>
 
-/* The counter at a moment that is known as well as can be: the least time for which both were read in turn. */
+/* The counter at a moment that is known as well as can be: the least time for which both were read in
+ * turn. */
 static long long together(long long *at) {
     long long best = 0, least = -1;
     for (int i = 0; i < 1000; i++) {

@@ -48,8 +48,8 @@ def check(words, **options):
 
 
 def timed(words, expect=None, env=None):
-    """Runs a command that must succeed, and print `expect` if that is given. Wall and processor seconds from start to
-    exit, and its largest resident set in bytes (mapped files count)."""
+    """Runs a command that must succeed, and print `expect` if that is given. Wall and processor seconds from
+    start to exit, and its largest resident set in bytes (mapped files count)."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         begin = time.perf_counter()
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
@@ -85,7 +85,8 @@ def fingerprint(*parts):
 
 
 def cached(kind, key, make):
-    """The directory CACHE/bench/KIND-KEY, which `make` fills when it is missing; others of the kind are removed."""
+    """The directory CACHE/bench/KIND-KEY, which `make` fills when it is missing; others of the kind are
+    removed."""
     base = os.path.join(os.environ.get("FORELIFT_CACHE") or os.path.expanduser("~/.cache/forelift"), "bench")
     done = os.path.join(base, f"{kind}-{key}")
     if os.path.isdir(done):

@@ -1,4 +1,5 @@
-"""The files that benches/directories measures with: made once, copied for each run, and looked at after it."""
+"""The files that benches/directories measures with: made once, copied for each run, and looked at after
+it."""
 
 import filecmp
 import hashlib
@@ -44,8 +45,9 @@ def tree(path, count, size):
 
 
 def repository(path):
-    """A git repository of which one file was changed, one removed and one added. Its index is compared with times
-    and sizes only: numbers of inodes and owners are others in the guest, and git would read all the files."""
+    """A git repository of which one file was changed, one removed and one added. Its index is compared with
+    times and sizes only: numbers of inodes and owners are others in the guest, and git would read all the
+    files."""
     tree(path, REPOSITORY, content)
     environment = {**os.environ, **IDENTITY, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
 
@@ -76,7 +78,8 @@ def natively(out):
 
 
 def template():
-    """The directory with `stream`, for this machine, `files`, what a run is given, and `archives` of directories."""
+    """The directory with `stream`, for this machine, `files`, what a run is given, and `archives` of
+    directories."""
 
     def make(out):
         stream, files = natively(out), os.path.join(out, "files")
@@ -111,8 +114,8 @@ def expected(made):
 
 
 def fresh(made, place, names, packed):
-    """What these workloads need of the template, in the directory PLACE, which is made anew; directories as they are, or
-    as archives (`packed`)."""
+    """What these workloads need of the template, in the directory PLACE, which is made anew; directories as
+    they are, or as archives (`packed`)."""
     shutil.rmtree(place, ignore_errors=True)
     os.mkdir(place)
     if shutil.disk_usage(place).free < SPACE:

@@ -1,5 +1,5 @@
-"""The workloads in an image that was trained on next to nothing, so that hardly more than the kernel is lifted: with
-lifted code, and interpreted throughout."""
+"""The workloads in an image that was trained on next to nothing, so that hardly more than the kernel is
+lifted: with lifted code, and interpreted throughout."""
 
 import os
 

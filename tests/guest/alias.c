@@ -1,5 +1,6 @@
-/* Code that changes without a store to the address it runs at: through another mapping of the page, through the file, by
- * being thrown away. qemu-user does not notice such changes, so the expected output is written down (alias.expected). */
+/* Code that changes without a store to the address it runs at: through another mapping of the page, through
+ * the file, by being thrown away. qemu-user does not notice such changes, so the expected output is written
+ * down (alias.expected). */
 #include "maps.h"
 
 static int hot(int i)
@@ -90,7 +91,8 @@ static void zeroed(void)
     report_ok("zeroed");
 }
 
-/* Code stores to itself by way of its other mapping. a0: 0, a1: count, a2: the instruction's writable address. */
+/* Code stores to itself by way of its other mapping. a0: 0, a1: count, a2: the instruction's writable
+ * address. */
 static void by_itself(void)
 {
     static const uint32_t words[] = {

@@ -1,5 +1,5 @@
-/* What the stress programs share. Each prints one line per part, hashes or `ok`, and exits 0; a check that fails says
- * where and exits 1. Nothing that is printed may depend on time, addresses or who runs it. */
+/* What the stress programs share. Each prints one line per part, hashes or `ok`, and exits 0; a check that
+ * fails says where and exits 1. Nothing that is printed may depend on time, addresses or who runs it. */
 #ifndef CHECK_H
 #define CHECK_H
 

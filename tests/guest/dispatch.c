@@ -1,5 +1,5 @@
-/* Indirect jumps: an interpreter with computed goto, large switches, tables of functions; code across page borders; the
- * counters that programs can read. */
+/* Indirect jumps: an interpreter with computed goto, large switches, tables of functions; code across page
+ * borders; the counters that programs can read. */
 #include "check.h"
 #include <setjmp.h>
 #include <time.h>
@@ -115,7 +115,8 @@ static void tables(void)
     report_hash("tables");
 }
 
-/* Hot loops that lie across the border of two pages, at every distance; for some an instruction is in both. */
+/* Hot loops that lie across the border of two pages, at every distance; for some an instruction is in
+ * both. */
 #define STRADDLE(n) \
     __asm__(".pushsection .text.straddle, \"ax\"\n.balign 4096\n.space 4096 - " #n "\n.globl straddle_" #n "\nstraddle_" #n ":\n" \
             "mv a2, a0\n li a0, 0\n" \
@@ -154,7 +155,7 @@ static void straddles(void)
     report_hash("straddles");
 }
 
-/* Time goes on; the counters of cycles and instructions do, where the kernel lets programs read them. */
+/* Time passes; so do the counters of cycles and instructions, where the kernel lets programs read them. */
 static sigjmp_buf escape;
 static void on_illegal(int sig, siginfo_t *info, void *context)
 {

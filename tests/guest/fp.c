@@ -1,4 +1,5 @@
-/* Floating point in hot loops: all rounding modes, the flags after each operation, both widths, every kind of number. */
+/* Floating point in hot loops: all rounding modes, the flags after each operation, both widths, every kind of
+ * number. */
 #include "check.h"
 #include <setjmp.h>
 
@@ -156,7 +157,8 @@ static void boxes(void)
     report_hash("boxes");
 }
 
-/* The flags accumulate, fcsr's parts are one register, and a mode that is none makes dynamic rounding illegal. */
+/* The flags accumulate, fcsr's parts are one register, and an invalid mode makes dynamic rounding
+ * illegal. */
 static sigjmp_buf escape;
 static void on_illegal(int sig, siginfo_t *info, void *context)
 {

@@ -1,7 +1,10 @@
-// Random operations on one file against a model of it in memory, in the manner of fsx (Apple, 1991): what is read, by
-// pread or through a mapping, by any of three descriptors, must be what was written, and the size what it must be.
+// Random operations on one file against a model of it in memory, in the manner of fsx (Apple, 1991): what is
+// read, by pread or through a mapping, by any of three descriptors, must be what was written, and the size
+// what it must be.
 //
-//     fsx FILE SEED COUNT [plain|all]      all: with fallocate, holes and copy_file_range, which not every file system has
+//     fsx FILE SEED COUNT [plain|all]
+//
+// `all`: with fallocate, holes and copy_file_range, which not every file system has.
 //
 // Without arguments, 2000 operations on ./fsx.tmp.
 

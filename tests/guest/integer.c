@@ -1,4 +1,5 @@
-/* Every instruction of RV64IMC for user programs, on corner cases and random numbers, in hot loops; results are hashed. */
+/* Every instruction of RV64IMC for user programs, on corner cases and random numbers, in hot loops; results
+ * are hashed. */
 #include "check.h"
 
 static const uint64_t corners[] = {

@@ -1,4 +1,5 @@
-/* Control flow that no call graph has: longjmp, coroutines, deep recursion, returns to elsewhere, unwinding. */
+/* Control flow that no call graph has: longjmp, coroutines, deep recursion, returns to elsewhere,
+ * unwinding. */
 #include "check.h"
 #include <pthread.h>
 #include <setjmp.h>
@@ -112,12 +113,12 @@ static void recursion(void)
     report_hash("recursion");
 }
 
-/* Returns that go elsewhere than behind the call, calls by other link registers, calls by jumps. */
+/* Returns that go elsewhere than after the call, calls by other link registers, calls by jumps. */
 unsigned long astray(unsigned long n);
 __asm__(".text\n.balign 4\nastray:\n"
         "  mv a7, ra\n  li a1, 0\n"
         "1:\n"
-        "  jal ra, 2f\n"           /* returns behind the next instruction */
+        "  jal ra, 2f\n"           /* returns past the next instruction */
         "  addi a1, a1, 1024\n"    /* never */
         "  addi a1, a1, 1\n"
         "  jal t0, 3f\n"           /* by the other link register */

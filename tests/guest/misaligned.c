@@ -1,4 +1,5 @@
-/* Misaligned loads and stores of each size at each offset, over cache lines and pages, also where the second page faults. */
+/* Misaligned loads and stores of each size at each offset, over cache lines and pages, also where the second
+ * page faults. */
 #include "check.h"
 #include <setjmp.h>
 #include <sys/mman.h>
@@ -108,7 +109,8 @@ static void shuffled(void)
     report_hash("shuffled");
 }
 
-/* The second page, or the first, faults: with an address inside of the access, in the page that is to blame. */
+/* The second page, or the first, faults: with an address inside of the access, in the page that is to
+ * blame. */
 static void faults(void)
 {
     unsigned char *p = fresh(2), *border = p + PAGE;

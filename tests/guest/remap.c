@@ -1,5 +1,5 @@
-/* The page of hot code is exchanged by mmap, munmap, mremap, mprotect; one page at several addresses; functions that cross
- * into a page which is exchanged. */
+/* The page of hot code is exchanged by mmap, munmap, mremap, mprotect; one page at several addresses;
+ * functions that cross into a page which is exchanged. */
 #include "maps.h"
 #include <sys/wait.h>
 
@@ -90,7 +90,8 @@ static void moved(void)
     report_ok("moved");
 }
 
-/* One page of a file at many addresses; its code tells where it is. A page that is lifted must not know its address. */
+/* One page of a file at many addresses; its code tells where it is. A page that is lifted must not know its
+ * address. */
 static void everywhere(void)
 {
     enum { PLACES = 16 };

@@ -1,4 +1,5 @@
-/* Signals into hot loops: timers, handlers that change what was interrupted, faults that are mended, jumps out. */
+/* Signals into hot loops: timers, handlers that change what was interrupted, faults that are mended, jumps
+ * out. */
 #include "check.h"
 #include <fenv.h>
 #include <setjmp.h>
@@ -132,7 +133,8 @@ static void kept(void)
     report_hash("kept");
 }
 
-/* The handler ends a loop that has no other end: by a register, by the program counter, by a float, by memory. */
+/* The handler ends a loop that has no other end: by a register, by the program counter, by a float, by
+ * memory. */
 unsigned long spin_register(void), spin_pc(void), spin_float(unsigned long *flags);
 extern const char in_register[], in_register_end[], in_pc[], in_pc_end[], in_float[], in_float_end[];
 __asm__(".text\n.balign 4\n"
@@ -146,7 +148,8 @@ __asm__(".text\n.balign 4\n"
         "in_float:\n  fcvt.l.d a1, fa5\n  beqz a1, in_float\n"
         "in_float_end:\n  frflags a2\n  sd a2, 0(a0)\n  mv a0, a1\n  ret\n");
 
-/* The timer goes on, as the first stroke may come before the loop is reached; and one may be pending when it is stopped. */
+/* The timer is periodic, as the first signal may come before the loop is reached; and one may be pending when
+ * the timer is stopped. */
 static volatile sig_atomic_t armed;
 static void arm(void)
 {

@@ -1,4 +1,5 @@
-/* Self-modifying code: functions are rewritten thousands of times, each version runs from once to often enough to be hot. */
+/* Self-modifying code: functions are rewritten thousands of times, each version runs from once to often
+ * enough to be hot. */
 #include "check.h"
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -74,8 +75,8 @@ static void loops(void)
     report_hash("loops");
 }
 
-/* Copied to a page of its own: rewrites `neighbour`, which lies in the same page, and calls it. a0: pointer to
- * `neighbour` in the copy, a1: count. */
+/* Copied to a page of its own: rewrites `neighbour`, which lies in the same page, and calls it. a0: pointer
+ * to `neighbour` in the copy, a1: count. */
 extern const char neighbour_begin[], neighbour_code[], neighbour_end[];
 __asm__(".pushsection .text.templates, \"ax\"\n"
         ".balign 4\n"
@@ -100,7 +101,8 @@ __asm__(".pushsection .text.templates, \"ax\"\n"
         "  addi a0, a0, 0\n"
         "  ret\n"
         "neighbour_end:\n"
-        /* Rewrites an instruction ahead of, and one behind, the store that does it. a0: 0, a1: count, a2: itself. */
+        /* Rewrites an instruction before, and one after, the store that does it. a0: 0, a1: count, a2:
+         * itself. */
         "self_begin:\n"
         "  li t5, 1 << 20\n"
         "1: addi a0, a0, 1\n"
@@ -255,7 +257,8 @@ static void forked(void)
     report_ok("forked");
 }
 
-/* Data in the page of hot code: stores that change no code, from the code itself. a0: pointer to data, a1: count. */
+/* Data in the page of hot code: stores that change no code, from the code itself. a0: pointer to data, a1:
+ * count. */
 static void data_in_code(void)
 {
     unsigned char *page = pages(1);

@@ -1,4 +1,5 @@
-/* Threads and atomics: every AMO on corner cases and under contention, lr/sc in all its uses, the pthread primitives. */
+/* Threads and atomics: every AMO on corner cases and under contention, lr/sc in all its uses, the pthread
+ * primitives. */
 #include "check.h"
 #include <pthread.h>
 #include <sched.h>

@@ -22,8 +22,9 @@ if (rest.length === 0) {
     process.exit(2);
 }
 
-// With returnOnExit (Node's default) the module is unwound and the process ends in its own time. Without it the process ends
-// inside of proc_exit, while V8 may still compile in the background: Node 20 dies of SIGSEGV in one such run of ten.
+// With returnOnExit (Node's default) the module is unwound and the process ends in its own time. Without it
+// the process ends inside of proc_exit, while V8 may still compile in the background: Node 20 dies of SIGSEGV
+// in one such run of ten.
 const wasi = new WASI({ version: 'preview1', args: rest, env, preopens, returnOnExit: true });
 const module = await WebAssembly.compile(readFileSync(rest[0]));
 const instance = await WebAssembly.instantiate(module, wasi.getImportObject());

@@ -1,8 +1,8 @@
 /* What the riscv-tests expect of their environment, for a machine with S and U mode and an SBI.
  *
- * A test starts in S mode with translation off. User tests go on in U mode at `userstart`, where a caller that serves
- * their ecall itself may also start them. A test ends with the SBI's system reset: reason 0 when it passed, 1 when it
- * failed, its number in gp. Traps that the test does not expect end it with 1337.
+ * A test starts in S mode with translation off. User tests continue in U mode at `userstart`, where a caller
+ * that serves their ecall itself may also start them. A test ends with the SBI's system reset: reason 0 when
+ * it passed, 1 when it failed, its number in gp. Traps that the test does not expect end it with 1337.
  */
 #ifndef RISCV_TEST_H
 #define RISCV_TEST_H
@@ -56,6 +56,7 @@
     .macro init;                                                                                                       \
     .endm
 
+/* In U mode `ecall` ends the test: its registers are those of the SBI's call in END_TEST. */
 #define RVTEST_CODE_BEGIN                                                                                              \
     .text;                                                                                                             \
     .weak stvec_handler;                                                                                               \
@@ -73,7 +74,7 @@
     csrr t5, scause;                                                                                                   \
     li t6, CAUSE_USER_ECALL;                                                                                           \
     bne t5, t6, 3f;                                                                                                    \
-    ecall; /* END_TEST in U mode: its registers are those of the SBI's call */                                         \
+    ecall;                                                                                                             \
     3:                                                                                                                 \
     li TESTNUM, 1337;                                                                                                  \
     END_TEST(1);                                                                                                       \

@@ -89,7 +89,7 @@ impl Terminal {
         self.keyboard.write_all(text.as_bytes()).expect("typing");
     }
 
-    /// Waits until a text is on the screen, behind what was waited for before.
+    /// Waits until a text is on the screen, after the text of the last wait.
     #[track_caller]
     pub fn expect(&mut self, text: &str) {
         let from = self.seen;

@@ -23,7 +23,7 @@ enum Input {
     Bytes(Vec<u8>),
     /// A pipe that the test writes to.
     Held,
-    /// A pipe that nobody writes to nor closes, and an image that is told to leave it alone.
+    /// A pipe that is never written to nor closed, and an image that is told to ignore it.
     Unused,
 }
 

@@ -3,7 +3,8 @@
         .set    CODE64, 0x08
         .set    DATA, 0x10
 
-// PVH: a 32-bit entry with paging off and EBX at the start information (the note's type 18, as Xen's elfnote.h has it).
+// PVH: a 32-bit entry with paging off and EBX at the start information (the note's type 18, as Xen's
+// elfnote.h has it).
         .section .note.pvh, "a", @note
         .align  4
         .long   4, 8, 18
@@ -240,7 +241,7 @@ gdt:
         .quad   0x00affa000000ffff      // f8: 64-bit code of level 3, never accessed
         .quad   0x00cf97000000ffff      // 100: data that expands down
         .quad   0x0000810000000067      // 108: 16-bit task state: nothing in long mode
-        .quad   0x00cffb000000ffff      // 110: 32-bit code of level 3 (behind 08 + 32 - 32 of sysexit)
+        .quad   0x00cffb000000ffff      // 110: 32-bit code of level 3 (after 08 + 32 - 32 of sysexit)
 gdt_end:
 
 // The first GiB, and the local APIC's, by pages of 2 MiB for everybody.

@@ -29,7 +29,7 @@ static void steps(const char *name, const void *code, int most) {
         hex(out.inner_flags & ~(CF | PF | AF | ZF | SF | OF));
         put("\n");
         if (out.vector != 1) break;
-        // Goes on where it was.
+        // Continues where it was.
         struct state next = out;
         for (int k = 0; k < 16; k++) in.r[k] = next.r[k];
         in.rip = next.rip;
@@ -64,7 +64,7 @@ void single_steps(void) {
         STEPS("taken and not", "xor ecx, ecx; jnz 1f; jz 1f; nop; 1: jrcxz 2f; nop; 2: nop");
         STEPS("x87", "fninit; fld1; fwait; fstp st(0)");
     }
-    // An instruction that sets TF is not trapped behind.
+    // There is no trap after the instruction that sets TF.
     CASE("popf that sets TF", "pushfq; or dword ptr [rsp], 0x100; popfq; nop; nop");
     CASE("iretq that sets TF", "mov rax, rsp; push 0x10; push rax; pushq 0x102; push 8; lea rax, [rip + 1f]; push rax; iretq; nop; 1: nop; nop");
     CASE("iretq that sets TF, level 3", "push 0x2b; push rsp; pushq 0x102; push 0x33; lea rax, [rip + 1f]; push rax; iretq; nop; 1: nop; nop");

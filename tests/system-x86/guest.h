@@ -1,5 +1,5 @@
-// What the groups of cases share. A case is a piece of code that is entered with all registers known and left by the first exception or
-// interrupt; one line tells what its handler found.
+// What the groups of cases share. A case is a piece of code that is entered with all registers known and left
+// by the first exception or interrupt; one line tells what its handler found.
 
 #pragma once
 
@@ -75,7 +75,8 @@ struct __attribute__((packed)) task {
 };
 extern struct task task;
 extern u64 idt[512];
-// Stacks by number: 0 for the system's cases, 1 for the user's, 2 that of level 0 in the task state, 3 to 9 the interrupt stacks 1 to 7.
+// Stacks by number: 0 for the system's cases, 1 for the user's, 2 that of level 0 in the task state, 3 to 9
+// the interrupt stacks 1 to 7.
 extern u8 stacks[10][4096];
 #define TOP(n) ((u64)stacks[n] + 4096)
 
@@ -102,7 +103,7 @@ void report(const char *name);
 // Only which exception there was, and a value; prepares for the next case of level 0.
 void outcome(u64 value);
 
-// A piece of code, in Intel's syntax; behind it is `ud2`.
+// A piece of code, in Intel's syntax, followed by `ud2`.
 #define CODE(text)                                                                                       \
     ({                                                                                                   \
         void *code_;                                                                                     \

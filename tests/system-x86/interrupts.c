@@ -108,7 +108,7 @@ void interrupts(void) {
     APIC(TPR) = 0x6f;
     CASE("cr8 of tpr", "mov rax, cr8");
     APIC(TPR) = 0;
-    // While a string instruction goes on.
+    // While a string instruction runs.
     send(0x61);
     in.flags |= IF;
     in.r[RCX] = 100;

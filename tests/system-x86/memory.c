@@ -126,7 +126,8 @@ void changing_code(void) {
     for (int is_user = 0; is_user < 2; is_user++) {
         for (int how = 0; how < 6; how++) {
             for (int round = 0; round < 3; round++) {
-                // mov [rdi], cl (or others); mov al, 1; inc eax; ud2, the immediate of `mov` being what is stored.
+                // mov [rdi], cl (or others); mov al, 1; inc eax; ud2, the immediate of `mov` being what is
+                // stored.
                 static const u8 STORES[6][4] = {{0x88, 0x0f, 0x90, 0x90}, {0xf3, 0xaa, 0x90, 0x90}, {0xf3, 0xa4, 0x90, 0x90},
                                                 {0x86, 0x0f, 0x90, 0x90}, {0xf0, 0x00, 0x0f, 0x90}, {0x90, 0x90, 0x8f, 0x07}};
                 static const u8 REST[6] = {0xb0, 1, 0xff, 0xc0, 0x0f, 0x0b};
@@ -140,7 +141,7 @@ void changing_code(void) {
                 static u8 byte = 0x22;
                 in.r[RSI] = (u64)&byte;
                 u64 word = 0x0b0fc0ff55;
-                // `pop [rdi]` stores eight bytes, which end behind the code.
+                // `pop [rdi]` stores eight bytes, which end after the code.
                 memcpy(is_user ? &stacks[1][4088] : &stacks[0][4088], &word, 8);
                 if (how == 5) in.r[RSP] -= 8;
                 in.rip = WINDOW + 0x100;

@@ -1,4 +1,5 @@
-// Page faults: every combination of rights at every size of page, reserved bits, accessed and dirty bits, accesses across two pages.
+// Page faults: every combination of rights at every size of page, reserved bits, accessed and dirty bits,
+// accesses across two pages.
 
 #include "guest.h"
 
@@ -16,7 +17,8 @@ static u8 pages[4][4096] __attribute__((aligned(4096)));
 
 static u64 *entries[5];
 
-// Maps the window's page to the first of `pages`, by a page of 4 KiB, 2 MiB or 1 GiB (level 1, 2 or 3), with all rights; gives the address.
+// Maps the window's page to the first of `pages`, by a page of 4 KiB, 2 MiB or 1 GiB (level 1, 2 or 3), with
+// all rights; gives the address.
 static u64 map(int level) {
     u64 page = (u64)pages[0];
     entries[4] = &boot_tables[1];
@@ -258,7 +260,7 @@ enum {
     LEAVES,     // Goes somewhere else if it does not fault.
 };
 
-// Accesses that begin in one page and end in the next, at the window and behind it.
+// Accesses that begin in one page and end in the next, at the window and past it.
 static void straddle(const char *name, const void *code, u64 size, int kind, u64 first, u64 second, int is_user) {
     u64 va = map(1);
     contents();
@@ -359,7 +361,7 @@ void boundaries(void) {
 }
 
 void fetches(void) {
-    // An instruction of 10 bytes that begins in one page and goes on in the next.
+    // An instruction of 10 bytes that begins in one page and ends in the next.
     u64 va = map(1);
     static const u64 RIGHTS[] = {P | W | U, W | U, P | W, P | W | U | NX};
     for (int first = 0; first < 4; first++) {
@@ -386,7 +388,7 @@ void fetches(void) {
             }
         }
     }
-    // The last byte of a page is a whole instruction: what is behind does not matter until it is executed.
+    // The last byte of a page is a whole instruction: what follows does not matter until it is executed.
     contents();
     pages[0][4095] = 0x90;
     entries[1][0] = (u64)pages[0] | P | W | U;

@@ -1,4 +1,5 @@
-// String instructions that meet a fault in the middle: registers, memory and flags are those of the element that met it.
+// String instructions that meet a fault in the middle: registers, memory and flags are those of the element
+// that met it.
 
 #include "guest.h"
 
@@ -8,8 +9,8 @@ static u64 level3[512] __attribute__((aligned(4096)));
 static u64 level2[512] __attribute__((aligned(4096)));
 static u64 level1[512] __attribute__((aligned(4096)));
 static u8 memory[8 * 4096] __attribute__((aligned(4096)));
-// Four pages for the source and four for the destination, below 4 GiB so that narrow addresses reach them, and one page that is not there
-// before and behind each.
+// Four pages for the source and four for the destination, below 4 GiB so that narrow addresses reach them,
+// and an absent page before and after each.
 #define SOURCE 0x50001000ul
 #define TARGET 0x50007000ul
 
@@ -25,7 +26,7 @@ static void prepare(void) {
         level1[1 + n] = (u64)&memory[4096 * n] | P | U;
         level1[7 + n] = (u64)&memory[4096 * (4 + n)] | P | W | U;
     }
-    // The usual mapping of the first GiB, and the one behind it.
+    // The usual mapping of the first GiB, and of the next one.
     u64 *first = (u64 *)(boot_tables[0] & ~0xffful);
     first[1] = (u64)level2 | P | W | U;
     level2[0x10000000 >> 21] = (u64)level1 | P | W | U;
@@ -34,7 +35,8 @@ static void prepare(void) {
 }
 
 static void result(const char *name, u64 count, int is_user) {
-    // QEMU's emulator shows the last comparison's flags at a fault, and the manual those from before (volume 2, REP).
+    // QEMU's emulator shows the last comparison's flags at a fault, and the manual those from before (volume
+    // 2, REP).
     if (on_qemu && out.vector == 14) out.flags = in.flags;
     put(name);
     put(is_user ? " user " : " ");

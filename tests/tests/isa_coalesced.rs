@@ -1,5 +1,5 @@
-//! Accesses that share a look into the data TLB: random code around the ends of pages that are mapped in all
-//! ways, lifted and interpreted.
+//! Coalesced TLB probes, where several accesses share one: random code around the ends of pages that are
+//! mapped in all ways, lifted and interpreted.
 
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::random::Rng;
@@ -50,7 +50,7 @@ fn map(m: &mut Machine, tables: &mut PageTables, privilege: Privilege, rng: &mut
             1 => (DEVICE, R | W),
             2 => (frame(n % FRAMES), R),
             3 => (frame(rng.below(FRAMES as usize) as u64), R | W),
-            // What holds code cannot be written quickly.
+            // A store to code misses the TLB.
             4 => (STOP_PAGE, R | W),
             _ => (frame(n % FRAMES), R | W),
         };
@@ -114,8 +114,8 @@ fn item(code: &mut Asm, privilege: Privilege, rng: &mut Rng) {
                     _ => drop(skipped.i(Op::Addi, base, other, 8)),
                 }
             }
-            let behind = code.here() + 8 + skipped.here();
-            code.i(Op::Andi, T3, value, 1).b(Op::Beq, T3, ZERO, behind);
+            let after = code.here() + 8 + skipped.here();
+            code.i(Op::Andi, T3, value, 1).b(Op::Beq, T3, ZERO, after);
             code.bytes.extend(skipped.bytes);
         }
         // A call of a function that moves a base; its code is skipped.
@@ -219,14 +219,14 @@ fn trial(m: &mut Machine, rng: &mut Rng) -> String {
     )
 }
 
-/// All trials of a program. Each goes on with what the last one left in the TLB.
+/// All trials of a program. Each starts with what the last one left in the TLB.
 fn run(m: &mut Machine, seed: u64) -> Vec<String> {
     let mut rng = Rng::new(seed);
     (0..TRIALS).map(|_| trial(m, &mut rng)).collect()
 }
 
 #[test]
-fn shared_looks_are_as_good_as_single_ones() {
+fn coalesced_probes_are_as_good_as_single_ones() {
     let (mut retired, mut lifted, mut ended) = (0, 0, 0);
     for seed in 0..PROGRAMS {
         let privilege = if seed % 2 == 0 { Privilege::User } else { Privilege::Supervisor };

@@ -93,7 +93,7 @@ fn every_kind_of_store_changes_code() {
 }
 
 #[test]
-fn code_patches_the_instructions_behind_it() {
+fn code_patches_the_instructions_after_it() {
     // In one block and one page: the store, fence.i, and the instruction that was decoded before.
     let mut p = Paged::new();
     p.map(VA, frame(0), ALL);

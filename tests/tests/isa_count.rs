@@ -13,7 +13,7 @@ fn loops_of_all_shapes() {
     let mut rng = Rng::new(41);
     let mut instructions = 0;
     for case in 0..300 {
-        // A loop of `body` additions, some compressed, some behind a branch never taken, `rounds` times.
+        // A loop of `body` additions, some compressed, some after a branch never taken, `rounds` times.
         let (body, rounds) = (rng.below(150), 1 + rng.below(300) as u64);
         let mut code = Asm::new();
         code.li(T0, rounds as i64);

@@ -92,7 +92,7 @@ fn interrupts_by_priority() {
 
 /// The instruction that opens the gate is the last one before the interrupt.
 #[test]
-fn interrupts_come_right_behind_what_allows_them() {
+fn interrupts_come_right_after_what_allows_them() {
     type Case = (&'static str, u64, fn(&mut Machine), fn(&mut Asm));
     let cases: &[Case] = &[
         (
@@ -226,7 +226,7 @@ fn wfi_ends_by_what_sie_names() {
             let exit = m.run(1);
             assert_eq!(exit == Exit::Wfi, pending & sie == 0, "{what}");
             assert_eq!(m.cpu.hart.pc, CODE + 4, "{what}");
-            // Behind it the interrupt is taken, or not.
+            // After it the interrupt is taken, or not.
             m.cpu.hart.sie_enabled = enabled;
             for _ in 0..9 {
                 let _ = m.run(1);

@@ -22,7 +22,7 @@ const CONTINUED: u64 = HANDLER + 0x600;
 const DATA: u64 = RAM_BASE + 0x8000;
 const SIP: u16 = 0x144;
 const SSIP: u64 = 1 << 1;
-/// What is counted: interrupts, faults, steps behind the gate for interrupts, returns to S mode.
+/// What is counted: interrupts, faults, steps past the gate for interrupts, returns to S mode.
 const S2: u8 = 18;
 const S3: u8 = 19;
 const S4: u8 = 20;
@@ -201,7 +201,7 @@ fn traps_in_lifted_code_are_as_interpreted() {
                 "seed {seed}: it does not end: {:x?}",
                 fast.cpu.hart.save().registers()
             );
-            // Short slices sometimes end right behind an ecall or in front of an sret.
+            // Short slices sometimes end right after an ecall or before an sret.
             let budget = 1 + rng.below(if seed % 2 == 0 { 9 } else { 300 }) as u64;
             let exit = fast.cpu.run_retiring(&mut fast.mem, &mut fast.bus, budget);
             let reached = fast.cpu.hart.instret;
@@ -229,7 +229,7 @@ fn traps_in_lifted_code_are_as_interpreted() {
     println!("{interrupts} interrupts");
 }
 
-/// A system call that does nothing else is two calls: nobody goes back to the dispatcher.
+/// A system call that does nothing else is two calls, without a return to the dispatcher.
 #[test]
 fn a_plain_system_call_stays_in_lifted_code() {
     let (mut m, _installed) = lifted(10_000, 1);

@@ -83,7 +83,7 @@ impl Bench {
         let cause = match (model, old) {
             (Err(cause), _) => cause,
             (Ok(_), None) => access.causes().1,
-            // The instruction behind the access, or that at the target.
+            // The instruction after the access, or that at the target.
             (Ok(_), Some(_)) => 3,
         };
         let pc = CODE + if conditions.privilege == Privilege::User { PAGE } else { 0 } + 16 * n as u64;

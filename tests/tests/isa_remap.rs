@@ -308,7 +308,7 @@ fn instructions_across_two_pages() {
 
 #[test]
 fn the_end_of_a_page_falls_into_the_next() {
-    // A block that ends at the page's end goes on in the next page, with 2-byte and 4-byte instructions
+    // A block that ends at the page's end continues in the next page, with 2-byte and 4-byte instructions
     // before it.
     let mut p = Paged::new();
     p.map(VA, frame(0), ALL);

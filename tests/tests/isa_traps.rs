@@ -68,7 +68,7 @@ fn exceptions_enter_the_handler() {
                 (h.x[usize::from(A0)], h.x[usize::from(A1)]) = (77, *address);
                 let what = format!("{op:?} {address:#x} from {privilege:?}");
                 assert_eq!(m.run(100), Exit::Wfi, "{what}");
-                // A jump to nowhere has happened: the fetch behind it faults.
+                // The jump itself is done: the fetch at its target faults.
                 let jumped = *op == Op::Jalr;
                 entered(
                     &m,

@@ -60,7 +60,7 @@ fn compare(seed: u64, dir: &std::path::Path) -> Result<(u64, u64), String> {
     let reference = run_on_qemu(&program, &file);
     let plain = run(&program, &PLAIN, seed)?;
     if let Some(difference) = program.difference(&plain.output, &reference) {
-        // The file stays for whoever looks into it.
+        // The file stays for debugging.
         let kept = env::temp_dir().join(format!("forelift-lockstep-seed{seed}"));
         let _ = std::fs::copy(&file, &kept);
         return Err(format!("against {QEMU} ({}): {difference}", kept.display()));

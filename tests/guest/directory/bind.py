@@ -1,5 +1,5 @@
-"""What a program can do in a directory, and what it is told. Run in a mapped directory and in one of the host's: both must
-print the same and leave the same behind.
+"""What a program can do in a directory, and what it is told. Run in a mapped directory and in one of the
+host's: both must print the same and leave the same files.
 
     python3 bind.py DIRECTORY"""
 

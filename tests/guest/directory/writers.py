@@ -1,4 +1,5 @@
-"""Four processes that write to one SQLite database with a write-ahead log, in the current directory or the one that is named."""
+"""Four processes that write to one SQLite database with a write-ahead log, in the current directory or the
+one that is named."""
 
 import os
 import sqlite3

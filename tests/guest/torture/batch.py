@@ -125,7 +125,8 @@ def header_names(cc, headers):
 
 
 def compile_batch(args, kept, number, tests):
-    """Compiles tests that share their options and headers; gives those that have to be alone, and what their object wants."""
+    """Compiles tests that share their options and headers; gives those that have to be alone, and what their
+    object wants."""
     alone = set()
     source, target = pathlib.Path(f"batch-{number}.c"), pathlib.Path(f"batch-{number}.o")
     while len(tests) > 1:

@@ -2,8 +2,8 @@
  *
  *     torture-O2 [NAME...]        all tests, or those named
  *
- * A line `NAME exit STATUS` or `NAME signal NUMBER` for each, in the order of the list, then `ran COUNT`. What tests
- * print is thrown away; one that hangs is ended by SIGALRM. */
+ * A line `NAME exit STATUS` or `NAME signal NUMBER` for each, in the order of the list, then `ran COUNT`.
+ * What tests print is thrown away; one that hangs is ended by SIGALRM. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

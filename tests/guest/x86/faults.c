@@ -1,5 +1,6 @@
-/* Faults as a program sees them: which signal, which code, at which address and instruction, with which registers and flags; and
- * that execution goes on, at the same instruction or behind it, when a handler says so. */
+/* Faults as a program sees them: which signal, which code, at which address and instruction, with which
+ * registers and flags; and that execution continues, at the same instruction or after it, when a handler says
+ * so. */
 #include "../check.h"
 #include <fenv.h>
 #include <setjmp.h>
@@ -151,7 +152,7 @@ static void restarts(void)
     report_hash("restarts");
 }
 
-/* The trap flag: a signal behind each instruction, a string instruction's after each round. */
+/* The trap flag: a signal after each instruction, a string instruction's after each round. */
 static volatile int steps;
 static greg_t step_at[64];
 static void stepping(int sig, siginfo_t *info, void *context)

@@ -1,5 +1,6 @@
-/* Code that changes: written, patched while it runs, in the page it runs in, through another mapping, across pages, by another
- * thread. x86 needs no instruction for it but a jump (Intel SDM vol. 3A, section 9.1.3), nor even that. */
+/* Code that changes: written, patched while it runs, in the page it runs in, through another mapping, across
+ * pages, by another thread. x86 needs no instruction for it but a jump (Intel SDM vol. 3A, section 9.1.3),
+ * nor even that. */
 #include "../check.h"
 #include <pthread.h>
 #include <sched.h>
@@ -49,8 +50,8 @@ static void rewritten(void)
     report_hash("across pages");
 }
 
-/* A loop whose own immediate is changed by each round: mov eax, imm; inc dword [rip - 7]; add rsi, rax; dec rdi; jnz; the
- * changed instruction stands before and behind the one that changes it. */
+/* A loop whose own immediate is changed by each round: mov eax, imm; inc dword [rip - 7]; add rsi, rax; dec
+ * rdi; jnz; the changed instruction stands before and after the one that changes it. */
 static void loops(void)
 {
     unsigned char *p = code_pages(2);

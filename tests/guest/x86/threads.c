@@ -1,5 +1,6 @@
-/* Threads that work on the same memory: every locked instruction under contention, the pthread primitives, thread-local memory,
- * and signals that interrupt locked sequences. One processor runs them, at changing moments. */
+/* Threads that work on the same memory: every locked instruction under contention, the pthread primitives,
+ * thread-local memory, and signals that interrupt locked sequences. One processor runs them, at changing
+ * moments. */
 #include "../check.h"
 #include <pthread.h>
 #include <sched.h>

@@ -11,7 +11,7 @@ use std::fmt::Write;
 /// First address that is the kernel's: Linux hides what is there, and says that it is protected.
 const KERNEL: u64 = 0x7fff_ffff_f000;
 
-/// Flags that are nobody's business: RF is set by faults as the maker pleases, TF by single steps.
+/// Flags that are not compared: processors differ in RF at faults, and TF is set by single steps.
 const NOT_COMPARED: u64 = flag::RF | flag::TF;
 
 fn stops_agree(a: Stop, b: Stop) -> bool {
@@ -181,7 +181,7 @@ pub fn difference(single: &Single, host: &Outcome, here: &Outcome) -> Option<Str
         return None;
     }
     let skip = undefined(&single.instruction, &single.case);
-    // A fault somewhere else is of what comes behind.
+    // A fault elsewhere belongs to what follows.
     let faulted = host.state.rip == single.case.state.rip
         && !matches!(host.stop, Stop::Trap { vector: vector::BP | vector::DB | vector::OF, .. });
     // A fault in a repeated comparison leaves flags of the last comparison or those from before (SDM vol. 2

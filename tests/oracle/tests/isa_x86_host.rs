@@ -99,7 +99,8 @@ fn faults_have_their_vectors() {
     assert_eq!(stop(&[0x0f, 0x28, 0x00], &|c| c.state.r[RAX] = DATA + 8), (vector::GP, 0)); // movaps
     assert_eq!(stop(&[0xff, 0xe0], &|c| c.state.r[RAX] = DATA), (vector::PF, 0x15)); // jmp to data
     assert_eq!(stop(&[0x88, 0x00], &|c| c.state.r[RAX] = READ_ONLY), (vector::PF, 7)); // a write
-    assert_eq!(stop(&[0xd9, 0xfa], &|c| (c.state.fx.sw, c.state.fx.cw) = (0x81, 0x37e)), (vector::MF, 0)); // fsqrt
+    // fsqrt
+    assert_eq!(stop(&[0xd9, 0xfa], &|c| (c.state.fx.sw, c.state.fx.cw) = (0x81, 0x37e)), (vector::MF, 0));
     assert_eq!(stop(&[0x0f, 0x5e, 0xc0], &|c| c.state.fx.mxcsr = 0), (vector::XM, 0)); // divps of zeros
 }
 

@@ -125,7 +125,7 @@ fn a_difference_is_found() {
     assert!(found >= 10, "{found} of 20 differences");
 }
 
-/// Found by seed 4603: a rotation's carry is gone behind a shift by CL, unless CL is 0.
+/// Found by seed 4603: a rotation's carry is gone after a shift by CL, unless CL is 0.
 #[test]
 fn a_shift_by_nothing_keeps_the_carry_of_a_rotation() {
     let (mut host, mut here) = (Host::new(), Emulated::new());

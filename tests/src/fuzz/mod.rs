@@ -78,7 +78,7 @@ pub fn image_header(data: &[u8]) {
     block[..8].copy_from_slice(&header::MAGIC);
     block[8..12].copy_from_slice(&header::VERSION.to_le_bytes());
     block[12..12 + len].copy_from_slice(&data[..len]);
-    // The sum stands behind six parts of 16 bytes.
+    // The checksum follows six parts of 16 bytes.
     const BODY: usize = 16 + 6 * 16;
     let sum = checksum(&block[..BODY]);
     block[BODY..BODY + 8].copy_from_slice(&sum.to_le_bytes());

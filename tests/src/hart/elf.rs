@@ -74,7 +74,7 @@ impl Executable {
         self.symbols.iter().find(|s| s.0 == name).map(|s| s.1)
     }
 
-    /// Addresses from the first byte to behind the last one.
+    /// Addresses from the first byte to past the last one.
     pub fn extent(&self) -> std::ops::Range<u64> {
         let start = self.segments.iter().map(|s| s.0).min().unwrap_or(0);
         start..self.segments.iter().map(|s| s.0 + s.1.len() as u64).max().unwrap_or(0)

@@ -25,7 +25,7 @@ use forelift_runtime::memory::GuestMemory;
 
 /// Physical address of the one device register: reads give [`TestBus::register`], writes are logged.
 pub const DEVICE: u64 = 0x1000_0000;
-/// Size of the device's window in bytes.
+/// Size of the device's registers in bytes.
 pub const DEVICE_SIZE: u64 = 0x1000;
 
 /// What the tests need of a machine around the hart.

@@ -26,7 +26,7 @@ pub struct Paged {
     pub tables: PageTables,
 }
 
-/// Physical page of this number, behind the page tables and on a 2 MiB boundary for number 0.
+/// Physical page of this number, past the page tables and on a 2 MiB boundary for number 0.
 pub fn frame(n: u64) -> u64 {
     RAM_BASE + (2 << 20) + n * PAGE
 }

@@ -15,7 +15,7 @@ use std::{ffi::OsStr, fs, os::unix::fs::PermissionsExt, path::Path, process::Com
 pub const QEMU: &str = "qemu-riscv64-static";
 
 const PAGE: u64 = 4096;
-/// Guest memory: page tables first, the program's pages behind them.
+/// Guest memory: page tables first, then the program's pages.
 const RAM: usize = 4 << 20;
 const TABLES: u64 = RAM_BASE;
 const POOL: u64 = RAM_BASE + (1 << 20);

@@ -237,7 +237,7 @@ fn old_output_survives_a_failure() {
     assert_eq!(listing(dir.path()), ["out.wasm"]);
 }
 
-/// Runs a script in a mount namespace with a small tmpfs on `$0`; the script's directory is listed behind its
+/// Runs a script in a mount namespace with a small tmpfs on `$0`; the script's directory is listed after its
 /// output.
 fn on_small_disk(megabytes: u32, script: &str, args: &[&str]) -> Done {
     let dir = dir();
@@ -392,7 +392,7 @@ fn damaged_memory_is_contained(host: Place) {
     let dir = dir();
     let path = dir.path().join("bad.wasm");
     let mut random = Random::new(6);
-    // Behind the code, which takes less than the first third.
+    // After the code, which takes less than the first third.
     let (from, room) = (module.len() / 3, module.len() * 2 / 3 - 4096);
     for _ in 0..6 {
         let mut bad = module.clone();
@@ -499,7 +499,7 @@ fn lockstep_refuses_native_code() {
     };
     fs::write(&path, &whole[..whole.len() - 1]).expect("writing");
     lockstep(&[]).expect_status(1).one_error(&["bad.cwasm", "forelift compile"]);
-    // A byte of the code: only the engine that executes it looks at it.
+    // A byte of the code: only the engine that executes it reads it.
     let mut bad = whole;
     bad[10_000] ^= 1;
     fs::write(&path, &bad).expect("writing");

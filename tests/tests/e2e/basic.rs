@@ -253,7 +253,7 @@ fn out_of_memory(host: Place) {
     let code = "x = []\nwhile True: x.append(bytearray(1 << 20))";
     let script = format!("python3 -c '{code}' 2>/dev/null; echo ended $?; echo alive");
     let done = host.run(Image::Python3).args(["sh", "-c", &script]).go();
-    // Either malloc fails or the kernel kills: both are what Linux does. The container itself goes on.
+    // Either malloc fails or the kernel kills: both are what Linux does. The container itself continues.
     let out = done.out();
     assert!(out == "ended 137\nalive\n" || out == "ended 1\nalive\n", "{done}");
     done.expect_status(0);

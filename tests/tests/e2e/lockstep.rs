@@ -108,17 +108,17 @@ fn additions(module: &[u8], lifted: usize) -> Vec<Option<usize>> {
     let first_addition = |body: &FunctionBody| {
         let operators = body.get_operators_reader().expect("a function's code").into_iter_with_offsets();
         let all: Vec<(Operator, u64)> = operators.map(|operator| operator.expect("an operator")).collect();
-        let is_stored = |behind: &[(Operator, u64)]| {
+        let is_stored = |rest: &[(Operator, u64)]| {
             let mut next =
-                behind.iter().skip_while(|(operator, _)| matches!(operator, Operator::LocalTee { .. }));
+                rest.iter().skip_while(|(operator, _)| matches!(operator, Operator::LocalTee { .. }));
             matches!(next.next(), Some((Operator::I64Store { .. }, _)))
         };
         let sum = |n: &usize| matches!(all[*n].0, Operator::I64Add) && is_stored(&all[n + 1..]);
         (0..all.len()).find(sum).map(|n| all[n].1 as usize)
     };
-    // Behind them is one that stands for those that were not lifted.
-    let behind = bodies.len() - 1;
-    bodies[behind - lifted..behind].iter().map(first_addition).collect()
+    // The last one stands for those that were not lifted.
+    let last = bodies.len() - 1;
+    bodies[last - lifted..last].iter().map(first_addition).collect()
 }
 
 /// The same in WebAssembly: an addition becomes a subtraction in the image's file.

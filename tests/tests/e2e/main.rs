@@ -1,8 +1,8 @@
-//! The end-to-end tests: images converted by the command under test and run on each host. See
-//! `forelift_tests::table`.
+//! The end-to-end tests: images converted by the command under test and run on each host. A module is a group
+//! of cases; a case on several hosts is several tests, `host::group::case` (see `forelift_tests::table`).
 //!
 //!     cargo nextest run -p forelift-tests --test e2e            all
-//!     cargo nextest run -p forelift-tests --test e2e wasm::     on one host (wasm-amd64:: with images for amd64)
+//!     cargo nextest run -p forelift-tests --test e2e wasm::     on one host (wasm-amd64:: for amd64 images)
 //!     cargo nextest run -p forelift-tests --test e2e streams    one group
 
 mod bad_images;

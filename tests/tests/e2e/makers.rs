@@ -189,7 +189,7 @@ fn skopeo() {
     });
     let done = done.expect_status(0);
     assert!(done.err().contains("skopeo's `dir:` format"), "{done}");
-    // A blob that got lost, and the schema that nobody can verify.
+    // A blob that got lost, and the schema that cannot be verified.
     let largest = fs::read_dir(work.at("dir"))
         .expect("a directory")
         .map(|entry| entry.expect("an entry").path())

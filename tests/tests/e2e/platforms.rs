@@ -267,7 +267,7 @@ fn kernel_option() {
     );
     let text = Host::Native.amd64().run(Image::Busybox).file(&out).args(["cat", "/proc/cmdline"]).ok();
     assert!(text.contains("forelift.test=appended"), "{text}");
-    // The other machine's kernel is none.
+    // The other machine's kernel is refused.
     let done = program(forelift(), |c| {
         let other = assets.join("Image-riscv64").display().to_string();
         c.args(["convert", "-q", "--kernel", &other, &Image::Amd64Busybox.reference()])

@@ -137,7 +137,7 @@ fn idle_sleep_uses_no_cpu(host: Place) {
     assert!(load < 0.4, "a sleeping shell takes {:.0} % of a CPU", load * 100.0);
 }
 
-/// A host process that was stopped and continued (a laptop's lid) goes on with the right time.
+/// A host process that was stopped and continued (a laptop's lid) continues with the right time.
 fn stopped_host_keeps_time(host: Place) {
     use forelift_tests::process::Signal;
     let mut run = host.sh("echo ready; read line; date +%s; sleep 0.3; echo alive").held_stdin().spawn();

@@ -232,7 +232,7 @@ fn without_t_there_is_none(host: Place) {
 }
 
 fn without_i_there_is_no_input(host: Place) {
-    // The host's standard input is a terminal, which nobody asked to connect.
+    // The host's standard input is a terminal, which no option connects.
     let mut terminal = Terminal::spawn(host.sh("cat; echo ended.").command(), 24, 80);
     terminal.expect("ended.");
     assert_eq!(terminal.finish(), 0);

@@ -19,8 +19,8 @@
 //! (func $lifted ...
 //! ```
 //!
-//! * `test COMMAND`: a stage whose output is expected below: `lift` (CLIF as the lifter makes it), `opt` (after
-//!   the mid-end) or `emit` (WebAssembly).
+//! * `test COMMAND`: a stage whose output is expected below: `lift` (CLIF as the lifter makes it), `opt`
+//!   (after the mid-end) or `emit` (WebAssembly).
 //! * `mode MODE`: the mode that the code runs in, in the words of its ISA.
 //! * `lifts N`: this many instructions of the code are lifted.
 //!

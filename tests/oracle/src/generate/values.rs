@@ -133,7 +133,7 @@ pub fn fx(r: &mut Random) -> Fx {
     }
     let integers = r.chance(20);
     for st in &mut fx.st {
-        // Behind MMX instructions the exponents are all ones.
+        // After MMX instructions the exponents are all ones.
         *st = if integers { 0xffff << 64 | u128::from(integer(r)) } else { extended(r) };
     }
     fx.tag = match r.below(4) {

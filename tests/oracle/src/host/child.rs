@@ -56,7 +56,7 @@ unsafe extern "C" {
 /// Turns this process, a fresh fork, into the one that executes cases. `file` is the shared file.
 ///
 /// # Safety
-/// Only in a process that nobody else needs.
+/// Only in a process of its own.
 pub(super) unsafe fn serve(file: c_int) -> ! {
     // SAFETY: the process is the caller's to use up; all mappings are at addresses that are free, or the
     // calls fail.
@@ -142,7 +142,7 @@ unsafe fn futex(word: *const u32, operation: c_int, value: u32) {
 
 /// A case has ended, or the timer ticked.
 unsafe extern "C" fn handler(signal: c_int, _info: *mut siginfo_t, context: *mut c_void) {
-    // SAFETY: mapped by `serve` for this process's life; nobody else touches what belongs to the executing
+    // SAFETY: mapped by `serve` for this process's life; nothing else touches what belongs to the executing
     // side, and the slots of a batch are this side's until it is done.
     let shared = unsafe { &mut *(SHARED_AT as *mut Shared) };
     // SAFETY: the kernel's pointer to what it saved.

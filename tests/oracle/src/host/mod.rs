@@ -192,7 +192,7 @@ fn take(slot: &Slot) -> Outcome {
     Outcome { stop: stop(slot), state: slot.out.clone(), memory }
 }
 
-/// The exception behind a signal.
+/// The exception that a signal stands for.
 fn stop(slot: &Slot) -> Stop {
     let trap = |code| {
         let vector = slot.trap as u8;
