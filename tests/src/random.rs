@@ -1,4 +1,6 @@
-//! Bytes that look random and are the same each run.
+//! Pseudo-random bytes, the same in each run, and the seeds that a run is made with.
+
+use std::{env, ops::Range};
 
 /// Xorshift64*: for tests that want many different bytes, not unpredictable ones.
 #[derive(Clone, Debug)]
@@ -29,6 +31,22 @@ impl Random {
         out.truncate(n);
         out
     }
+}
+
+/// The seeds of a run and whether they are the `ordinary` ones: `FORELIFT_SEEDS=FROM..TO`, or one seed, names
+/// others.
+///
+/// # Panics
+/// When it names none.
+pub fn seeds(ordinary: Range<u64>) -> (Range<u64>, bool) {
+    let Ok(text) = env::var("FORELIFT_SEEDS") else { return (ordinary, true) };
+    let parse = |s: &str| s.trim().parse::<u64>().unwrap_or_else(|e| panic!("FORELIFT_SEEDS={text}: {e}"));
+    let range = match text.split_once("..") {
+        Some((from, to)) => parse(from)..parse(to),
+        None => parse(&text)..parse(&text) + 1,
+    };
+    assert!(!range.is_empty(), "FORELIFT_SEEDS={text}: no seed in it");
+    (range, false)
 }
 
 #[cfg(test)]

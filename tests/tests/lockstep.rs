@@ -7,6 +7,7 @@ use forelift_isa::rv64::random::{Options, Program};
 use forelift_runtime::cpu::rv64::state::Privilege::{Supervisor, User};
 use forelift_tests::hart::pages::Mode::{Sv39, Sv48};
 use forelift_tests::hart::programs::{Outcome, PLAIN, QEMU, Stops, Variant, run, run_on_qemu};
+use forelift_tests::random::seeds;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::{env, ops::Range, thread};
@@ -30,17 +31,6 @@ const VARIANTS: &[Variant] = &[
 
 /// Compiling everything that a program executes takes a second; one in so many is run lifted, too.
 const LIFTED_SEEDS: u64 = 10;
-
-fn seeds() -> (Range<u64>, bool) {
-    let Ok(text) = env::var("FORELIFT_SEEDS") else { return (SEEDS, true) };
-    let parse = |s: &str| s.trim().parse::<u64>().unwrap_or_else(|e| panic!("FORELIFT_SEEDS={text}: {e}"));
-    let range = match text.split_once("..") {
-        Some((from, to)) => parse(from)..parse(to),
-        None => parse(&text)..parse(&text) + 1,
-    };
-    assert!(!range.is_empty(), "FORELIFT_SEEDS={text}: no seed in it");
-    (range, false)
-}
 
 fn options(seed: u64) -> Options {
     Options {
@@ -86,7 +76,7 @@ fn compare(seed: u64, dir: &std::path::Path) -> Result<(u64, u64), String> {
 
 #[test]
 fn random_programs_agree_with_qemu() {
-    let (seeds, ordinary) = seeds();
+    let (seeds, ordinary) = seeds(SEEDS);
     let dir = tempfile::tempdir().expect("a temporary directory");
     let next = AtomicU64::new(seeds.start);
     let (plain, others) = (AtomicU64::new(0), AtomicU64::new(0));

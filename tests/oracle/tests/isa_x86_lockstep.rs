@@ -9,26 +9,16 @@ use forelift_oracle::compare::{describe, program_difference};
 use forelift_oracle::emulated::Emulated;
 use forelift_oracle::host::Host;
 use forelift_oracle::program::program;
+use forelift_tests::random::seeds;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::{env, thread};
+use std::thread;
 
 /// Seeds of an ordinary run.
 const SEEDS: Range<u64> = 0..600;
 /// Instructions that an ordinary run compares at least.
 const MINIMUM: u64 = 10_000_000;
-
-fn seeds() -> (Range<u64>, bool) {
-    let Ok(text) = env::var("FORELIFT_SEEDS") else { return (SEEDS, true) };
-    let parse = |s: &str| s.trim().parse::<u64>().unwrap_or_else(|e| panic!("FORELIFT_SEEDS={text}: {e}"));
-    let range = match text.split_once("..") {
-        Some((from, to)) => parse(from)..parse(to),
-        None => parse(&text)..parse(&text) + 1,
-    };
-    assert!(!range.is_empty(), "FORELIFT_SEEDS={text}: no seed in it");
-    (range, false)
-}
 
 /// The instruction after which the two differ first, flags apart. The host stops after each element of a
 /// repeated string instruction, so both sides run with the trap flag.
@@ -61,7 +51,7 @@ fn first_difference(host: &mut Host, here: &mut Emulated, case: &Case) -> String
 
 #[test]
 fn random_programs_agree() {
-    let (seeds, ordinary) = seeds();
+    let (seeds, ordinary) = seeds(SEEDS);
     let next = AtomicU64::new(seeds.start);
     let retired = AtomicU64::new(0);
     let failures = Mutex::new(Vec::new());
