@@ -1,4 +1,4 @@
-//! Words to instructions: the decoder alone, on random programs and so on all of the table.
+//! Words to instructions: the decoder alone, on random programs that use all of the table.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use forelift_isa::rv64::{

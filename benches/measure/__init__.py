@@ -1,1 +1,1 @@
-"""The parts of benches/compare."""
+"""The parts of benches/compare and benches/directories."""

@@ -1,9 +1,9 @@
-"""The guests' architectures, and all in which measuring one differs from measuring another."""
+"""The guests' architectures, and everything in which measuring one differs from measuring another."""
 
 from dataclasses import dataclass
 
 # Places and interrupts of the microvm's virtio transports. QEMU would append those in use to the kernel's
-# command line, behind the guest's command.
+# command line, after the guest's command.
 TRANSPORTS = tuple(f"virtio_mmio.device=512@{0xfeb00000 + 512 * n:#x}:{5 + n}" for n in range(8))
 # What an amd64 processor without AVX has, as Forelift's: programs choose the same code on both sides (a QEMU
 # that has no instructions for SHA warns). QEMU is spared long copies by `rep movsb`, which Forelift

@@ -80,7 +80,7 @@ mod tests {
                 kernel.check(&lifted.machine);
             }
             let share = lifted.share();
-            // After a miss the interpreter continues to the loop's head; it always executes `ecall` and `sret`.
+            // After a miss the interpreter runs up to the loop's head; `ecall` and `sret` are always its own.
             let least = match kernel {
                 Kernel::Misses(_) => 0.2,
                 Kernel::SystemCalls => 0.8,

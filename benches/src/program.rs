@@ -1,4 +1,4 @@
-//! A program for the translator: what compiled code looks like, always the same.
+//! A program for the translator, always the same, that looks like compiled code.
 
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::{

@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: where things are ([`workspace`]), the images they run ([`images`]), the
-//! hosts that run them ([`hosts`]), one run of a container ([`run`], [`done`]), terminals ([`pty`]), and the
-//! table of cases ([`table`]). And what the instruction tests share: [`hart`].
+//! hosts that run them ([`hosts`]), one run of a container ([`run`]) or of any program ([`process`],
+//! [`done`]), terminals ([`pty`]), and the table of cases ([`table`]). And what the instruction tests share:
+//! [`hart`].
 //!
 //! Nothing is ever skipped: a program that is missing is a failure that names `scripts/setup test`.
 

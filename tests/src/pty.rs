@@ -1,4 +1,4 @@
-//! A pseudo-terminal with a program at it, and a user who types.
+//! A program on a pseudo-terminal, where the test is the user who types.
 
 use crate::{
     done::{contains, show},

@@ -1,4 +1,4 @@
-//! Programs that are hard on whatever executes guest code: the stress programs of `tests/guest`, GCC's
+//! Programs that stress whatever executes guest code: the stress programs of `tests/guest`, GCC's
 //! execute tests, Python's own tests, and programs whose results the host can check. What they print is
 //! compared with what they print under qemu's user mode (for amd64: on this machine itself), or with what the
 //! host's programs say.

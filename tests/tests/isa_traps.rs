@@ -1,4 +1,4 @@
-//! Exceptions and the way back (Privileged 4.1, 4.2), by a hart that takes them itself.
+//! Exceptions and `sret` (Privileged 4.1, 4.2), with a trap handler in the guest.
 
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::{Fields, Op, encode};

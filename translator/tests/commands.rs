@@ -8,7 +8,7 @@ const BASE: u64 = 0x1_0000;
 const OFFSET: u64 = 0x1000;
 
 /// `sum`: adds the words of an array (a0, a1 of them); `leaf` calls it and has a CSR and a system
-/// instruction; data behind them.
+/// instruction; data after them.
 ///
 /// ```text
 /// sum:   0: 00000293  addi t0, zero, 0

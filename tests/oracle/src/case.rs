@@ -1,4 +1,4 @@
-//! What is executed, and what comes out.
+//! A case (code, registers, memory) and its outcome.
 
 use crate::layout::{CODE, CS_COMPAT, CS_LONG, DS, MEMORY_SIZE};
 use iced_x86::Register;

@@ -1,4 +1,4 @@
-//! What the manual leaves undefined, or what makers do differently: not compared.
+//! What is not compared: what the manual leaves undefined, or vendors do differently.
 
 use crate::case::{Case, Mode, RCX, flag, number};
 use iced_x86::{Instruction, Mnemonic, OpKind, RflagsBits};

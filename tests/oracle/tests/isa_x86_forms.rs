@@ -1,8 +1,8 @@
 //! Every form of every instruction that the guest's processor has, on the interpreter and on the host's
 //! processor.
 //!
-//! `FORELIFT_FORMS=PREFIX` runs the forms whose names (iced-x86's) start so, `FORELIFT_CASES=N` other numbers
-//! of cases, and `FORELIFT_SEED=N` others.
+//! `FORELIFT_FORMS=PREFIX` runs only the forms whose iced-x86 names start with it, `FORELIFT_CASES=N` that
+//! many cases of each, and `FORELIFT_SEED=N` other cases.
 
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 

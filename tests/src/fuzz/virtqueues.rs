@@ -1,4 +1,4 @@
-//! A driver gone mad: bytes become register accesses, writes to rings and descriptors, and the host's side of
+//! A hostile driver: bytes become register accesses, writes to rings and descriptors, and the host's side of
 //! the console.
 //!
 //! The input is a row of steps of 8 bytes. A fuzzer that starts from nothing would rarely bring a device up,

@@ -8,8 +8,8 @@
 //! | [`paged`] | a hart under address translation |
 //! | [`pages`] | page tables |
 //! | [`programs`] | random programs on the hart, in several ways, and on QEMU |
-//! | [`trapping`] | a hart that takes its own traps |
-//! | [`walk`] | address translation as the manual tells it |
+//! | [`trapping`] | a hart with a trap handler in its memory |
+//! | [`walk`] | address translation, step by step as in the manual |
 
 pub mod asm;
 pub mod elf;

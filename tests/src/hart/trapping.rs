@@ -1,4 +1,4 @@
-//! A hart that takes its own traps.
+//! A hart with a trap handler in its memory: traps go to guest code, not to the test.
 
 use super::Machine;
 use forelift_abi::layout::RAM_BASE;

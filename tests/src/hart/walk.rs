@@ -1,4 +1,4 @@
-//! A second opinion on address translation: the steps of Privileged 4.3.2, written down as they stand there.
+//! A second implementation of address translation: the steps of Privileged 4.3.2, one by one.
 
 use super::pages::{A, D, Mode, R, U, V, W, X, page_size};
 use forelift_runtime::cpu::rv64::state::Privilege;

@@ -1,4 +1,4 @@
-//! Images of other platforms than riscv64: how they are chosen, and what they are good for.
+//! Images of other platforms than riscv64: how they are chosen, and what runs in them.
 
 use crate::testing::dir;
 use forelift_tests::{

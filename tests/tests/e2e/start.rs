@@ -1,4 +1,4 @@
-//! Each start is a new one: fresh entropy, the right time, and no CPU time for nothing.
+//! Each start is a new one: fresh entropy, the right time, and no CPU time while idle.
 
 use forelift_tests::{
     hosts::{Host, Place},

@@ -1,4 +1,4 @@
-//! Standard input, output and error: apart, binary-clean, with their ends where they belong.
+//! Standard input, output and error: separate, binary-clean, each with its own end.
 
 use crate::testing::dir;
 use forelift_tests::{

@@ -1,4 +1,4 @@
-//! A terminal is a terminal.
+//! Terminals: modes, keys, sizes and signals reach the container's command.
 
 use forelift_tests::process::Signal;
 use forelift_tests::{

@@ -1,4 +1,4 @@
-//! Which values are needed, how often and where.
+//! Demand: which values are needed, how often and where.
 //!
 //! Instructions with an effect and terminators are needed; what they use is needed, and so on. A block
 //! parameter that only feeds itself is not. This is the mark phase of the usual dead code elimination (Cytron

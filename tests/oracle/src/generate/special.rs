@@ -1,4 +1,4 @@
-//! What particular instructions need so that something happens.
+//! Operands of particular instructions, without which they would mostly fault or do nothing.
 
 use super::{address, values};
 use crate::case::{Case, Mode, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, number};

@@ -1,4 +1,4 @@
-//! Values that instructions find hard.
+//! Operand values: corner cases of each type, and random ones.
 
 use crate::case::{Fx, Mode, State, flag};
 use crate::random::Random;
