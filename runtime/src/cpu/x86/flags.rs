@@ -47,6 +47,27 @@ pub const ARITHMETIC: u64 = CF | PF | AF | ZF | SF | OF;
 /// Bit 1 is always set.
 pub const ALWAYS: u64 = 2;
 
+/// Conditions by their number (the low four bits of `jcc`'s opcode, SDM vol. 2 B.1.4.7).
+#[allow(missing_docs, reason = "the manual's names")]
+pub mod cc {
+    pub const O: u8 = 0;
+    pub const NO: u8 = 1;
+    pub const B: u8 = 2;
+    pub const AE: u8 = 3;
+    pub const E: u8 = 4;
+    pub const NE: u8 = 5;
+    pub const BE: u8 = 6;
+    pub const A: u8 = 7;
+    pub const S: u8 = 8;
+    pub const NS: u8 = 9;
+    pub const P: u8 = 10;
+    pub const NP: u8 = 11;
+    pub const L: u8 = 12;
+    pub const GE: u8 = 13;
+    pub const LE: u8 = 14;
+    pub const G: u8 = 15;
+}
+
 /// See the module's documentation.
 pub const RAW: u32 = 0;
 /// See the module's documentation.

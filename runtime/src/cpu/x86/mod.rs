@@ -10,7 +10,9 @@
 //! | [`operand`] | operands of a decoded instruction: registers, addresses, immediates |
 //! | [`entry`] | the predecoded form of an instruction |
 //! | [`predecode`] | instruction to entry |
-//! | `quick` | which instructions have entries of their own |
+//! | `table` | the fast path: which instructions have entries of their own, and all that is known of these |
+//! | `kind` | kinds of entry and facts about them, from the table |
+//! | `select` | the kind and the operands of an instruction |
 //! | [`cache`] | decoded blocks by physical page |
 //! | [`exec`] | the interpreter: one switch over entries |
 //! | [`family`] | all instructions, by family: what an entry without a form of its own runs |
@@ -31,12 +33,14 @@ pub mod exec;
 pub mod family;
 pub mod fault;
 pub mod flags;
+mod kind;
 pub mod mmu;
 pub mod operand;
 pub mod predecode;
-mod quick;
 pub mod segment;
+mod select;
 pub mod state;
+mod table;
 
 use crate::memory::GuestMemory;
 use cache::Cache;

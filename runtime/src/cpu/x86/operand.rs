@@ -8,7 +8,7 @@ use super::fault::{Fault, Res, SS as STACK_FAULT};
 use super::flags::sign_extend;
 use super::mmu::is_canonical;
 use super::state::{CS, DS, ES, FS, GS, Hart, PAGE, SS, Segment};
-use iced_x86::{Instruction, InstructionInfoFactory, OpAccess, OpKind, Register};
+use iced_x86::{ConditionCode, Instruction, InstructionInfoFactory, OpAccess, OpKind, Register};
 
 /// Number (0-15) of a general-purpose register of any size; AH, CH, DH and BH give 0 to 3.
 pub(crate) fn number(register: Register) -> usize {
@@ -41,16 +41,16 @@ pub(crate) fn segment(register: Register) -> usize {
     }
 }
 
-/// Whether an operand is in memory, as the instruction's form has it (strings are not).
-pub(crate) fn touches_memory(i: &Instruction) -> bool {
-    (0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Memory)
-}
-
 /// Whether the instruction writes its memory operand. (Slow: for what is rare.)
 fn writes_memory(i: &Instruction) -> bool {
     let mut factory = InstructionInfoFactory::new();
     let reads = [OpAccess::None, OpAccess::Read, OpAccess::CondRead, OpAccess::NoMemAccess];
     factory.info(i).used_memory().iter().any(|memory| !reads.contains(&memory.access()))
+}
+
+/// Number of the condition, as in `jcc`'s opcode.
+pub(crate) fn condition(i: &Instruction) -> u8 {
+    (i.condition_code() as u8).wrapping_sub(ConditionCode::o as u8) & 15
 }
 
 /// Mask of the low `size` bytes.

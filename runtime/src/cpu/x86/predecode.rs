@@ -6,16 +6,15 @@
 
 use super::Context;
 use super::cache::{Cache, Straddling};
-use super::entry::{Entry, Kind, MAX_BLOCK};
+use super::entry::{Entry, MAX_BLOCK};
 use super::exec::NO_PAGE;
 use super::family::{self, LONGEST};
 use super::fault::Res;
-use super::operand::touches_memory;
-use super::quick::{AFTER_LOGIC, AFTER_SUB, FUSED, quick};
+use super::flags::ARITHMETIC;
+use super::kind::{Kind, Leaves, Then};
+use super::select::select;
 use forelift_abi::layout::PAGE_SIZE;
-use iced_x86::{
-    Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register, RflagsBits,
-};
+use iced_x86::{Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic};
 
 /// Where a block is.
 pub(crate) enum Block {
@@ -142,14 +141,14 @@ impl Context<'_> {
 
 /// Decodes a block from `bytes`, which are those from `start` on in a page, to the page's end. Nothing when
 /// its first instruction goes on in the next page.
-fn decode(cache: &mut Cache, long: bool, bytes: &[u8], start: u16, entries: &mut Vec<Entry>) {
+pub(super) fn decode(cache: &mut Cache, long: bool, bytes: &[u8], start: u16, entries: &mut Vec<Entry>) {
     let bitness = if long { 64 } else { 32 };
     let end = usize::from(start) + bytes.len();
     let mut decoder = Decoder::with_ip(bitness, bytes, u64::from(start), DecoderOptions::NONE);
     let mut i = Instruction::default();
     let (mut offset, mut count) = (start, 0);
-    let mut known = Known::Nothing;
-    let mut rotations = Rotations::default();
+    let mut known = Leaves::Other;
+    let mut replaceable = Replaceable::default();
     loop {
         decoder.decode_out(&mut i);
         let straddles = i.is_invalid() && decoder.last_error() == DecoderError::NoMoreBytes;
@@ -162,132 +161,70 @@ fn decode(cache: &mut Cache, long: bool, bytes: &[u8], start: u16, entries: &mut
         }
         let mut entry = entry_of(cache, long, &i);
         if entry.op == Kind::Jcc {
-            entry.op = after(known, entry.s).unwrap_or(Kind::Jcc);
+            let condition = entry.s;
+            entry.op = known.jump(condition).unwrap_or(Kind::Jcc);
             if let Some((kind, last)) =
-                entries.last().and_then(|last| Some((fused(last.op, entry.s)?, *last)))
+                entries.last().and_then(|last| Some((last.op.fused(condition)?, *last)))
             {
                 entry = Entry { op: kind, d: last.d, s: last.s, disp: last.imm, ..entry };
                 entries.pop();
             }
         }
-        known = known.behind(&i, entry.op);
+        known = match entry.op {
+            Kind::Family if i.rflags_modified() == 0 => known,
+            Kind::Family => Leaves::Other,
+            kind if kind.facts().leaves == Leaves::Kept => known,
+            kind => kind.facts().leaves,
+        };
         // What transfers control counts itself: its charge is made when it is taken.
         count += 1;
         let counted = if entry.op.is_branch() { count } else { count - 1 };
         entries.push(Entry { count: counted, offset, length: i.len() as u8, ..entry });
-        rotations.note(&i, entries);
+        replaceable.note(entries);
         offset += i.len() as u16;
-        if ends_block(&i) {
-            // A family may go on all the same.
-            if entry.op == Kind::Family {
-                entries.push(Entry::next(offset, count));
-            }
-            return;
+        match entry.op {
+            // The function may go on all the same.
+            Kind::Family if ends_block(&i) => entries.push(Entry::next(offset, count)),
+            Kind::Family => continue,
+            kind if kind.facts().then == Then::End => {}
+            _ => continue,
         }
+        return;
     }
 }
 
 /// The entry for an instruction; `count`, `offset` and `length` are left at 0.
 fn entry_of(cache: &mut Cache, long: bool, i: &Instruction) -> Entry {
-    quick(i, long).unwrap_or_else(|| {
+    select(i, long).unwrap_or_else(|| {
         let index = cache.add_instruction(family::handler(i), *i);
         Entry { op: Kind::Family, imm: index, ..Entry::UNLINKED }
     })
 }
 
-/// Whether the entry may have to leave its work to the family.
-fn needs_family(i: &Instruction, op: Kind) -> bool {
-    let memory = touches_memory(i) && i.mnemonic() != Mnemonic::Lea;
-    let stack = i.is_stack_instruction() || matches!(op, Kind::JmpR | Kind::Leave);
-    memory || stack || (0..i.op_count()).any(|n| i.op_register(n).is_xmm())
-}
-
-/// What is known, while a block is decoded, of the flags' form.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Known {
-    /// They come from a subtraction or comparison.
-    Sub,
-    /// They come from a logical operation.
-    Logic,
-    /// Nothing.
-    Nothing,
-}
-
-impl Known {
-    /// What is known behind an instruction.
-    fn behind(self, i: &Instruction, op: Kind) -> Self {
-        match i.mnemonic() {
-            _ if op == Kind::Family && i.rflags_modified() != 0 => Known::Nothing,
-            Mnemonic::Cmp | Mnemonic::Sub | Mnemonic::Neg => Known::Sub,
-            Mnemonic::And | Mnemonic::Or | Mnemonic::Xor | Mnemonic::Test => Known::Logic,
-            _ if i.rflags_modified() != 0 => Known::Nothing,
-            _ => self,
-        }
-    }
-}
-
-/// The conditional jump that profits from what is known of the flags.
-fn after(known: Known, condition: u8) -> Option<Kind> {
-    let table = match known {
-        Known::Sub => &AFTER_SUB,
-        Known::Logic => &AFTER_LOGIC,
-        Known::Nothing => return None,
-    };
-    *table.get(usize::from(condition).checked_sub(2)?)?
-}
-
-/// The entry that is both the comparison `op` and a conditional jump.
-fn fused(op: Kind, condition: u8) -> Option<Kind> {
-    let (_, table) = FUSED.iter().find(|(first, _)| *first == op)?;
-    *table.get(usize::from(condition).checked_sub(2)?)?
-}
-
-/// Whether an instruction leaves all flags as they are when CL is 0, and else sets them.
-fn shifts_by_cl(i: &Instruction) -> bool {
-    i.op_count() > 1
-        && i.op_kind(i.op_count() - 1) == OpKind::Register
-        && i.op_register(i.op_count() - 1) == Register::CL
-}
-
-/// Finds the rotations of a block whose flags nobody reads.
+/// The entries of a block that a quiet kind can replace, if their flags turn out to be dead: overwritten before
+/// anything can look at them.
 #[derive(Default)]
-struct Rotations {
-    /// Those that may still turn out to be.
+struct Replaceable {
+    /// Those whose flags nothing has read or overwritten yet.
     open: Vec<usize>,
 }
 
-impl Rotations {
-    /// Looks at the instruction whose entry is the last one.
-    fn note(&mut self, i: &Instruction, entries: &mut [Entry]) {
-        const ALL: u32 = RflagsBits::CF
-            | RflagsBits::OF
-            | RflagsBits::SF
-            | RflagsBits::ZF
-            | RflagsBits::PF
-            | RflagsBits::AF;
-        let Some((at, last)) = entries.len().checked_sub(1).map(|at| (at, entries[at])) else { return };
+impl Replaceable {
+    /// Looks at the last entry.
+    fn note(&mut self, entries: &mut [Entry]) {
+        let Some((at, op)) = entries.len().checked_sub(1).map(|at| (at, entries[at].op)) else { return };
         if !self.open.is_empty() {
-            if last.op.is_branch()
-                || last.op == Kind::Family
-                || needs_family(i, last.op)
-                || i.rflags_read() & ALL != 0
-                || shifts_by_cl(i)
-            {
+            let facts = op.facts();
+            if op.is_branch() || facts.faults || facts.reads != 0 {
                 self.open.clear();
-            } else if i.rflags_modified() & ALL == ALL {
-                for rotation in self.open.drain(..) {
-                    let op = &mut entries[rotation].op;
-                    *op = match *op {
-                        Kind::RolRi32 => Kind::RolRi32Quiet,
-                        Kind::RolRi64 => Kind::RolRi64Quiet,
-                        Kind::RorRi32 => Kind::RorRi32Quiet,
-                        Kind::RorRi64 => Kind::RorRi64Quiet,
-                        other => other,
-                    };
+            } else if facts.writes == ARITHMETIC {
+                for replaced in self.open.drain(..) {
+                    let op = &mut entries[replaced].op;
+                    *op = op.quiet().unwrap_or(*op);
                 }
             }
         }
-        if matches!(last.op, Kind::RolRi32 | Kind::RolRi64 | Kind::RorRi32 | Kind::RorRi64) {
+        if op.quiet().is_some() {
             self.open.push(at);
         }
     }

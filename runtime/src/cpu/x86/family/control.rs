@@ -1,11 +1,11 @@
 //! Transfers of control within a segment, and interrupts by instruction.
 
-use super::data::condition;
 use super::{Flow, Handler, undefined};
 use crate::cpu::x86::Context;
 use crate::cpu::x86::fault::{BP, BR, Fault, OF, Res};
 use crate::cpu::x86::flags::{self, sign_extend};
 use crate::cpu::x86::mmu::is_canonical;
+use crate::cpu::x86::operand::condition;
 use crate::cpu::x86::operand::mask;
 use iced_x86::{Code, Instruction, Mnemonic, OpKind};
 

@@ -4,6 +4,7 @@ use super::{Flow, Handler};
 use crate::cpu::x86::Context;
 use crate::cpu::x86::fault::Res;
 use crate::cpu::x86::flags::{AF, CF, PF, SF, ZF, sign_extend};
+use crate::cpu::x86::operand::condition;
 use iced_x86::{ConditionCode, Instruction, Mnemonic, OpKind, Register};
 
 /// The function for a data transfer.
@@ -54,11 +55,6 @@ pub(crate) fn handler(i: &Instruction) -> Option<Handler> {
 
 fn moves_system_register(i: &Instruction) -> bool {
     (0..2).any(|n| i.op_kind(n) == OpKind::Register && !i.op_register(n).is_gpr())
-}
-
-/// Number of the condition, as in `jcc`'s opcode.
-pub(crate) fn condition(i: &Instruction) -> u8 {
-    (i.condition_code() as u8).wrapping_sub(ConditionCode::o as u8) & 15
 }
 
 fn mov(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {

@@ -21,8 +21,6 @@ mod system;
 mod testing;
 mod x87;
 
-pub(super) use data::condition;
-
 use super::fault::{Fault, Res};
 use super::{Context, Exit};
 use iced_x86::Instruction;

@@ -3,6 +3,7 @@
 
 mod alignment;
 mod debug;
+mod fast_path;
 
 use super::fault::{BP, DB, Fault, PF, UD};
 use super::flags;
