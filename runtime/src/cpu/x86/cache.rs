@@ -9,7 +9,7 @@
 //! them.
 
 use super::entry::{Entry, MAX_BLOCK};
-use super::family::Handler;
+use super::handler::Handler;
 use crate::memory::GuestMemory;
 use forelift_abi::layout::PAGE_SIZE;
 use iced_x86::Instruction;
@@ -18,6 +18,9 @@ use iced_x86::Instruction;
 pub const ARENA_ENTRIES: usize = 1 << 20;
 /// Number of code pages at most.
 pub const MAX_PAGES: usize = 4096;
+
+/// Stands for the page index of code that is not in the cache.
+pub(super) const NO_PAGE: u32 = u32::MAX;
 
 /// Instructions kept at most.
 const MAX_INSTRUCTIONS: usize = ARENA_ENTRIES + (1 << 18);

@@ -5,30 +5,21 @@
 //! instruction TLB, so that control comes to it through the dispatcher, which executes its code one
 //! instruction at a time.
 
-use super::exec::single_step;
 use super::fault::{DB, Fault};
-use super::flags::{RF, TF};
-use super::state::{CR4_DE, Hart};
+use super::state::{CR4_DE, DR6_BREAKPOINTS, Hart, PENDING};
 use super::{Context, Exit};
 use crate::cpu::tlb::{self, LargePages};
-use core::ops::ControlFlow;
 use forelift_abi::layout::PAGE_SIZE;
 
 /// Index of DR6 in [`Hart::dr`].
 pub(crate) const DR6: usize = 4;
 /// Index of DR7.
 pub(crate) const DR7: usize = 5;
-/// DR6: breakpoint `n` is bit `n`.
-const DR6_BREAKPOINTS: u64 = 0xf;
 /// DR6: an access to a debug register met DR7.GD.
 pub(crate) const DR6_BD: u64 = 1 << 13;
 /// DR7: general detect.
 pub(crate) const DR7_GD: u64 = 1 << 13;
 
-/// [`Hart::debug`]: what the trap behind the instruction will report, as in DR6.
-pub(crate) const PENDING: u32 = DR6_BREAKPOINTS as u32 | STEP;
-/// [`Hart::debug`]: single step, DR6.BS.
-pub(crate) const STEP: u32 = 1 << 14;
 /// [`Hart::debug`]: an instruction breakpoint is enabled.
 const CODE: u32 = 1 << 16;
 /// [`Hart::debug`]: a breakpoint on data is enabled.
@@ -110,6 +101,12 @@ impl Hart {
         self.debug & CODE != 0 && self.breakpoints().any(|b| b.kind == CODE && b.is_in_page_of(va))
     }
 
+    /// The instruction breakpoints at `rip`, as in DR6.
+    pub(super) fn code_breakpoints(&self, rip: u64) -> u32 {
+        let here = self.breakpoints().filter(|b| b.kind == CODE && b.start == rip);
+        here.fold(0, |bits, b| bits | b.bit)
+    }
+
     /// Notes the data breakpoints that an access meets.
     #[inline]
     pub(crate) fn note_access(&mut self, va: u64, size: usize, write: bool) {
@@ -145,60 +142,14 @@ impl Hart {
 
     /// Sets DR6 for an exception that `causes` bring about. The bits of breakpoints are those of this one,
     /// the others stay.
-    fn tell_causes(&mut self, causes: u32) {
+    pub(super) fn tell_causes(&mut self, causes: u32) {
         self.dr[DR6] = self.dr[DR6] & !DR6_BREAKPOINTS | u64::from(causes);
     }
 }
 
 impl Context<'_> {
-    /// What the dispatcher does when it cannot just run a block: traps behind the last instruction come
-    /// first, then interrupts, then the breakpoint on the next instruction (SDM vol. 3 table 6-2); then that
-    /// is executed alone if it has to be. `Continue`: it has not.
-    #[cold]
-    pub(crate) fn careful_step(&mut self) -> ControlFlow<Option<Exit>> {
-        // Behind a load of SS the traps wait for one instruction (SDM vol. 3 6.8.3).
-        if self.hart.has_debug_trap() && !self.hart.shadow {
-            return ControlFlow::Break(self.debug_trap());
-        }
-        if !self.hart.inhibit
-            && let Some(exit) = self.take_interrupt()
-        {
-            return ControlFlow::Break(Some(exit));
-        }
-        let rip = self.hart.rip;
-        let in_page = self.hart.has_code_breakpoint(rip);
-        if in_page && self.hart.rflags & RF == 0 {
-            let here = self.hart.breakpoints().filter(|b| b.kind == CODE && b.start == rip);
-            let causes = here.fold(0, |bits, b| bits | b.bit);
-            if causes != 0 {
-                self.hart.tell_causes(causes);
-                return ControlFlow::Break(self.raise(Fault::plain(DB)));
-            }
-        }
-        let stepping = self.hart.rflags & TF != 0;
-        if !stepping && !in_page && !self.hart.inhibit && !self.hart.has_debug_trap() {
-            // It would be cleared behind the instruction, which nothing but an instruction breakpoint can
-            // tell.
-            self.hart.rflags &= !RF;
-            return ControlFlow::Continue(());
-        }
-        self.hart.trap_behind = false;
-        let exit = single_step(self);
-        if exit.is_none() && !self.hart.shadow {
-            // A handler that was entered has cleared the flag: the trap is behind the instruction (SDM vol. 3
-            // 17.3.1.4).
-            if stepping && (self.hart.rflags & TF != 0 || self.hart.trap_behind) {
-                self.hart.debug |= STEP;
-            }
-            if self.hart.has_debug_trap() {
-                return ControlFlow::Break(self.debug_trap());
-            }
-        }
-        ControlFlow::Break(exit)
-    }
-
     /// Raises the trap that is due behind the last instruction.
-    fn debug_trap(&mut self) -> Option<Exit> {
+    pub(super) fn debug_trap(&mut self) -> Option<Exit> {
         self.hart.tell_causes(self.hart.debug & PENDING);
         self.raise(Fault::plain(DB))
     }

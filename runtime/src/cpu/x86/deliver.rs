@@ -1,11 +1,12 @@
 //! Exceptions and interrupts (SDM vol. 3 chapter 6; in long mode 6.14).
 
-use super::debug::{DR7, DR7_GD, PENDING};
+use super::debug::{DR7, DR7_GD};
 use super::fault::{BP, DB, DE, DF, Fault, GP, NP, OF, PF, Res, SS as STACK_FAULT, TS};
 use super::flags::{IF, NT, RF, TF};
+use super::handler::Flow;
 use super::mmu::is_canonical;
 use super::segment::Descriptor;
-use super::state::{CS, SS, Segment};
+use super::state::{CS, PENDING, SS, Segment};
 use super::{Context, Exit};
 
 /// What brought an event about: it decides about checks and error codes.
@@ -70,22 +71,22 @@ impl Context<'_> {
     }
 
     /// `int n` and the like: delivers the event with `next` as its return address.
-    pub(crate) fn software_interrupt(&mut self, vector: u8, next: u64) -> Res<super::family::Flow> {
+    pub(crate) fn software_interrupt(&mut self, vector: u8, next: u64) -> Res<Flow> {
         self.interrupt_behind(vector, next, Source::Software)
     }
 
     /// `int1`: as `int n`, but the gate's privilege level does not matter (SDM vol. 2, INT1).
-    pub(crate) fn debug_interrupt(&mut self, next: u64) -> Res<super::family::Flow> {
+    pub(crate) fn debug_interrupt(&mut self, next: u64) -> Res<Flow> {
         self.interrupt_behind(DB, next, Source::Hardware)
     }
 
-    fn interrupt_behind(&mut self, vector: u8, next: u64, source: Source) -> Res<super::family::Flow> {
+    fn interrupt_behind(&mut self, vector: u8, next: u64, source: Source) -> Res<Flow> {
         let at = core::mem::replace(&mut self.hart.rip, next);
         if self.hart.user_only {
-            return Ok(super::family::Flow::Exit(Exit::Trap(Fault::plain(vector))));
+            return Ok(Flow::Exit(Exit::Trap(Fault::plain(vector))));
         }
         match self.deliver(vector, None, source) {
-            Ok(()) => Ok(super::family::Flow::Goto),
+            Ok(()) => Ok(Flow::Goto),
             Err(fault) => {
                 self.hart.rip = at;
                 Err(fault)

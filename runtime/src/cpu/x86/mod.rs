@@ -14,7 +14,10 @@
 //! | `kind` | kinds of entry and facts about them, from the table |
 //! | `select` | the kind and the operands of an instruction |
 //! | [`cache`] | decoded blocks by physical page |
-//! | [`exec`] | the interpreter: one switch over entries |
+//! | [`exec`] | running code: budget, interrupts, single steps |
+//! | `switch` | the interpreter: one switch over entries |
+//! | `slow` | what entries cannot do by themselves |
+//! | `handler` | the type of the functions that execute instructions |
 //! | [`family`] | all instructions, by family: what an entry without a form of its own runs |
 //! | [`segment`] | descriptors, segment registers, far transfers, `syscall`, `iret` |
 //! | [`deliver`] | exceptions and interrupts |
@@ -33,13 +36,16 @@ pub mod exec;
 pub mod family;
 pub mod fault;
 pub mod flags;
+mod handler;
 mod kind;
 pub mod mmu;
 pub mod operand;
 pub mod predecode;
 pub mod segment;
 mod select;
+mod slow;
 pub mod state;
+mod switch;
 mod table;
 
 use crate::memory::GuestMemory;

@@ -5,12 +5,12 @@
 //! Conditional branches do not end it.
 
 use super::Context;
-use super::cache::{Cache, Straddling};
+use super::cache::{Cache, NO_PAGE, Straddling};
 use super::entry::{Entry, MAX_BLOCK};
-use super::exec::NO_PAGE;
 use super::family::{self, LONGEST};
 use super::fault::Res;
 use super::flags::ARITHMETIC;
+use super::handler::Handler;
 use super::kind::{Kind, Leaves, Then};
 use super::select::select;
 use forelift_abi::layout::PAGE_SIZE;
@@ -125,7 +125,7 @@ impl Context<'_> {
 
     /// Decodes again the instruction of an entry that cannot do it: that is rarer than decoding is. It is not
     /// fetched again, but for one that straddles pages.
-    pub(crate) fn decode_again(&mut self, e: &Entry) -> Res<(family::Handler, Instruction)> {
+    pub(crate) fn decode_again(&mut self, e: &Entry) -> Res<(Handler, Instruction)> {
         let (offset, length) = (u64::from(e.offset), usize::from(e.length));
         let mut bytes = [0; LONGEST];
         if self.hart.page == NO_PAGE {

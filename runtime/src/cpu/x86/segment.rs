@@ -1,12 +1,11 @@
 //! Segments: descriptors, loads of segment registers, far transfers of control (SDM vol. 3 chapter 5).
 
 use super::Context;
-use super::debug::STEP;
-use super::family::Flow;
 use super::fault::{Fault, GP, NP, Res, SS as STACK_FAULT};
 use super::flags;
+use super::handler::Flow;
 use super::mmu::is_canonical;
-use super::state::{CS, DS, ES, FS, FS_BASE, GS, GS_BASE, Hart, SS, Segment};
+use super::state::{CS, DS, ES, FS, FS_BASE, GS, GS_BASE, Hart, SS, STEP, Segment};
 
 /// A segment descriptor of 8 bytes, with the upper half of those of 16.
 #[derive(Clone, Copy)]

@@ -3,7 +3,6 @@
 //! In WebAssembly the one [`Hart`] of a module lives in a static, so that the compiler folds its address into
 //! every access; natively it is boxed, so that tests and the converter can have several.
 
-use super::debug::PENDING;
 use super::flags;
 use crate::cpu::tlb::{self, CodeTranslation, DataTlb, LargePages};
 use serde::{Deserialize, Serialize};
@@ -44,6 +43,13 @@ pub const TLB_USER: usize = 0;
 pub const TLB_KERNEL: usize = 1;
 /// Number of sets of the data TLB in use.
 pub(crate) const TLB_SETS: usize = 2;
+
+/// DR6: breakpoint `n` is bit `n`.
+pub(crate) const DR6_BREAKPOINTS: u64 = 0xf;
+/// [`Hart::debug`]: what the trap behind the instruction will report, as in DR6.
+pub(crate) const PENDING: u32 = DR6_BREAKPOINTS as u32 | STEP;
+/// [`Hart::debug`]: single step, DR6.BS.
+pub(crate) const STEP: u32 = 1 << 14;
 
 /// A segment register with its descriptor's hidden part. `base` of FS and GS is in [`Hart::r`] instead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,10 +2,10 @@
 //!
 //! A `lock` prefix is nothing special: there is one processor.
 
-use super::{Flow, Handler};
 use crate::cpu::x86::Context;
 use crate::cpu::x86::fault::{DE, Fault, Res};
 use crate::cpu::x86::flags::{self, AF, CF, ZF, sign_extend};
+use crate::cpu::x86::handler::{Flow, Handler};
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
 /// The function for an arithmetic or logical instruction.

@@ -1,9 +1,9 @@
 //! Single bits, bit fields, counting.
 
-use super::{Flow, Handler};
 use crate::cpu::x86::Context;
 use crate::cpu::x86::fault::Res;
 use crate::cpu::x86::flags::{CF, ZF, sign_extend};
+use crate::cpu::x86::handler::{Flow, Handler};
 use crate::cpu::x86::operand::mask;
 use iced_x86::{Instruction, Mnemonic, OpKind};
 

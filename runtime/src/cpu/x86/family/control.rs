@@ -1,9 +1,10 @@
 //! Transfers of control within a segment, and interrupts by instruction.
 
-use super::{Flow, Handler, undefined};
+use super::undefined;
 use crate::cpu::x86::Context;
 use crate::cpu::x86::fault::{BP, BR, Fault, OF, Res};
 use crate::cpu::x86::flags::{self, sign_extend};
+use crate::cpu::x86::handler::{Flow, Handler};
 use crate::cpu::x86::mmu::is_canonical;
 use crate::cpu::x86::operand::condition;
 use crate::cpu::x86::operand::mask;

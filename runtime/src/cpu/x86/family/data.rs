@@ -1,9 +1,9 @@
 //! Moves, extensions, conditional moves, exchanges, and what does nothing.
 
-use super::{Flow, Handler};
 use crate::cpu::x86::Context;
 use crate::cpu::x86::fault::Res;
 use crate::cpu::x86::flags::{AF, CF, PF, SF, ZF, sign_extend};
+use crate::cpu::x86::handler::{Flow, Handler};
 use crate::cpu::x86::operand::condition;
 use iced_x86::{ConditionCode, Instruction, Mnemonic, OpKind, Register};
 

@@ -1,8 +1,8 @@
 //! A processor without paging whose instructions are executed by one family's functions, for tests that
 //! compare these with the host's own instructions; and a page of host code.
 
-use super::{Flow, Handler};
 use crate::cpu::x86::fault::Res;
+use crate::cpu::x86::handler::{Flow, Handler};
 use crate::cpu::x86::state::HartCell;
 use crate::cpu::x86::{Cpu, NoDevices};
 use crate::memory::GuestMemory;

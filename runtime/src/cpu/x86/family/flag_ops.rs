@@ -1,10 +1,10 @@
 //! Instructions on single flags, and the two that nothing else is like: `salc` (undocumented) and `arpl`,
 //! both of compatibility mode.
 
-use super::{Flow, Handler};
 use crate::cpu::x86::Context;
 use crate::cpu::x86::fault::Res;
 use crate::cpu::x86::flags::{CF, DF, ZF};
+use crate::cpu::x86::handler::{Flow, Handler};
 use iced_x86::{Instruction, Mnemonic, Register};
 
 /// The function for an instruction on a flag.

@@ -21,30 +21,14 @@ mod system;
 mod testing;
 mod x87;
 
+use super::Context;
 use super::fault::{Fault, Res};
-use super::{Context, Exit};
+use super::handler::{Flow, Handler};
 use iced_x86::Instruction;
-
-/// What an instruction asks for when it is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flow {
-    /// The next instruction.
-    Next,
-    /// It has set `hart.rip`, or changed what the following instructions mean.
-    Goto,
-    /// It is not done and shall be executed again from where its registers say (a string instruction that
-    /// leaves for interrupts): it does not count as retired.
-    Again,
-    /// The machine has to act; `hart.rip` is set.
-    Exit(Exit),
-}
 
 /// Length of the longest instruction in bytes. The decoder stops there; what goes on is none, and raises #GP
 /// (SDM vol. 3 6.15, #GP).
 pub(super) const LONGEST: usize = 15;
-
-/// Executes an instruction.
-pub(crate) type Handler = fn(&mut Context<'_>, &Instruction) -> Res<Flow>;
 
 /// Who may know an instruction, in the order in which they are asked: the forms of `mov`, `push` and the like
 /// that concern system registers are the first family's.

@@ -1,9 +1,9 @@
 //! Multiplication and division.
 
-use super::{Flow, Handler};
 use crate::cpu::x86::Context;
 use crate::cpu::x86::fault::{DE, Fault, Res};
 use crate::cpu::x86::flags::{CF, OF, sign_extend};
+use crate::cpu::x86::handler::{Flow, Handler};
 use crate::cpu::x86::operand::mask;
 use iced_x86::{Instruction, Mnemonic, Register};
 

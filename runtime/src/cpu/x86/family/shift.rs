@@ -2,10 +2,10 @@
 //!
 //! Flags that the manual leaves undefined for counts above 1 are computed as for a count of 1.
 
-use super::{Flow, Handler};
 use crate::cpu::x86::Context;
 use crate::cpu::x86::fault::Res;
 use crate::cpu::x86::flags::{CF, OF, sign_extend};
+use crate::cpu::x86::handler::{Flow, Handler};
 use crate::cpu::x86::operand::mask;
 use iced_x86::{Instruction, Mnemonic};
 

@@ -1,9 +1,9 @@
 //! The stack: `push`, `pop`, flags, frames.
 
-use super::{Flow, Handler};
 use crate::cpu::x86::Context;
 use crate::cpu::x86::fault::Res;
 use crate::cpu::x86::flags::{AC, ARITHMETIC, DF, ID, IF, IOPL, NT, RF, TF};
+use crate::cpu::x86::handler::{Flow, Handler};
 use crate::cpu::x86::operand::mask;
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 

@@ -3,10 +3,10 @@
 //! A repeated one goes on from its registers: a fault leaves them at the iteration that met it, and after
 //! [`SLICE`] steps the instruction lets interrupts in. Whole pages that the TLB knows are done at once.
 
-use super::{Flow, Handler};
 use crate::cpu::x86::Context;
 use crate::cpu::x86::fault::Res;
 use crate::cpu::x86::flags::{DF, RF, SUB, TF, sign_extend};
+use crate::cpu::x86::handler::{Flow, Handler};
 use crate::cpu::x86::operand::mask;
 use crate::cpu::x86::state::ES;
 use forelift_abi::layout::PAGE_SIZE;

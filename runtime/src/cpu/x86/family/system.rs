@@ -1,9 +1,10 @@
 //! System instructions: control registers, model-specific registers, descriptor tables, segments, ports,
 //! `syscall` and its like.
 
-use super::{Flow, Handler, stack};
+use super::stack;
 use crate::cpu::x86::debug::{DR6, DR6_BD, DR7, DR7_GD};
 use crate::cpu::x86::fault::{DB, Fault, GP, NP, Res};
+use crate::cpu::x86::handler::{Flow, Handler};
 use crate::cpu::x86::mmu::{Access, PHYSICAL_BITS, is_canonical};
 use crate::cpu::x86::operand::{number, segment};
 use crate::cpu::x86::segment::Descriptor;

@@ -1,7 +1,7 @@
 //! AES-NI: rounds of FIPS 197, a column of the state at a time by tables.
 
 use super::{Lane, binary, binary_imm, run, xmm};
-use crate::cpu::x86::family::Handler;
+use crate::cpu::x86::handler::Handler;
 use iced_x86::{Instruction, Mnemonic};
 
 /// The function for an instruction, if it is one of these.

@@ -3,9 +3,9 @@
 use super::float::{packed, scalar, settle};
 use super::{Lane, check_sse, destination, operand, run};
 use crate::cpu::x86::Context;
-use crate::cpu::x86::family::{Flow, Handler};
 use crate::cpu::x86::fault::Res;
 use crate::cpu::x86::flags::{CF, PF, ZF};
+use crate::cpu::x86::handler::{Flow, Handler};
 use core::cmp::Ordering;
 use forelift_softfloat::x86::{self, Env, Predicate};
 use iced_x86::{Instruction, Mnemonic};

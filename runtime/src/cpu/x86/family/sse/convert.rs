@@ -3,8 +3,8 @@
 use super::float::{scalar, settle, with_lowest};
 use super::{Lane, check_mmx, check_sse, cut, destination, operand, run, set_destination, source_mmx};
 use crate::cpu::x86::Context;
-use crate::cpu::x86::family::{Flow, Handler};
 use crate::cpu::x86::fault::Res;
+use crate::cpu::x86::handler::{Flow, Handler};
 use forelift_softfloat::Round;
 use forelift_softfloat::x86::{self, Env};
 use iced_x86::{Instruction, Mnemonic, OpKind};

@@ -2,8 +2,8 @@
 
 use super::{Lane, binary, check_sse, destination, map, neighbours, operand, run, set_destination, zip};
 use crate::cpu::x86::Context;
-use crate::cpu::x86::family::{Flow, Handler};
 use crate::cpu::x86::fault::{Fault, Res, XM};
+use crate::cpu::x86::handler::{Flow, Handler};
 use crate::cpu::x86::state::CR4_OSXMMEXCPT;
 use forelift_softfloat::x86::{self, Env};
 use forelift_softfloat::{F32_NAN, Round};

@@ -16,9 +16,9 @@ pub(crate) mod sha;
 pub(crate) mod shuffle;
 pub(crate) mod string;
 
-use super::{Flow, Handler};
 use crate::cpu::x86::Context;
 use crate::cpu::x86::fault::{Fault, MF, NM, Res};
+use crate::cpu::x86::handler::{Flow, Handler};
 use crate::cpu::x86::state::{CR0_EM, CR0_TS, CR4_OSFXSR, Hart};
 use iced_x86::{Instruction, OpKind, Register};
 
@@ -39,7 +39,7 @@ pub(crate) fn handler(i: &Instruction) -> Option<Handler> {
 /// A handler that is a closure without captures.
 macro_rules! run {
     ($execute:expr) => {{
-        const HANDLER: $crate::cpu::x86::family::Handler = $execute;
+        const HANDLER: $crate::cpu::x86::handler::Handler = $execute;
         HANDLER
     }};
 }

@@ -5,8 +5,8 @@ use super::{
 };
 use super::{run, store_unaligned};
 use crate::cpu::x86::Context;
-use crate::cpu::x86::family::{Flow, Handler};
 use crate::cpu::x86::fault::{Fault, Res};
+use crate::cpu::x86::handler::{Flow, Handler};
 use crate::cpu::x86::mmu::Access;
 use crate::cpu::x86::operand::{mask, segment};
 use crate::cpu::x86::state::Hart;

@@ -3,9 +3,9 @@
 use super::{Lane, binary, binary_imm, both, check, check_sse, destination, map, neighbours, operand, run};
 use super::{set_destination, source, xmm, zip};
 use crate::cpu::x86::Context;
-use crate::cpu::x86::family::{Flow, Handler};
 use crate::cpu::x86::fault::Res;
 use crate::cpu::x86::flags::{CF, ZF};
+use crate::cpu::x86::handler::{Flow, Handler};
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
 /// The function for an instruction, if it is one of these.

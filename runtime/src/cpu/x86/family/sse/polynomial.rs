@@ -2,8 +2,8 @@
 
 use super::{Lane, binary_imm, run};
 use crate::cpu::x86::Context;
-use crate::cpu::x86::family::{Flow, Handler};
 use crate::cpu::x86::fault::Res;
+use crate::cpu::x86::handler::{Flow, Handler};
 use iced_x86::{Instruction, Mnemonic};
 
 /// The function for an instruction, if it is one of these.

@@ -2,7 +2,7 @@
 //! and so on).
 
 use super::{binary, binary_imm, run, xmm};
-use crate::cpu::x86::family::Handler;
+use crate::cpu::x86::handler::Handler;
 use iced_x86::{Instruction, Mnemonic, Register};
 
 /// The function for an instruction, if it is one of these.

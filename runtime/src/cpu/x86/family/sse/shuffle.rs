@@ -1,7 +1,7 @@
 //! Shuffles, packs, blends, and extensions of packed integers.
 
 use super::{Lane, binary, binary_imm, both, run, xmm};
-use crate::cpu::x86::family::Handler;
+use crate::cpu::x86::handler::Handler;
 use iced_x86::{Instruction, Mnemonic};
 
 /// The function for an instruction, if it is one of these.

@@ -2,9 +2,9 @@
 
 use super::{Lane, check_sse, load_unaligned, run};
 use crate::cpu::x86::Context;
-use crate::cpu::x86::family::{Flow, Handler};
 use crate::cpu::x86::fault::Res;
 use crate::cpu::x86::flags::{CF, OF, SF, ZF};
+use crate::cpu::x86::handler::{Flow, Handler};
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
 /// The function for an instruction, if it is one of these.

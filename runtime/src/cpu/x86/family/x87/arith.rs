@@ -2,8 +2,8 @@
 
 use super::{INDEFINITE, memory, run, st};
 use crate::cpu::x86::Context;
-use crate::cpu::x86::family::Handler;
 use crate::cpu::x86::fault::Res;
+use crate::cpu::x86::handler::Handler;
 use forelift_softfloat::x87::{self, Env, F80, Operand};
 use iced_x86::{Instruction, Mnemonic};
 

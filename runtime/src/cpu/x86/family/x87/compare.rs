@@ -3,9 +3,9 @@
 use super::stack::{C0, C1, C2, C3};
 use super::{INDEFINITE, memory, run, st};
 use crate::cpu::x86::Context;
-use crate::cpu::x86::family::Handler;
 use crate::cpu::x86::fault::Res;
 use crate::cpu::x86::flags::{ARITHMETIC, CF, PF, ZF};
+use crate::cpu::x86::handler::Handler;
 use core::cmp::Ordering;
 use forelift_softfloat::x87::{Class, F80, Operand, compare};
 use iced_x86::{Instruction, Mnemonic};

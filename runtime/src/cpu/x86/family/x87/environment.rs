@@ -3,8 +3,8 @@
 use super::stack::EXCEPTIONS;
 use super::{check_available, check_waiting};
 use crate::cpu::x86::Context;
-use crate::cpu::x86::family::{Flow, Handler};
 use crate::cpu::x86::fault::Res;
+use crate::cpu::x86::handler::{Flow, Handler};
 use crate::cpu::x86::state::Fpu;
 use forelift_abi::layout::PAGE_SIZE;
 use forelift_softfloat::x87::F80;

@@ -3,7 +3,7 @@
 use super::stack::{C0, C1, C2, C3};
 use super::{INDEFINITE, run};
 use crate::cpu::x86::Context;
-use crate::cpu::x86::family::Handler;
+use crate::cpu::x86::handler::Handler;
 use forelift_softfloat::x87::{self, Class, Env, F80, Trig};
 use iced_x86::{Instruction, Mnemonic};
 

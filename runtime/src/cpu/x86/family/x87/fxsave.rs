@@ -2,8 +2,8 @@
 
 use super::check_available;
 use crate::cpu::x86::Context;
-use crate::cpu::x86::family::{Flow, Handler};
 use crate::cpu::x86::fault::{Fault, Res};
+use crate::cpu::x86::handler::{Flow, Handler};
 use crate::cpu::x86::state::{CR4_OSFXSR, Hart};
 use forelift_softfloat::x87::F80;
 use iced_x86::{Instruction, Mnemonic};

@@ -14,9 +14,9 @@ mod stack;
 #[cfg(test)]
 mod tests;
 
-use super::{Flow, Handler};
 use crate::cpu::x86::Context;
 use crate::cpu::x86::fault::{Fault, MF, NM, Res};
+use crate::cpu::x86::handler::{Flow, Handler};
 use crate::cpu::x86::state::{CR0_EM, CR0_MP, CR0_NE, CR0_TS};
 use forelift_softfloat::x87::{F80, Operand};
 use iced_x86::{Instruction, MemorySize, Mnemonic, OpKind, Register};
@@ -38,7 +38,7 @@ pub(crate) fn handler(i: &Instruction) -> Option<Handler> {
 /// A handler for an instruction that waits for pending exceptions and is remembered as the last one.
 macro_rules! run {
     ($execute:expr) => {{
-        const HANDLER: $crate::cpu::x86::family::Handler = |cx, i| {
+        const HANDLER: $crate::cpu::x86::handler::Handler = |cx, i| {
             $crate::cpu::x86::family::x87::check_waiting(cx)?;
             let execute: fn(
                 &mut $crate::cpu::x86::Context<'_>,
@@ -46,7 +46,7 @@ macro_rules! run {
             ) -> $crate::cpu::x86::fault::Res<()> = $execute;
             execute(cx, i)?;
             $crate::cpu::x86::family::x87::note(cx, i);
-            Ok($crate::cpu::x86::family::Flow::Next)
+            Ok($crate::cpu::x86::handler::Flow::Next)
         };
         HANDLER
     }};

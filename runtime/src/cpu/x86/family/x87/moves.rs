@@ -3,8 +3,8 @@
 use super::stack::C1;
 use super::{INDEFINITE, integer, load_extended, memory, run, st};
 use crate::cpu::x86::Context;
-use crate::cpu::x86::family::Handler;
 use crate::cpu::x86::fault::Res;
+use crate::cpu::x86::handler::Handler;
 use forelift_softfloat::Round;
 use forelift_softfloat::x87::{self, BCD_INDEFINITE, Env, F80};
 use iced_x86::{Instruction, MemorySize, Mnemonic, OpKind};

@@ -1,0 +1,22 @@
+//! The type of the functions that execute decoded instructions.
+
+use super::fault::Res;
+use super::{Context, Exit};
+use iced_x86::Instruction;
+
+/// Executes an instruction.
+pub(crate) type Handler = fn(&mut Context<'_>, &Instruction) -> Res<Flow>;
+
+/// What an instruction asks for when it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// The next instruction.
+    Next,
+    /// It has set `hart.rip`, or changed what the following instructions mean.
+    Goto,
+    /// It is not done and shall be executed again from where its registers say (a string instruction that
+    /// leaves for interrupts): it does not count as retired.
+    Again,
+    /// The machine has to act; `hart.rip` is set.
+    Exit(Exit),
+}
