@@ -12,8 +12,6 @@
 //! `a` and `b` are sign-extended from the operation's size to 64 bits, so that comparisons need not know the
 //! size.
 
-use super::state::Hart;
-
 /// Carry.
 pub const CF: u64 = 1;
 /// Parity of the low byte.
@@ -155,15 +153,35 @@ pub fn of_sub(a: u64, b: u64, borrow: u64, log2: u32) -> u64 {
     cf | af | of | of_result(difference)
 }
 
-impl Hart {
+/// The six arithmetic flags: see the module's documentation.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct LazyFlags {
+    /// Form of the other two: [`RAW`] and so on.
+    pub form: u32,
+    /// First word.
+    pub a: u64,
+    /// Second word.
+    pub b: u64,
+}
+
+impl LazyFlags {
+    /// All clear.
+    pub const CLEAR: LazyFlags = LazyFlags { form: RAW, a: 0, b: 0 };
+
+    /// With its three words.
+    pub fn new(form: u32, a: u64, b: u64) -> Self {
+        LazyFlags { form, a, b }
+    }
+
     /// The six arithmetic flags.
-    pub fn arithmetic_flags(&self) -> u64 {
-        let (a, b, log2) = (self.cc_a, self.cc_b, self.cc & 3);
-        match self.cc {
+    pub fn arithmetic(&self) -> u64 {
+        let (a, b, log2) = (self.a, self.b, self.form & 3);
+        match self.form {
             RAW => a,
             LOGIC => of_result(a),
             RESULT => of_result(a) | b,
-            _ if self.cc < SUB => of_add(a, b, 0, log2),
+            _ if self.form < SUB => of_add(a, b, 0, log2),
             _ => of_sub(a, b, 0, log2),
         }
     }
@@ -171,82 +189,77 @@ impl Hart {
     /// CF: 0 or 1.
     #[inline]
     pub fn carry(&self) -> u64 {
-        let (a, b) = (self.cc_a, self.cc_b);
-        match self.cc {
+        let (a, b) = (self.a, self.b);
+        match self.form {
             RAW => a & 1,
             LOGIC => 0,
             RESULT => b & 1,
-            _ if self.cc < SUB => u64::from(sign_extend(a.wrapping_add(b), self.cc & 3) < a),
+            _ if self.form < SUB => u64::from(sign_extend(a.wrapping_add(b), self.form & 3) < a),
             _ => u64::from(a < b),
         }
     }
 
     /// Sets the six arithmetic flags (others in `flags` are ignored).
     #[inline]
-    pub fn set_arithmetic_flags(&mut self, flags: u64) {
-        self.cc = RAW;
-        self.cc_a = flags & ARITHMETIC;
+    pub fn set(&mut self, flags: u64) {
+        self.form = RAW;
+        self.a = flags & ARITHMETIC;
     }
 
     /// Replaces those of the arithmetic flags that `mask` names.
-    pub fn change_flags(&mut self, mask: u64, flags: u64) {
-        let old = self.arithmetic_flags();
-        self.set_arithmetic_flags(old & !mask | flags & mask);
+    pub fn change(&mut self, mask: u64, flags: u64) {
+        let old = self.arithmetic();
+        self.set(old & !mask | flags & mask);
     }
 
     /// Replaces CF, OF or both, which `mask` names: cheap unless the flags come from an addition or a
     /// subtraction.
     #[inline]
     pub fn set_carry_overflow(&mut self, mask: u64, flags: u64) {
-        match self.cc {
-            LOGIC => self.set_result(self.cc_a, flags),
-            RESULT => self.cc_b = self.cc_b & !mask | flags,
-            _ => self.change_flags(mask, flags),
+        match self.form {
+            LOGIC => self.set_result(self.a, flags),
+            RESULT => self.b = self.b & !mask | flags,
+            _ => self.change(mask, flags),
         }
     }
 
     /// Flags of a logical operation with this sign-extended result.
     #[inline(always)]
     pub fn set_logic(&mut self, result: u64) {
-        self.cc = LOGIC;
-        self.cc_a = result;
+        self.form = LOGIC;
+        self.a = result;
     }
 
     /// Flags of a sign-extended result, with CF, OF and AF given.
     #[inline(always)]
     pub fn set_result(&mut self, result: u64, others: u64) {
-        self.cc = RESULT;
-        self.cc_a = result;
-        self.cc_b = others;
+        self.form = RESULT;
+        self.a = result;
+        self.b = others;
     }
 
     /// Flags of the addition of sign-extended operands.
     #[inline(always)]
     pub fn set_add<T: Int>(&mut self, a: u64, b: u64) {
-        self.cc = ADD + T::LOG2;
-        self.cc_a = a;
-        self.cc_b = b;
+        self.form = ADD + T::LOG2;
+        self.a = a;
+        self.b = b;
     }
 
     /// Flags of the subtraction (or comparison) of sign-extended operands.
     #[inline(always)]
     pub fn set_sub<T: Int>(&mut self, a: u64, b: u64) {
-        self.cc = SUB + T::LOG2;
-        self.cc_a = a;
-        self.cc_b = b;
-    }
-
-    /// All of `rflags`.
-    pub fn all_flags(&self) -> u64 {
-        self.rflags & !ARITHMETIC | ALWAYS | self.arithmetic_flags()
+        self.form = SUB + T::LOG2;
+        self.a = a;
+        self.b = b;
     }
 
     /// Whether the condition with this number (the low four bits of `jcc`'s opcode, SDM vol. 2 B.1.4.7)
     /// holds.
     #[inline]
     pub fn condition(&self, number: u8) -> bool {
-        let (a, b) = (self.cc_a, self.cc_b);
-        let holds = match (self.cc, number >> 1) {
+        let (a, b) = (self.a, self.b);
+        let holds = match (self.form, number >> 1) {
             (SUB.., 1) => a < b,
             (SUB.., 2) => a == b,
             (SUB.., 3) => a <= b,
@@ -258,7 +271,7 @@ impl Hart {
             (LOGIC | RESULT, 4) => (a as i64) < 0,
             (LOGIC, 6) => (a as i64) < 0,
             (LOGIC, 7) => a as i64 <= 0,
-            (_, kind) => condition_of(self.arithmetic_flags(), kind),
+            (_, kind) => condition_of(self.arithmetic(), kind),
         };
         holds != (number & 1 != 0)
     }
@@ -283,7 +296,6 @@ fn condition_of(flags: u64, kind: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::x86::state::HartCell;
 
     /// Flags of an addition by its definition, bit by bit.
     fn add_by_bits(a: u64, b: u64, log2: u32) -> u64 {
@@ -324,30 +336,30 @@ mod tests {
             1 << 63,
             !0,
         ];
-        let mut hart = HartCell::new();
+        let mut lazy;
         for log2 in 0..4 {
             for a in values.map(|v| sign_extend(v, log2)) {
                 for b in values.map(|v| sign_extend(v, log2)) {
-                    (hart.cc, hart.cc_a, hart.cc_b) = (ADD + log2, a, b);
+                    lazy = LazyFlags::new(ADD + log2, a, b);
                     let expected = add_by_bits(a, b, log2);
-                    assert_eq!(hart.arithmetic_flags(), expected, "{a:x} + {b:x}, {log2}");
-                    assert_eq!(hart.carry(), expected & 1);
-                    (hart.cc, hart.cc_a, hart.cc_b) = (SUB + log2, a, b);
-                    let flags = hart.arithmetic_flags();
-                    assert_eq!(hart.carry(), flags & 1);
+                    assert_eq!(lazy.arithmetic(), expected, "{a:x} + {b:x}, {log2}");
+                    assert_eq!(lazy.carry(), expected & 1);
+                    lazy = LazyFlags::new(SUB + log2, a, b);
+                    let flags = lazy.arithmetic();
+                    assert_eq!(lazy.carry(), flags & 1);
                     assert_eq!(flags & CF != 0, a < b, "{a:x} - {b:x}, {log2}");
                     assert_eq!(flags & ZF != 0, a == b);
                     assert_eq!((flags >> 7 ^ flags >> 11) & 1 != 0, (a as i64) < b as i64);
                     for number in 0..16 {
-                        let lazy = hart.condition(number);
-                        assert_eq!(lazy, condition_of(flags, number >> 1) != (number & 1 != 0), "{number}");
+                        let holds = lazy.condition(number);
+                        assert_eq!(holds, condition_of(flags, number >> 1) != (number & 1 != 0), "{number}");
                     }
-                    hart.set_logic(a);
-                    let flags = hart.arithmetic_flags();
+                    lazy.set_logic(a);
+                    let flags = lazy.arithmetic();
                     for number in 0..16 {
-                        let lazy = hart.condition(number);
+                        let holds = lazy.condition(number);
                         assert_eq!(
-                            lazy,
+                            holds,
                             condition_of(flags, number >> 1) != (number & 1 != 0),
                             "logic {number}"
                         );

@@ -3,7 +3,7 @@
 //! In WebAssembly the one [`Hart`] of a module lives in a static, so that the compiler folds its address into
 //! every access; natively it is boxed, so that tests and the converter can have several.
 
-use super::flags;
+use super::flags::{self, LazyFlags};
 use crate::cpu::tlb::{self, CodeTranslation, DataTlb, LargePages};
 use serde::{Deserialize, Serialize};
 
@@ -243,12 +243,8 @@ pub struct Hart {
     pub r: [u64; SLOTS],
     /// Address of the next instruction; while an instruction is executed by its family, its own.
     pub rip: u64,
-    /// Kind of the lazy flags (see [`flags`]).
-    pub cc: u32,
-    /// See [`flags`].
-    pub cc_a: u64,
-    /// See [`flags`].
-    pub cc_b: u64,
+    /// Arithmetic flags.
+    pub flags: LazyFlags,
     /// The other flags; the arithmetic ones are 0 here.
     pub rflags: u64,
     /// Instructions retired.
@@ -365,9 +361,7 @@ impl Hart {
     const RESET: Hart = Hart {
         r: [0; SLOTS],
         rip: 0,
-        cc: flags::RAW,
-        cc_a: 0,
-        cc_b: 0,
+        flags: LazyFlags::CLEAR,
         rflags: 0,
         instret: 0,
         restored_at: 0,
@@ -555,12 +549,17 @@ impl Hart {
         self.update_breakpoints();
     }
 
+    /// All of `rflags`.
+    pub fn all_flags(&self) -> u64 {
+        self.rflags & !flags::ARITHMETIC | flags::ALWAYS | self.flags.arithmetic()
+    }
+
     /// Writes all flags.
     pub fn set_all_flags(&mut self, all: u64) {
         const KNOWN: u64 =
             flags::TF | flags::IF | flags::DF | flags::IOPL | flags::NT | flags::RF | flags::AC | flags::ID;
         self.rflags = all & KNOWN;
-        self.set_arithmetic_flags(all);
+        self.flags.set(all);
         self.update_alignment();
     }
 

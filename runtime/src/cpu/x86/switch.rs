@@ -95,15 +95,15 @@ pub(super) unsafe fn interpret(
         }
         macro_rules! flags {
             ($cc:expr, $a:expr, $b:expr) => {{
-                (*h).cc = $cc;
-                (*h).cc_a = $a;
-                (*h).cc_b = $b;
+                (*h).flags.form = $cc;
+                (*h).flags.a = $a;
+                (*h).flags.b = $b;
             }};
         }
         macro_rules! logic {
             ($result:expr) => {{
-                (*h).cc = LOGIC;
-                (*h).cc_a = $result;
+                (*h).flags.form = LOGIC;
+                (*h).flags.a = $result;
             }};
         }
         // Does what the entry cannot do by itself. (At each place for itself: led to one place, all entries
@@ -355,7 +355,7 @@ pub(super) unsafe fn interpret(
         }
         macro_rules! branch_flags {
             ($e:ident, |$a:ident, $b:ident| $condition:expr) => {{
-                let ($a, $b) = ((*h).cc_a, (*h).cc_b);
+                let ($a, $b) = ((*h).flags.a, (*h).flags.b);
                 branch!($e, $condition)
             }};
         }
@@ -459,7 +459,7 @@ pub(super) unsafe fn interpret(
         macro_rules! carry_op {
             ($e:ident, $t:tt, $of:ident, $op:ident, $b:expr) => {{
                 let b: $t = $b;
-                let (a, carry) = (rd!($t, $e.d), (*h).carry());
+                let (a, carry) = (rd!($t, $e.d), (*h).flags.carry());
                 let f = $of(a.sx(), b.sx(), carry, <$t>::LOG2);
                 flags!(RAW, f, 0);
                 wr!($t, $e.d, a.$op(b).$op(carry as $t));
@@ -470,8 +470,9 @@ pub(super) unsafe fn interpret(
         macro_rules! step_op {
             ($t:tt, $a:ident, $op:ident, $overflows:expr, $nibble:expr) => {{
                 let r: $t = $a.$op(1);
-                let others =
-                    (*h).carry() | u64::from(r == $overflows) << 11 | u64::from(r as u8 & 15 == $nibble) << 4;
+                let others = (*h).flags.carry()
+                    | u64::from(r == $overflows) << 11
+                    | u64::from(r as u8 & 15 == $nibble) << 4;
                 flags!(RESULT, r.sx(), others);
                 r
             }};
@@ -503,7 +504,7 @@ pub(super) unsafe fn interpret(
         macro_rules! cmov {
             ($e:ident, $t:tt, $source:expr) => {{
                 let value: $t = $source;
-                let value = if (*h).condition($e.imm as u8) { value } else { rd!($t, $e.d) };
+                let value = if (*h).flags.condition($e.imm as u8) { value } else { rd!($t, $e.d) };
                 set!($e, $t, value)
             }};
         }
@@ -553,7 +554,7 @@ pub(super) unsafe fn interpret(
             ($e:ident, $t:tt, $op:ident, |$r:ident| $carry:expr, $overflow:expr) => {{
                 let $r: $t = rd!($t, $e.d).$op($e.imm as u32);
                 let (cf, of) = (u64::from($carry & 1), u64::from($overflow & 1));
-                (*h).set_carry_overflow(CF | OF, cf | of << 11);
+                (*h).flags.set_carry_overflow(CF | OF, cf | of << 11);
                 wr!($t, $e.d, $r);
                 next!();
             }};
@@ -572,7 +573,7 @@ pub(super) unsafe fn interpret(
         macro_rules! bit {
             ($e:ident, $t:tt, $number:expr) => {{
                 let bit = u64::from(rd!($t, $e.d) >> ($number & (<$t>::BITS - 1)) & 1);
-                (*h).set_carry_overflow(CF, bit);
+                (*h).flags.set_carry_overflow(CF, bit);
                 next!();
             }};
         }

@@ -216,7 +216,7 @@ macro_rules! fast_path {
         }
         // The condition's number is in `imm`.
         reads ALL, writes NONE, leaves Kept, then Next, faults BY_OPERAND {
-            Setcc: Sete, [R8] => set!(e, u8, u8::from((*h).condition(e.imm as u8)));
+            Setcc: Sete, [R8] => set!(e, u8, u8::from((*h).flags.condition(e.imm as u8)));
             Cmov32: Cmove, [R32, R32] => cmov!(e, u32, rd!(u32, e.s));
             Cmov64: Cmove, [R64, R64] => cmov!(e, u64, rd!(u64, e.s));
             CmovM32: Cmove, [R32, M32] => cmov!(e, u32, load!(e, u32));
@@ -224,7 +224,7 @@ macro_rules! fast_path {
         }
         // A conditional jump that computes its condition, whose number is in `s`, from any form of flags.
         reads ALL, writes NONE, leaves Kept, then Branch, faults BY_OPERAND {
-            Jcc: Je, [Rel64 | Rel32] => branch!(e, (*h).condition(e.s));
+            Jcc: Je, [Rel64 | Rel32] => branch!(e, (*h).flags.condition(e.s));
         }
         // A jump to a known target, in `imm`.
         reads NONE, writes NONE, leaves Kept, then End, faults BY_OPERAND {

@@ -4,7 +4,7 @@
 
 use crate::cpu::x86::Context;
 use crate::cpu::x86::fault::{DE, Fault, Res};
-use crate::cpu::x86::flags::{self, AF, CF, ZF, sign_extend};
+use crate::cpu::x86::flags::{self, AF, CF, LazyFlags, ZF, sign_extend};
 use crate::cpu::x86::handler::{Flow, Handler};
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
@@ -12,16 +12,20 @@ use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 pub(crate) fn handler(i: &Instruction) -> Option<Handler> {
     Some(match i.mnemonic() {
         Mnemonic::Add => |cx, i| binary(cx, i, |cx, a, b, log2| cx.add_flags(a, b, 0, log2)),
-        Mnemonic::Adc => |cx, i| binary(cx, i, |cx, a, b, log2| cx.add_flags(a, b, cx.hart.carry(), log2)),
+        Mnemonic::Adc => {
+            |cx, i| binary(cx, i, |cx, a, b, log2| cx.add_flags(a, b, cx.hart.flags.carry(), log2))
+        }
         Mnemonic::Sub => |cx, i| binary(cx, i, |cx, a, b, log2| cx.sub_flags(a, b, 0, log2)),
-        Mnemonic::Sbb => |cx, i| binary(cx, i, |cx, a, b, log2| cx.sub_flags(a, b, cx.hart.carry(), log2)),
+        Mnemonic::Sbb => {
+            |cx, i| binary(cx, i, |cx, a, b, log2| cx.sub_flags(a, b, cx.hart.flags.carry(), log2))
+        }
         Mnemonic::And => |cx, i| binary(cx, i, |cx, a, b, _| cx.logic_flags(a & b)),
         Mnemonic::Or => |cx, i| binary(cx, i, |cx, a, b, _| cx.logic_flags(a | b)),
         Mnemonic::Xor => |cx, i| binary(cx, i, |cx, a, b, _| cx.logic_flags(a ^ b)),
         Mnemonic::Inc => |cx, i| unary(cx, i, inc),
         Mnemonic::Dec => |cx, i| unary(cx, i, dec),
         Mnemonic::Neg => |cx, i| unary(cx, i, |cx, a, log2| cx.sub_flags(0, a, 0, log2)),
-        Mnemonic::Not => |cx, i| unary(cx, i, |cx, a, _| (!a, Lazy::of(cx))),
+        Mnemonic::Not => |cx, i| unary(cx, i, |cx, a, _| (!a, cx.hart.flags)),
         Mnemonic::Cmp => |cx, i| compare(cx, i, |cx, a, b, log2| cx.sub_flags(a, b, 0, log2)),
         Mnemonic::Test => |cx, i| compare(cx, i, |cx, a, b, _| cx.logic_flags(a & b)),
         Mnemonic::Xadd => xadd,
@@ -38,47 +42,33 @@ pub(crate) fn handler(i: &Instruction) -> Option<Handler> {
     })
 }
 
-/// The three words of the lazy flags: computed before a store, put in place after it.
-#[derive(Clone, Copy)]
-struct Lazy(u32, u64, u64);
-
-impl Lazy {
-    fn of(cx: &Context<'_>) -> Lazy {
-        Lazy(cx.hart.cc, cx.hart.cc_a, cx.hart.cc_b)
-    }
-}
-
 /// A result and its flags.
-type Outcome = (u64, Lazy);
+type Outcome = (u64, LazyFlags);
 
 impl Context<'_> {
-    fn set_lazy(&mut self, Lazy(cc, a, b): Lazy) {
-        (self.hart.cc, self.hart.cc_a, self.hart.cc_b) = (cc, a, b);
-    }
-
     fn add_flags(&self, a: u64, b: u64, carry: u64, log2: u32) -> Outcome {
         let lazy = match carry {
-            0 => Lazy(flags::ADD + log2, a, b),
-            _ => Lazy(flags::RAW, flags::of_add(a, b, carry, log2), 0),
+            0 => LazyFlags::new(flags::ADD + log2, a, b),
+            _ => LazyFlags::new(flags::RAW, flags::of_add(a, b, carry, log2), 0),
         };
         (a.wrapping_add(b).wrapping_add(carry), lazy)
     }
 
     fn sub_flags(&self, a: u64, b: u64, borrow: u64, log2: u32) -> Outcome {
         let lazy = match borrow {
-            0 => Lazy(flags::SUB + log2, a, b),
-            _ => Lazy(flags::RAW, flags::of_sub(a, b, borrow, log2), 0),
+            0 => LazyFlags::new(flags::SUB + log2, a, b),
+            _ => LazyFlags::new(flags::RAW, flags::of_sub(a, b, borrow, log2), 0),
         };
         (a.wrapping_sub(b).wrapping_sub(borrow), lazy)
     }
 
     fn logic_flags(&self, result: u64) -> Outcome {
-        (result, Lazy(flags::LOGIC, result, 0))
+        (result, LazyFlags::new(flags::LOGIC, result, 0))
     }
 
     /// `inc` and `dec`: these flags, but for CF.
-    fn keep_carry(&self, flags: u64) -> Lazy {
-        Lazy(flags::RAW, flags & !CF | self.hart.carry(), 0)
+    fn keep_carry(&self, flags: u64) -> LazyFlags {
+        LazyFlags::new(flags::RAW, flags & !CF | self.hart.flags.carry(), 0)
     }
 }
 
@@ -106,7 +96,7 @@ fn binary(
     let b = cx.read_signed(i, 1)?;
     let (result, lazy) = operation(cx, a, b, log2);
     cx.write(i, 0, result)?;
-    cx.set_lazy(lazy);
+    cx.hart.flags = lazy;
     Ok(Flow::Next)
 }
 
@@ -119,7 +109,7 @@ fn unary(
     let a = sign_extend(cx.read_for_write(i, 0)?, log2);
     let (result, lazy) = operation(cx, a, log2);
     cx.write(i, 0, result)?;
-    cx.set_lazy(lazy);
+    cx.hart.flags = lazy;
     Ok(Flow::Next)
 }
 
@@ -132,7 +122,7 @@ fn compare(
     let a = cx.read_signed(i, 0)?;
     let b = cx.read_signed(i, 1)?;
     let (_, lazy) = operation(cx, a, b, log2(i));
-    cx.set_lazy(lazy);
+    cx.hart.flags = lazy;
     Ok(Flow::Next)
 }
 
@@ -149,7 +139,7 @@ fn xadd(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         cx.write(i, 1, a)?;
         cx.write(i, 0, sum)?;
     }
-    cx.set_lazy(lazy);
+    cx.hart.flags = lazy;
     Ok(Flow::Next)
 }
 
@@ -171,7 +161,7 @@ fn cmpxchg(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         cx.hart.set_gpr(accumulator, old);
     }
     let (_, lazy) = cx.sub_flags(expected, old, 0, log2);
-    cx.set_lazy(lazy);
+    cx.hart.flags = lazy;
     Ok(Flow::Next)
 }
 
@@ -186,7 +176,7 @@ fn cmpxchg8b(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         cx.hart.r[0] = old & 0xffff_ffff;
         cx.hart.r[2] = old >> 32;
     }
-    cx.hart.change_flags(ZF, if equal { ZF } else { 0 });
+    cx.hart.flags.change(ZF, if equal { ZF } else { 0 });
     Ok(Flow::Next)
 }
 
@@ -205,14 +195,14 @@ fn cmpxchg16b(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         cx.hart.r[0] = old as u64;
         cx.hart.r[2] = (old >> 64) as u64;
     }
-    cx.hart.change_flags(ZF, if equal { ZF } else { 0 });
+    cx.hart.flags.change(ZF, if equal { ZF } else { 0 });
     Ok(Flow::Next)
 }
 
 /// `daa` and `das` (SDM vol. 2): `adjust` adds or subtracts, and tells whether that carried.
 fn decimal(cx: &mut Context<'_>, adjust: fn(u8, u8) -> (u8, bool)) -> Res<Flow> {
     let old = cx.hart.r[0] as u8;
-    let flags = cx.hart.arithmetic_flags();
+    let flags = cx.hart.flags.arithmetic();
     let (mut al, mut new) = (old, 0);
     if old & 15 > 9 || flags & AF != 0 {
         let (adjusted, carry) = adjust(al, 6);
@@ -224,7 +214,7 @@ fn decimal(cx: &mut Context<'_>, adjust: fn(u8, u8) -> (u8, bool)) -> Res<Flow> 
         new |= CF;
     }
     cx.hart.set_gpr(Register::AL, al.into());
-    cx.hart.set_result(sign_extend(al.into(), 0), new);
+    cx.hart.flags.set_result(sign_extend(al.into(), 0), new);
     Ok(Flow::Next)
 }
 
@@ -239,10 +229,10 @@ fn das(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
 /// `aaa` and `aas`: what is added to AX when the digit needs it.
 fn ascii(cx: &mut Context<'_>, adjustment: u16) -> Res<Flow> {
     let ax = cx.hart.r[0] as u16;
-    let needed = ax & 15 > 9 || cx.hart.arithmetic_flags() & AF != 0;
+    let needed = ax & 15 > 9 || cx.hart.flags.arithmetic() & AF != 0;
     let adjusted = if needed { ax.wrapping_add(adjustment) } else { ax } & 0xff0f;
     cx.hart.set_gpr(Register::AX, adjusted.into());
-    cx.hart.set_result(sign_extend(u64::from(adjusted), 0), if needed { AF | CF } else { 0 });
+    cx.hart.flags.set_result(sign_extend(u64::from(adjusted), 0), if needed { AF | CF } else { 0 });
     Ok(Flow::Next)
 }
 
@@ -260,7 +250,7 @@ fn aam(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         return Err(Fault::plain(DE));
     }
     cx.hart.set_gpr(Register::AX, u64::from(al / base) << 8 | u64::from(al % base));
-    cx.hart.set_logic(sign_extend((al % base).into(), 0));
+    cx.hart.flags.set_logic(sign_extend((al % base).into(), 0));
     Ok(Flow::Next)
 }
 
@@ -268,7 +258,7 @@ fn aad(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let [al, ah] = (cx.hart.r[0] as u16).to_le_bytes();
     let al = al.wrapping_add(ah.wrapping_mul(i.immediate8()));
     cx.hart.set_gpr(Register::AX, al.into());
-    cx.hart.set_logic(sign_extend(al.into(), 0));
+    cx.hart.flags.set_logic(sign_extend(al.into(), 0));
     Ok(Flow::Next)
 }
 

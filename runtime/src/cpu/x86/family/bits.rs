@@ -63,7 +63,7 @@ fn bit_test(cx: &mut Context<'_>, i: &Instruction, change: fn(u64, u64) -> Optio
         }
         value
     };
-    cx.hart.change_flags(CF, u64::from(value & bit != 0));
+    cx.hart.flags.change(CF, u64::from(value & bit != 0));
     Ok(Flow::Next)
 }
 
@@ -73,7 +73,7 @@ fn scan(cx: &mut Context<'_>, i: &Instruction, find: fn(u64) -> u32) -> Res<Flow
     if value != 0 {
         cx.hart.set_gpr(i.op0_register(), find(value).into());
     }
-    cx.hart.change_flags(ZF, if value == 0 { ZF } else { 0 });
+    cx.hart.flags.change(ZF, if value == 0 { ZF } else { 0 });
     Ok(Flow::Next)
 }
 
@@ -84,21 +84,21 @@ fn count_zeros(cx: &mut Context<'_>, i: &Instruction, count: fn(u64, u32) -> u32
     let result = u64::from(count(value, bits));
     cx.hart.set_gpr(i.op0_register(), result);
     let zero = if result == 0 { ZF } else { 0 };
-    cx.hart.change_flags(CF | ZF, zero | u64::from(value == 0));
+    cx.hart.flags.change(CF | ZF, zero | u64::from(value == 0));
     Ok(Flow::Next)
 }
 
 fn popcnt(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let value = cx.read(i, 1)?;
     cx.hart.set_gpr(i.op0_register(), value.count_ones().into());
-    cx.hart.set_arithmetic_flags(if value == 0 { ZF } else { 0 });
+    cx.hart.flags.set(if value == 0 { ZF } else { 0 });
     Ok(Flow::Next)
 }
 
 /// Writes a result of the BMI instructions with its flags: OF and AF are 0.
 fn give(cx: &mut Context<'_>, i: &Instruction, result: u64, carry: bool) -> Flow {
     cx.hart.set_gpr(i.op0_register(), result);
-    cx.hart.set_result(sign_extend(result, log2(i)), carry.into());
+    cx.hart.flags.set_result(sign_extend(result, log2(i)), carry.into());
     Flow::Next
 }
 

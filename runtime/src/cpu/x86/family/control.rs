@@ -58,7 +58,7 @@ fn jmp(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 }
 
 fn jcc(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
-    if cx.hart.condition(condition(i)) { jmp(cx, i) } else { Ok(Flow::Next) }
+    if cx.hart.flags.condition(condition(i)) { jmp(cx, i) } else { Ok(Flow::Next) }
 }
 
 /// Size of the return address.
@@ -107,8 +107,8 @@ fn count_down(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let rcx = cx.hart.r[1];
     let count = rcx.wrapping_sub(1) & mask(size);
     let goes_on = match i.mnemonic() {
-        Mnemonic::Loope => cx.hart.condition(ZF),
-        Mnemonic::Loopne => !cx.hart.condition(ZF),
+        Mnemonic::Loope => cx.hart.flags.condition(ZF),
+        Mnemonic::Loopne => !cx.hart.flags.condition(ZF),
         _ => true,
     };
     let flow = if count != 0 && goes_on { jmp(cx, i)? } else { Flow::Next };
@@ -127,7 +127,7 @@ fn go_on(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 }
 
 fn into(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
-    if cx.hart.arithmetic_flags() & flags::OF != 0 {
+    if cx.hart.flags.arithmetic() & flags::OF != 0 {
         return cx.software_interrupt(OF, cx.next_rip(i));
     }
     go_on(cx, i)

@@ -108,13 +108,13 @@ fn cmov(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     // The source is read in any case, and 32 bits clear the upper half in any case.
     let new = cx.read(i, 1)?;
     let old = cx.hart.gpr(i.op0_register());
-    let value = if cx.hart.condition(condition(i)) { new } else { old };
+    let value = if cx.hart.flags.condition(condition(i)) { new } else { old };
     cx.hart.set_gpr(i.op0_register(), value);
     Ok(Flow::Next)
 }
 
 fn setcc(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
-    let holds = cx.hart.condition(condition(i));
+    let holds = cx.hart.flags.condition(condition(i));
     cx.write(i, 0, holds.into())?;
     Ok(Flow::Next)
 }
@@ -158,7 +158,7 @@ fn lahf(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
 
 fn sahf(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
     let flags = cx.hart.gpr(Register::AH);
-    cx.hart.change_flags(CF | PF | AF | ZF | SF, flags);
+    cx.hart.flags.change(CF | PF | AF | ZF | SF, flags);
     Ok(Flow::Next)
 }
 

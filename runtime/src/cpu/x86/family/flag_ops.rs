@@ -11,16 +11,16 @@ use iced_x86::{Instruction, Mnemonic, Register};
 pub(crate) fn handler(i: &Instruction) -> Option<Handler> {
     Some(match i.mnemonic() {
         Mnemonic::Clc => |cx, _| {
-            cx.hart.change_flags(CF, 0);
+            cx.hart.flags.change(CF, 0);
             Ok(Flow::Next)
         },
         Mnemonic::Stc => |cx, _| {
-            cx.hart.change_flags(CF, CF);
+            cx.hart.flags.change(CF, CF);
             Ok(Flow::Next)
         },
         Mnemonic::Cmc => |cx, _| {
-            let carry = cx.hart.carry();
-            cx.hart.change_flags(CF, carry ^ CF);
+            let carry = cx.hart.flags.carry();
+            cx.hart.flags.change(CF, carry ^ CF);
             Ok(Flow::Next)
         },
         Mnemonic::Cld => |cx, _| {
@@ -32,7 +32,7 @@ pub(crate) fn handler(i: &Instruction) -> Option<Handler> {
             Ok(Flow::Next)
         },
         Mnemonic::Salc => |cx, _| {
-            let all = cx.hart.carry().wrapping_neg();
+            let all = cx.hart.flags.carry().wrapping_neg();
             cx.hart.set_gpr(Register::AL, all);
             Ok(Flow::Next)
         },
@@ -48,7 +48,7 @@ fn arpl(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     if raised {
         cx.write(i, 0, to & !3 | from & 3)?;
     }
-    cx.hart.change_flags(ZF, if raised { ZF } else { 0 });
+    cx.hart.flags.change(ZF, if raised { ZF } else { 0 });
     Ok(Flow::Next)
 }
 

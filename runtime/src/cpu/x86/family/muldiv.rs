@@ -40,7 +40,7 @@ fn give_product(cx: &mut Context<'_>, product: u128, log2: u32, overflow: bool) 
     cx.hart.set_gpr(low, product as u64);
     cx.hart.set_gpr(high, (product >> (8 << log2)) as u64);
     let result = sign_extend(product as u64, log2);
-    cx.hart.set_result(result, if overflow { CF | OF } else { 0 });
+    cx.hart.flags.set_result(result, if overflow { CF | OF } else { 0 });
     Flow::Next
 }
 
@@ -73,7 +73,7 @@ fn imul(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let b = cx.read_signed(i, last)?;
     let (product, overflow) = signed_product(a, b, log2);
     cx.hart.set_gpr(i.op0_register(), product as u64);
-    cx.hart.set_result(sign_extend(product as u64, log2), if overflow { CF | OF } else { 0 });
+    cx.hart.flags.set_result(sign_extend(product as u64, log2), if overflow { CF | OF } else { 0 });
     Ok(Flow::Next)
 }
 

@@ -5,7 +5,7 @@
 
 use crate::cpu::x86::Context;
 use crate::cpu::x86::fault::Res;
-use crate::cpu::x86::flags::{DF, RF, SUB, TF, sign_extend};
+use crate::cpu::x86::flags::{DF, LazyFlags, RF, SUB, TF, sign_extend};
 use crate::cpu::x86::handler::{Flow, Handler};
 use crate::cpu::x86::operand::mask;
 use crate::cpu::x86::state::ES;
@@ -110,9 +110,8 @@ impl Context<'_> {
     /// Leaves the flags of the comparison of two elements.
     fn compare_elements(&mut self, a: u64, b: u64, size: usize) {
         let log2 = size.trailing_zeros();
-        self.hart.cc = SUB + log2;
-        self.hart.cc_a = sign_extend(a, log2);
-        self.hart.cc_b = sign_extend(b, log2);
+        let (a, b) = (sign_extend(a, log2), sign_extend(b, log2));
+        self.hart.flags = LazyFlags::new(SUB + log2, a, b);
     }
 }
 
@@ -138,7 +137,7 @@ fn repeat(
     }
     // A trap comes behind each element.
     let mut left = if cx.hart.rflags & TF != 0 { 1 } else { SLICE };
-    let flags = (cx.hart.cc, cx.hart.cc_a, cx.hart.cc_b);
+    let flags = cx.hart.flags;
     loop {
         let count = cx.hart.r[RCX] & s.mask;
         if count == 0 {
@@ -157,7 +156,7 @@ fn repeat(
                 Ok(goes_on) => (1, goes_on),
                 Err(fault) => {
                     // SDM vol. 2, REP: a fault shows the flags from before the instruction.
-                    (cx.hart.cc, cx.hart.cc_a, cx.hart.cc_b) = flags;
+                    cx.hart.flags = flags;
                     return Err(fault);
                 }
             },

@@ -375,7 +375,7 @@ fn answer(cx: &mut Context<'_>, i: &Instruction, value: Option<u64>) -> Res<Flow
     if let Some(value) = value {
         cx.hart.set_gpr(i.op0_register(), value);
     }
-    cx.hart.change_flags(flags::ZF, if value.is_some() { flags::ZF } else { 0 });
+    cx.hart.flags.change(flags::ZF, if value.is_some() { flags::ZF } else { 0 });
     Ok(Flow::Next)
 }
 
@@ -398,7 +398,7 @@ fn verify(cx: &mut Context<'_>, i: &Instruction, test: fn(&Descriptor) -> bool) 
     let selector = cx.read(i, 0)? as u16;
     let found =
         cx.descriptor(selector)?.filter(|d| d.system_type().is_none() && visible(cx, d, selector) && test(d));
-    cx.hart.change_flags(flags::ZF, if found.is_some() { flags::ZF } else { 0 });
+    cx.hart.flags.change(flags::ZF, if found.is_some() { flags::ZF } else { 0 });
     Ok(Flow::Next)
 }
 

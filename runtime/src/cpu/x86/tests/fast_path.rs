@@ -250,9 +250,9 @@ fn flags_are_left_as_the_table_says() {
             for a in VALUES {
                 begin(&mut m, 0, (a, a ^ 3), flags);
                 assert_eq!(m.cpu.step(&mut m.mem, &mut m.bus), None, "{kind:?}");
-                let changed = m.cpu.hart.arithmetic_flags() ^ flags;
+                let changed = m.cpu.hart.flags.arithmetic() ^ flags;
                 assert_eq!(changed & !facts.writes, 0, "{kind:?} {a:x}");
-                let form = m.cpu.hart.cc;
+                let form = m.cpu.hart.flags.form;
                 let as_said = match facts.leaves {
                     Leaves::Kept => form == RAW,
                     Leaves::Sub => form >= SUB,

@@ -67,6 +67,6 @@ fn ordered<T: Lane>(
     let mut env = Env::new(cx.hart.mxcsr);
     let order = f(T::get(&a, 0), T::get(&b, 0), &mut env);
     settle(cx, env)?;
-    cx.hart.set_arithmetic_flags(comparison_flags(order));
+    cx.hart.flags.set(comparison_flags(order));
     Ok(Flow::Next)
 }

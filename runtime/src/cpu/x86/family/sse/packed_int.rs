@@ -286,6 +286,6 @@ fn ptest(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let a = cx.hart.xmm(i.op0_register());
     let zero = if a & b == 0 { ZF } else { 0 };
     let carry = if !a & b == 0 { CF } else { 0 };
-    cx.hart.set_arithmetic_flags(zero | carry);
+    cx.hart.flags.set(zero | carry);
     Ok(Flow::Next)
 }

@@ -143,7 +143,7 @@ fn execute(
     let bits = compare(&a, &b, imm);
     result(cx, bits, imm);
     let flag = |flag: u64, holds: bool| if holds { flag } else { 0 };
-    cx.hart.set_arithmetic_flags(
+    cx.hart.flags.set(
         flag(CF, bits != 0)
             | flag(ZF, b.length < count)
             | flag(SF, a.length < count)

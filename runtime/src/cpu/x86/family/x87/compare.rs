@@ -104,7 +104,7 @@ fn to_flags(cx: &mut Context<'_>, i: &Instruction, quiet: bool, pop: bool) -> Re
         Some(Ordering::Equal) => ZF,
         Some(Ordering::Greater) => 0,
     };
-    cx.hart.change_flags(ARITHMETIC, bits);
+    cx.hart.flags.change(ARITHMETIC, bits);
     if pop && completes {
         cx.hart.fpu.pop();
     }
@@ -127,7 +127,7 @@ fn examine(cx: &mut Context<'_>) {
 }
 
 fn move_if(cx: &mut Context<'_>, i: &Instruction, condition: u8) -> Res<()> {
-    let moves = cx.hart.condition(condition);
+    let moves = cx.hart.flags.condition(condition);
     let fpu = &mut cx.hart.fpu;
     match (fpu.get(0), fpu.get(st(i.op1_register()))) {
         (Some(_), Some(value)) => {

@@ -176,7 +176,7 @@ pub(super) fn emulate(machine: &mut Machine, code: &[u8], before: &State) -> (St
         memory: [0; 2],
         mm: MM.map(|register| hart.mm(register)),
         r: [hart.r[0], hart.r[1], hart.r[2]],
-        flags: hart.arithmetic_flags(),
+        flags: hart.flags.arithmetic(),
         mxcsr: hart.mxcsr,
     };
     after.memory = [0, 1].map(|n| u128::from_le_bytes(machine.mem.read_array(DATA + 16 * n).unwrap()));

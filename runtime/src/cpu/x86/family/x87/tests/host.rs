@@ -81,7 +81,7 @@ fn emulate(machine: &mut Machine, code: &[u8], state: &mut State) {
     machine.hart().set_all_flags(state.flags);
     machine.execute(code).unwrap_or_else(|fault| panic!("{:?}: {fault:?}", decode(code).code()));
     state.rax = machine.hart().r[0];
-    state.flags = machine.hart().arithmetic_flags();
+    state.flags = machine.hart().flags.arithmetic();
     state.memory = machine.mem.read_array(DATA).unwrap();
     machine.run("dd 33").unwrap();
     state.fpu = machine.mem.read_array(DATA).unwrap();
