@@ -1,40 +1,44 @@
 //! Where a hart is kept.
 
-/// For a module with a plain type `Hart` that has a constant `Hart::RESET`: its owner `HartCell`, and its
-/// address. In WebAssembly the one hart of a module lives in a static, so that the compiler folds its address
-/// into every access (a pointer argument would cost an addition each time, 15-20 % of the interpreter);
-/// natively it is boxed, so that tests and the converter can have several.
+/// For a module with a plain type `Hart` (or another name, see the arguments) that has a constant
+/// `Hart::RESET`: its owner `HartCell`, and its address. In WebAssembly the one hart of a module lives in a
+/// static, so that the compiler folds its address into every access (a pointer argument would cost an
+/// addition each time, 15-20 % of the interpreter); natively it is boxed, so that tests and the converter can
+/// have several.
 macro_rules! hart_cell {
     () => {
+        $crate::cpu::cell::hart_cell!(Hart, HartCell, hart_ptr);
+    };
+    ($hart:ident, $cell:ident, $ptr:ident) => {
         #[cfg(target_family = "wasm")]
         mod cell {
-            use super::Hart;
+            use super::$hart;
             use core::sync::atomic::{AtomicBool, Ordering};
 
-            pub(crate) static mut HART: Hart = Hart::RESET;
+            pub(crate) static mut HART: $hart = $hart::RESET;
             static TAKEN: AtomicBool = AtomicBool::new(false);
 
             /// Owner of the module's one hart.
-            pub struct HartCell(());
+            pub struct $cell(());
 
-            impl HartCell {
+            impl $cell {
                 pub(crate) fn new() -> Self {
                     assert!(!TAKEN.swap(true, Ordering::Relaxed), "a module holds one hart");
-                    HartCell(())
+                    $cell(())
                 }
             }
 
-            impl core::ops::Deref for HartCell {
-                type Target = Hart;
-                fn deref(&self) -> &Hart {
+            impl core::ops::Deref for $cell {
+                type Target = $hart;
+                fn deref(&self) -> &$hart {
                     let hart = &raw const HART;
-                    // SAFETY: there is one HartCell, so borrows of it are borrows of the static.
+                    // SAFETY: there is one owner, so borrows of it are borrows of the static.
                     unsafe { &*hart }
                 }
             }
 
-            impl core::ops::DerefMut for HartCell {
-                fn deref_mut(&mut self) -> &mut Hart {
+            impl core::ops::DerefMut for $cell {
+                fn deref_mut(&mut self) -> &mut $hart {
                     let hart = &raw mut HART;
                     // SAFETY: as above.
                     unsafe { &mut *hart }
@@ -44,40 +48,40 @@ macro_rules! hart_cell {
 
         #[cfg(not(target_family = "wasm"))]
         mod cell {
-            use super::Hart;
+            use super::$hart;
 
             /// Owner of a hart.
-            pub struct HartCell(Box<Hart>);
+            pub struct $cell(Box<$hart>);
 
             // SAFETY: the pointers in a hart lead to what it owns, or to what moves with it: the block cache,
             // and the tables that are set for the duration of a run.
-            unsafe impl Send for HartCell {}
+            unsafe impl Send for $cell {}
 
-            impl HartCell {
+            impl $cell {
                 pub(crate) fn new() -> Self {
-                    HartCell(Box::new(Hart::RESET))
+                    $cell(Box::new($hart::RESET))
                 }
             }
 
-            impl core::ops::Deref for HartCell {
-                type Target = Hart;
-                fn deref(&self) -> &Hart {
+            impl core::ops::Deref for $cell {
+                type Target = $hart;
+                fn deref(&self) -> &$hart {
                     &self.0
                 }
             }
 
-            impl core::ops::DerefMut for HartCell {
-                fn deref_mut(&mut self) -> &mut Hart {
+            impl core::ops::DerefMut for $cell {
+                fn deref_mut(&mut self) -> &mut $hart {
                     &mut self.0
                 }
             }
         }
 
-        pub use cell::HartCell;
+        pub use cell::$cell;
 
-        /// The hart's address: a constant in WebAssembly, whatever `hart` is.
+        /// The processor's address: a constant in WebAssembly, whatever `hart` is.
         #[inline(always)]
-        pub(crate) fn hart_ptr(hart: &mut Hart) -> *mut Hart {
+        pub(crate) fn $ptr(hart: &mut $hart) -> *mut $hart {
             #[cfg(target_family = "wasm")]
             {
                 let _ = hart;

@@ -32,7 +32,7 @@ pub mod parts {
     #[cfg(feature = "riscv64")]
     pub use crate::cpu::rv64::state::HartState as Riscv64State;
     #[cfg(feature = "x86_64")]
-    pub use crate::cpu::x86::state::HartState as X86State;
+    pub use crate::cpu::x86::state::VcpuState as X86State;
     #[cfg(feature = "riscv64")]
     pub use crate::platform::riscv64::plic::PlicState;
     #[cfg(feature = "x86_64")]

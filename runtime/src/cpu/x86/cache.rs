@@ -1,6 +1,6 @@
 //! Decoded blocks, kept by physical page.
 //!
-//! As the RISC-V hart's, with two differences. The same bytes mean different things in 64-bit and in
+//! As the RISC-V vcpu's, with two differences. The same bytes mean different things in 64-bit and in
 //! compatibility mode, so a page has blocks of both kinds. And an instruction can begin at any byte: a table
 //! by offset would be 16 KiB for each page, most of what a short run touches; so a page has a sorted list,
 //! and one table for all pages ([`Front`]) answers the interpreter.

@@ -6,12 +6,12 @@
 //! instruction at a time.
 
 use super::fault::{DB, Fault};
-use super::state::{CR4_DE, DR6_BREAKPOINTS, Hart, PENDING};
+use super::state::{CR4_DE, DR6_BREAKPOINTS, PENDING, Vcpu};
 use super::{Context, Exit};
 use crate::cpu::tlb::{self, LargePages};
 use forelift_abi::layout::PAGE_SIZE;
 
-/// Index of DR6 in [`Hart::dr`].
+/// Index of DR6 in [`Vcpu::dr`].
 pub(crate) const DR6: usize = 4;
 /// Index of DR7.
 pub(crate) const DR7: usize = 5;
@@ -20,11 +20,11 @@ pub(crate) const DR6_BD: u64 = 1 << 13;
 /// DR7: general detect.
 pub(crate) const DR7_GD: u64 = 1 << 13;
 
-/// [`Hart::debug`]: an instruction breakpoint is enabled.
+/// [`Vcpu::debug`]: an instruction breakpoint is enabled.
 const CODE: u32 = 1 << 16;
-/// [`Hart::debug`]: a breakpoint on data is enabled.
+/// [`Vcpu::debug`]: a breakpoint on data is enabled.
 const DATA: u32 = 1 << 17;
-/// [`Hart::debug`]: a breakpoint on ports is enabled.
+/// [`Vcpu::debug`]: a breakpoint on ports is enabled.
 const PORTS: u32 = 1 << 18;
 
 /// An enabled breakpoint.
@@ -51,7 +51,7 @@ impl Breakpoint {
     }
 }
 
-impl Hart {
+impl Vcpu {
     /// The enabled breakpoints (SDM vol. 3 17.2.4).
     fn breakpoints(&self) -> impl Iterator<Item = Breakpoint> + use<> {
         let (dr, ports) = (self.dr, self.cr4 & CR4_DE != 0);
@@ -150,7 +150,7 @@ impl Hart {
 impl Context<'_> {
     /// Raises the trap that is due behind the last instruction.
     pub(super) fn debug_trap(&mut self) -> Option<Exit> {
-        self.hart.tell_causes(self.hart.debug & PENDING);
+        self.vcpu.tell_causes(self.vcpu.debug & PENDING);
         self.raise(Fault::plain(DB))
     }
 }

@@ -1,6 +1,6 @@
 //! The predecoded form of an instruction: what the interpreter's switch runs on.
 //!
-//! Registers are byte offsets into the hart's `r` (AH is at 1), immediates are final, a branch knows its
+//! Registers are byte offsets into the vcpu's `r` (AH is at 1), immediates are final, a branch knows its
 //! target's entry. Blocks never span pages, so addresses are offsets from the page's virtual address: the
 //! same entries serve a physical page wherever it is mapped.
 
@@ -16,7 +16,7 @@ pub struct Entry {
     pub d: u8,
     /// Byte offset of the second register operand; number of a condition; a shift's count.
     pub s: u8,
-    /// Memory operand: byte offset of its base, one of the hart's special slots for none.
+    /// Memory operand: byte offset of its base, one of the vcpu's special slots for none.
     pub base: u8,
     /// Memory operand: byte offset of its index, the zero slot for none.
     pub index: u8,

@@ -13,7 +13,7 @@ use core::ops::ControlFlow;
 pub(crate) fn run(cx: &mut Context<'_>, budget: u64) -> Exit {
     let mut left = budget.min(i64::MAX as u64) as i64;
     // Instructions retired are `end - left`.
-    let mut end = cx.hart.instret.wrapping_add(left as u64);
+    let mut end = cx.vcpu.instret.wrapping_add(left as u64);
     loop {
         let before = left;
         let exit = if left <= 0 { Some(Exit::Budget) } else { step(cx, end, &mut left) };
@@ -23,7 +23,7 @@ pub(crate) fn run(cx: &mut Context<'_>, budget: u64) -> Exit {
             left -= 1;
             end = end.wrapping_sub(1);
         }
-        cx.hart.instret = end.wrapping_sub(left as u64);
+        cx.vcpu.instret = end.wrapping_sub(left as u64);
         if let Some(exit) = exit {
             return exit;
         }
@@ -32,31 +32,31 @@ pub(crate) fn run(cx: &mut Context<'_>, budget: u64) -> Exit {
 
 /// Executes one instruction, or delivers its exception.
 pub(crate) fn single_step(cx: &mut Context<'_>) -> Option<Exit> {
-    (cx.hart.inhibit, cx.hart.shadow) = (false, false);
-    cx.hart.rflags &= !RF;
-    let rip = cx.hart.rip;
+    (cx.vcpu.inhibit, cx.vcpu.shadow) = (false, false);
+    cx.vcpu.rflags &= !RF;
+    let rip = cx.vcpu.rip;
     let entries = match cx.single(rip) {
         Ok(entries) => entries,
         Err(fault) => return cx.raise(fault),
     };
-    let (mut left, end) = (1, cx.hart.instret.wrapping_add(1));
+    let (mut left, end) = (1, cx.vcpu.instret.wrapping_add(1));
     // SAFETY: the entries outlive the call; with this budget it ends behind the first of them.
     let exit = unsafe { interpret(cx, entries.as_ptr(), NO_PAGE, end, &mut left) };
-    cx.hart.instret = end.wrapping_sub(left as u64);
+    cx.vcpu.instret = end.wrapping_sub(left as u64);
     exit
 }
 
 /// Takes a pending interrupt, finds the code at `rip` and runs it.
 fn step(cx: &mut Context<'_>, end: u64, left: &mut i64) -> Option<Exit> {
-    if cx.hart.inhibit || cx.hart.rflags & (TF | RF) != 0 || cx.hart.debug != 0 {
+    if cx.vcpu.inhibit || cx.vcpu.rflags & (TF | RF) != 0 || cx.vcpu.debug != 0 {
         if let ControlFlow::Break(exit) = cx.careful_step() {
-            *left = end.wrapping_sub(cx.hart.instret) as i64;
+            *left = end.wrapping_sub(cx.vcpu.instret) as i64;
             return exit;
         }
     } else if let Some(exit) = cx.take_interrupt() {
         return Some(exit);
     }
-    let rip = cx.hart.rip;
+    let rip = cx.vcpu.rip;
     let page = match cx.find_page(rip) {
         Ok(page) => page,
         Err(fault) => return cx.raise(fault),
@@ -85,39 +85,39 @@ impl Context<'_> {
     #[cold]
     pub(crate) fn careful_step(&mut self) -> ControlFlow<Option<Exit>> {
         // Behind a load of SS the traps wait for one instruction (SDM vol. 3 6.8.3).
-        if self.hart.has_debug_trap() && !self.hart.shadow {
+        if self.vcpu.has_debug_trap() && !self.vcpu.shadow {
             return ControlFlow::Break(self.debug_trap());
         }
-        if !self.hart.inhibit
+        if !self.vcpu.inhibit
             && let Some(exit) = self.take_interrupt()
         {
             return ControlFlow::Break(Some(exit));
         }
-        let rip = self.hart.rip;
-        let in_page = self.hart.has_code_breakpoint(rip);
-        if in_page && self.hart.rflags & RF == 0 {
-            let causes = self.hart.code_breakpoints(rip);
+        let rip = self.vcpu.rip;
+        let in_page = self.vcpu.has_code_breakpoint(rip);
+        if in_page && self.vcpu.rflags & RF == 0 {
+            let causes = self.vcpu.code_breakpoints(rip);
             if causes != 0 {
-                self.hart.tell_causes(causes);
+                self.vcpu.tell_causes(causes);
                 return ControlFlow::Break(self.raise(Fault::plain(DB)));
             }
         }
-        let stepping = self.hart.rflags & TF != 0;
-        if !stepping && !in_page && !self.hart.inhibit && !self.hart.has_debug_trap() {
+        let stepping = self.vcpu.rflags & TF != 0;
+        if !stepping && !in_page && !self.vcpu.inhibit && !self.vcpu.has_debug_trap() {
             // It would be cleared behind the instruction, which nothing but an instruction breakpoint can
             // tell.
-            self.hart.rflags &= !RF;
+            self.vcpu.rflags &= !RF;
             return ControlFlow::Continue(());
         }
-        self.hart.trap_behind = false;
+        self.vcpu.trap_behind = false;
         let exit = single_step(self);
-        if exit.is_none() && !self.hart.shadow {
+        if exit.is_none() && !self.vcpu.shadow {
             // A handler that was entered has cleared the flag: the trap is behind the instruction (SDM vol. 3
             // 17.3.1.4).
-            if stepping && (self.hart.rflags & TF != 0 || self.hart.trap_behind) {
-                self.hart.debug |= STEP;
+            if stepping && (self.vcpu.rflags & TF != 0 || self.vcpu.trap_behind) {
+                self.vcpu.debug |= STEP;
             }
-            if self.hart.has_debug_trap() {
+            if self.vcpu.has_debug_trap() {
                 return ControlFlow::Break(self.debug_trap());
             }
         }

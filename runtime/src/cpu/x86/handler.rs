@@ -12,11 +12,11 @@ pub(crate) type Handler = fn(&mut Context<'_>, &Instruction) -> Res<Flow>;
 pub(crate) enum Flow {
     /// The next instruction.
     Next,
-    /// It has set `hart.rip`, or changed what the following instructions mean.
+    /// It has set `vcpu.rip`, or changed what the following instructions mean.
     Goto,
     /// It is not done and shall be executed again from where its registers say (a string instruction that
     /// leaves for interrupts): it does not count as retired.
     Again,
-    /// The machine has to act; `hart.rip` is set.
+    /// The machine has to act; `vcpu.rip` is set.
     Exit(Exit),
 }

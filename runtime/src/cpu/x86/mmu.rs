@@ -72,7 +72,7 @@ fn alignment(size: usize) -> u64 {
 impl Context<'_> {
     /// Translates `va` for `access` at the privilege level in force.
     pub(crate) fn translate(&mut self, va: u64, access: Access) -> Res<Translation> {
-        let user = self.hart.cpl == 3;
+        let user = self.vcpu.cpl == 3;
         self.translate_as(va, access, user)
     }
 
@@ -82,17 +82,17 @@ impl Context<'_> {
         if !is_canonical(va) {
             return Err(Fault::gp());
         }
-        if self.hart.cr0 & CR0_PG == 0 {
+        if self.vcpu.cr0 & CR0_PG == 0 {
             return Ok(Translation { pa: va, writable: true, global: true, shift: 12 });
         }
-        let nxe = self.hart.msr.efer & EFER_NXE != 0;
+        let nxe = self.vcpu.msr.efer & EFER_NXE != 0;
         let mut code = if user { CODE_U } else { 0 };
         match access {
             Access::Fetch if nxe => code |= CODE_I,
             Access::Store => code |= CODE_W,
             _ => {}
         }
-        let mut table = self.hart.cr3 & 0xf_ffff_ffff_f000;
+        let mut table = self.vcpu.cr3 & 0xf_ffff_ffff_f000;
         // Rights are the intersection of all levels'.
         let (mut rights, mut no_execute) = (W | U, false);
         for level in (0..4).rev() {
@@ -120,7 +120,7 @@ impl Context<'_> {
             let denied = match access {
                 Access::Fetch => no_execute,
                 Access::Load => false,
-                Access::Store => rights & W == 0 && (user || self.hart.cr0 & CR0_WP != 0),
+                Access::Store => rights & W == 0 && (user || self.vcpu.cr0 & CR0_WP != 0),
             };
             if denied || user && rights & U == 0 {
                 return Err(Fault::page(va, code | CODE_P));
@@ -129,7 +129,7 @@ impl Context<'_> {
             if wanted != entry {
                 self.mem.write(at, &wanted.to_le_bytes());
             }
-            let may_write = rights & W != 0 || !user && self.hart.cr0 & CR0_WP == 0;
+            let may_write = rights & W != 0 || !user && self.vcpu.cr0 & CR0_WP == 0;
             // Bit 12 of a large page's entry is PAT.
             let base = entry & 0xf_ffff_ffff_f000 & !offset_mask;
             return Ok(Translation {
@@ -147,16 +147,16 @@ impl Context<'_> {
         let t = self.translate(va, access)?;
         let page_pa = t.pa & !(PAGE_SIZE - 1);
         if let Some(offset) = self.mem.ram_offset(page_pa)
-            && !self.hart.has_watched_data(va)
-            && !self.hart.checks_alignment
+            && !self.vcpu.has_watched_data(va)
+            && !self.vcpu.checks_alignment
         {
             let fast_write = t.writable && !self.mem.is_code(page_pa);
-            self.hart.large_pages.note(va, t.shift);
-            let set = self.hart.tlb_index();
+            self.vcpu.large_pages.note(va, t.shift);
+            let set = self.vcpu.tlb_index();
             if fast_write {
                 self.mem.note_writable(offset);
             }
-            self.hart.dtlb.fill(set, va & !(PAGE_SIZE - 1), offset, (true, fast_write), t.global);
+            self.vcpu.dtlb.fill(set, va & !(PAGE_SIZE - 1), offset, (true, fast_write), t.global);
         }
         Ok(t.pa)
     }
@@ -182,7 +182,7 @@ impl Context<'_> {
             _ => self.translate_data(va.wrapping_add(split as u64), access)?,
         };
         // The processor's own accesses, also on the way to an inner level, are the system's.
-        let checked = self.hart.checks_alignment && self.hart.cpl == 3;
+        let checked = self.vcpu.checks_alignment && self.vcpu.cpl == 3;
         if checked && !va.is_multiple_of(alignment(size)) {
             return Err(Fault::with_code(AC, 0));
         }
@@ -196,7 +196,7 @@ impl Context<'_> {
 
     fn load_as(&mut self, va: u64, bytes: &mut [u8], access: Access) -> Res<()> {
         let (split, low, high) = self.translate_span(va, bytes.len(), access)?;
-        self.hart.note_access(va, bytes.len(), false);
+        self.vcpu.note_access(va, bytes.len(), false);
         let (first, second) = bytes.split_at_mut(split);
         self.read_physical(low, first);
         self.read_physical(high, second);
@@ -211,7 +211,7 @@ impl Context<'_> {
     /// Writes `bytes` (64 at most) to linear address `va`, all or nothing.
     pub(crate) fn store_bytes(&mut self, va: u64, bytes: &[u8]) -> Res<()> {
         let (split, low, high) = self.translate_span(va, bytes.len(), Access::Store)?;
-        self.hart.note_access(va, bytes.len(), true);
+        self.vcpu.note_access(va, bytes.len(), true);
         let (first, second) = bytes.split_at(split);
         self.write_physical(low, first);
         self.write_physical(high, second);
@@ -225,7 +225,7 @@ impl Context<'_> {
         if let Some(memory) = self.mem.slice(pa, len) {
             bytes.copy_from_slice(memory);
         } else if matches!(len, 1 | 2 | 4 | 8) {
-            self.bus.advance(self.hart.instret);
+            self.bus.advance(self.vcpu.instret);
             let value = self.bus.read(self.mem, pa, len as u8);
             bytes.copy_from_slice(&value.to_le_bytes()[..len]);
         } else {
@@ -241,7 +241,7 @@ impl Context<'_> {
         } else if matches!(len, 1 | 2 | 4 | 8) {
             let mut word = [0; 8];
             word[..len].copy_from_slice(bytes);
-            self.bus.advance(self.hart.instret);
+            self.bus.advance(self.vcpu.instret);
             self.bus.write(self.mem, pa, len as u8, u64::from_le_bytes(word));
         } else {
             for (n, byte) in bytes.iter().enumerate() {
@@ -253,8 +253,8 @@ impl Context<'_> {
     /// Offset in RAM of `size` bytes at `va` if the TLB answers it.
     #[inline]
     fn known(&self, va: u64, size: usize, write: bool) -> Option<u64> {
-        let tlb = &self.hart.dtlb;
-        let set = self.hart.tlb_index();
+        let tlb = &self.vcpu.dtlb;
+        let set = self.vcpu.tlb_index();
         tlb.lookup(set, write, va).filter(|_| va & (PAGE_SIZE - 1) <= PAGE_SIZE - size as u64)
     }
 
@@ -265,7 +265,7 @@ impl Context<'_> {
         if let Some(offset) = self.known(va, size, false) {
             // SAFETY: the TLB gives offsets of whole pages of RAM, and the access is within the page.
             unsafe {
-                let from = self.hart.dtlb.ram.add(offset as usize);
+                let from = self.vcpu.dtlb.ram.add(offset as usize);
                 core::ptr::copy_nonoverlapping(from, word.as_mut_ptr(), size.min(8));
             }
         } else {
@@ -299,7 +299,7 @@ impl Context<'_> {
         if let Some(offset) = self.known(va, size, true) {
             // SAFETY: the TLB gives offsets of whole pages of RAM, and the access is within the page.
             unsafe {
-                let to = self.hart.dtlb.ram.add(offset as usize);
+                let to = self.vcpu.dtlb.ram.add(offset as usize);
                 core::ptr::copy_nonoverlapping(word.as_ptr(), to, size.min(8));
             }
             return Ok(());
@@ -321,24 +321,24 @@ impl Context<'_> {
             // Code in a device: nothing that a kernel does.
             return Err(Fault::gp());
         }
-        let set = self.hart.tlb_index();
+        let set = self.vcpu.tlb_index();
         if set == TLB_KERNEL && !t.global {
-            self.hart.kernel_itlb_local = true;
+            self.vcpu.kernel_itlb_local = true;
         }
-        self.hart.large_pages.note(va, t.shift);
+        self.vcpu.large_pages.note(va, t.shift);
         let page = match self.cache.find_page(self.mem, page_pa) {
             Some(page) => page,
             None => {
                 let (page, emptied) = self.cache.add_page(self.mem, page_pa);
                 if emptied {
-                    self.hart.flush_itlb();
+                    self.vcpu.flush_itlb();
                 }
                 page
             }
         };
-        if !self.hart.has_code_breakpoint(va) {
-            let key = key(page, self.hart.long);
-            self.hart.itlb[set][(va >> 12) as usize % ITLB_ENTRIES] =
+        if !self.vcpu.has_code_breakpoint(va) {
+            let key = key(page, self.vcpu.long);
+            self.vcpu.itlb[set][(va >> 12) as usize % ITLB_ENTRIES] =
                 ItlbEntry { tag: va & !(PAGE_SIZE - 1), page, key };
         }
         Ok(page)
@@ -366,7 +366,7 @@ impl Context<'_> {
     /// Index in the block cache of the page that holds the code at `va`.
     #[inline]
     pub(crate) fn find_page(&mut self, va: u64) -> Res<u32> {
-        let known = &self.hart.itlb[self.hart.tlb_index()][(va >> 12) as usize % ITLB_ENTRIES];
+        let known = &self.vcpu.itlb[self.vcpu.tlb_index()][(va >> 12) as usize % ITLB_ENTRIES];
         if known.tag == va & !(PAGE_SIZE - 1) { Ok(known.page) } else { self.code_page(va) }
     }
 

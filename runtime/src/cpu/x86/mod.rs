@@ -3,7 +3,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`state`] | registers, TLBs: [`Hart`](state::Hart), at a fixed address in WebAssembly |
+//! | [`state`] | registers, TLBs: [`Vcpu`](state::Vcpu), at a fixed address in WebAssembly |
 //! | [`flags`] | arithmetic flags, kept lazily |
 //! | [`fault`] | exceptions as values |
 //! | [`mmu`] | page walk, TLB fill, memory accesses that the TLB does not answer |
@@ -51,7 +51,7 @@ mod table;
 use crate::memory::GuestMemory;
 use cache::Cache;
 use fault::Fault;
-use state::{Hart, HartCell};
+use state::{Vcpu, VcpuCell};
 
 /// What the processor needs from the rest of the machine. The provided methods are those of a machine without
 /// devices.
@@ -134,22 +134,22 @@ pub enum Exit {
         /// A triple fault.
         failed: bool,
     },
-    /// [`Hart::user_only`] is set and an exception came up; `rip` is the instruction's (for traps, the next
+    /// [`Vcpu::user_only`] is set and an exception came up; `rip` is the instruction's (for traps, the next
     /// one's).
     Trap(Fault),
 }
 
 /// The processor and its decoded code.
 pub struct Cpu {
-    /// Architectural state and TLBs.
-    pub hart: HartCell,
+    /// Architectural state and TLBs, by the name that it has in every guest's processor.
+    pub hart: VcpuCell,
     cache: Cache,
 }
 
 impl Cpu {
     /// A processor in 64-bit mode at privilege level 0 with all registers zero and paging off, for `mem`.
     pub fn new(mem: &GuestMemory) -> Self {
-        let mut hart = HartCell::new();
+        let mut hart = VcpuCell::new();
         // SAFETY: whoever set the area vouches for it (GuestMemory::set_tlb_area).
         unsafe { hart.dtlb.attach(mem.ram_ptr(), mem.ram_len(), mem.tlb_area(), state::TLB_SETS) };
         Cpu { hart, cache: Cache::new(mem) }
@@ -168,7 +168,7 @@ impl Cpu {
     }
 
     fn context<'a>(&'a mut self, mem: &'a mut GuestMemory, bus: &'a mut dyn Bus) -> Context<'a> {
-        let mut cx = Context { hart: &mut self.hart, cache: &mut self.cache, mem, bus };
+        let mut cx = Context { vcpu: &mut self.hart, cache: &mut self.cache, mem, bus };
         cx.drop_dirty_code();
         cx
     }
@@ -202,7 +202,7 @@ impl Cpu {
 
 /// All that an instruction can touch.
 pub(crate) struct Context<'a> {
-    pub(crate) hart: &'a mut Hart,
+    pub(crate) vcpu: &'a mut Vcpu,
     pub(crate) cache: &'a mut Cache,
     pub(crate) mem: &'a mut GuestMemory,
     pub(crate) bus: &'a mut dyn Bus,
@@ -214,8 +214,8 @@ impl Context<'_> {
         if self.mem.has_dirty_code() {
             for page in self.mem.take_dirty_code() {
                 if let Some(page) = self.cache.drop_ram_page(page) {
-                    self.hart.flush_itlb_of(page);
-                    self.hart.code_dropped = true;
+                    self.vcpu.flush_itlb_of(page);
+                    self.vcpu.code_dropped = true;
                 }
             }
         }

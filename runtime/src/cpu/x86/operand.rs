@@ -1,13 +1,13 @@
 //! Operands of a decoded instruction: registers, addresses, immediates.
 //!
 //! Instructions are decoded as if their page lay at address 0: `rip`-relative addresses and targets of
-//! branches are offsets from the page's address, which is in the hart's [`PAGE`] slot.
+//! branches are offsets from the page's address, which is in the vcpu's [`PAGE`] slot.
 
 use super::Context;
 use super::fault::{Fault, Res, SS as STACK_FAULT};
 use super::flags::sign_extend;
 use super::mmu::is_canonical;
-use super::state::{CS, DS, ES, FS, GS, Hart, PAGE, SS, Segment};
+use super::state::{CS, DS, ES, FS, GS, PAGE, SS, Segment, Vcpu};
 use iced_x86::{ConditionCode, Instruction, InstructionInfoFactory, OpAccess, OpKind, Register};
 
 /// Number (0-15) of a general-purpose register of any size; AH, CH, DH and BH give 0 to 3.
@@ -58,7 +58,7 @@ pub(crate) fn mask(size: usize) -> u64 {
     u64::MAX >> (64 - 8 * size.clamp(1, 8))
 }
 
-impl Hart {
+impl Vcpu {
     /// Value of a general-purpose register, zero-extended.
     pub(crate) fn gpr(&self, register: Register) -> u64 {
         let value = self.r[number(register)];
@@ -103,8 +103,8 @@ impl Context<'_> {
 
     /// A place in the code, given relative to the page: `eip` wraps at 32 bits outside of 64-bit mode.
     pub(crate) fn code_address(&self, offset: u64) -> u64 {
-        let address = self.hart.r[PAGE].wrapping_add(offset);
-        if self.hart.long { address } else { address & 0xffff_ffff }
+        let address = self.vcpu.r[PAGE].wrapping_add(offset);
+        if self.vcpu.long { address } else { address & 0xffff_ffff }
     }
 
     /// Size of the address in bytes: 8, 4 or 2.
@@ -125,12 +125,12 @@ impl Context<'_> {
         let displacement = i.memory_displacement64();
         let base = match i.memory_base() {
             Register::None => 0,
-            Register::RIP | Register::EIP => self.hart.r[PAGE],
-            register => self.hart.gpr(register),
+            Register::RIP | Register::EIP => self.vcpu.r[PAGE],
+            register => self.vcpu.gpr(register),
         };
         let index = match i.memory_index() {
             Register::None => 0,
-            register => self.hart.gpr(register) << i.memory_index_scale().trailing_zeros(),
+            register => self.vcpu.gpr(register) << i.memory_index_scale().trailing_zeros(),
         };
         base.wrapping_add(index).wrapping_add(displacement) & mask(self.address_size(i))
     }
@@ -139,7 +139,7 @@ impl Context<'_> {
     pub(crate) fn linear_address(&self, i: &Instruction) -> Res<u64> {
         let (segment, offset) = (self.memory_segment(i), self.effective_address(i));
         let address = self.linear(segment, offset, i.memory_size().size())?;
-        if !self.hart.long && segment == CS && writes_memory(i) {
+        if !self.vcpu.long && segment == CS && writes_memory(i) {
             return Err(Fault::gp());
         }
         Ok(address)
@@ -148,7 +148,7 @@ impl Context<'_> {
     /// In compatibility mode: whether `size` bytes at `offset` are inside of a segment that can be used (SDM
     /// vol. 3 5.3, 5.5).
     fn check_segment(&self, number: usize, offset: u64, size: usize) -> Res<()> {
-        let segment = &self.hart.segments[number];
+        let segment = &self.vcpu.segments[number];
         let (limit, last) = (u64::from(segment.limit), offset + size.max(1) as u64 - 1);
         let expands_down = segment.attributes & 0x1c == 0x14;
         let inside = if expands_down {
@@ -167,7 +167,7 @@ impl Context<'_> {
     /// 1 3.3.7.1): the default decides between #SS and #GP.
     pub(crate) fn memory_segment(&self, i: &Instruction) -> usize {
         let named = segment(i.memory_segment());
-        if !self.hart.long || named >= FS || !i.has_segment_prefix() {
+        if !self.vcpu.long || named >= FS || !i.has_segment_prefix() {
             return named;
         }
         let base = i.memory_base();
@@ -176,8 +176,8 @@ impl Context<'_> {
 
     /// Linear address of `size` bytes at `offset` in a segment.
     pub(crate) fn linear(&self, segment: usize, offset: u64, size: usize) -> Res<u64> {
-        let address = self.hart.segment_base(segment).wrapping_add(offset);
-        if !self.hart.long {
+        let address = self.vcpu.segment_base(segment).wrapping_add(offset);
+        if !self.vcpu.long {
             self.check_segment(segment, offset, size)?;
             return Ok(address & 0xffff_ffff);
         }
@@ -212,7 +212,7 @@ impl Context<'_> {
     /// where the instruction extends it). Zero-extended from its size.
     pub(crate) fn read(&mut self, i: &Instruction, n: u32) -> Res<u64> {
         match i.op_kind(n) {
-            OpKind::Register => Ok(self.hart.gpr(i.op_register(n))),
+            OpKind::Register => Ok(self.vcpu.gpr(i.op_register(n))),
             OpKind::Memory => {
                 let address = self.linear_address(i)?;
                 self.load(address, i.memory_size().size())
@@ -242,7 +242,7 @@ impl Context<'_> {
     pub(crate) fn write(&mut self, i: &Instruction, n: u32, value: u64) -> Res<()> {
         match i.op_kind(n) {
             OpKind::Register => {
-                self.hart.set_gpr(i.op_register(n), value);
+                self.vcpu.set_gpr(i.op_register(n), value);
                 Ok(())
             }
             _ => {

@@ -53,7 +53,7 @@ impl Context<'_> {
     /// The block at `offset` of page `page` of the cache, decoded if need be. `emptied` is set when the cache
     /// had to be emptied: then the page has index 0.
     pub(crate) fn block(&mut self, page: u32, offset: u16, emptied: &mut bool) -> Block {
-        let long = self.hart.long;
+        let long = self.vcpu.long;
         let known = self.cache.block(page, long, offset);
         if known != 0 {
             return Block::At(known);
@@ -62,7 +62,7 @@ impl Context<'_> {
         let mut page = page;
         if !self.cache.has_room() {
             self.cache.clear();
-            self.hart.flush_itlb();
+            self.vcpu.flush_itlb();
             page = self.cache.add_page(self.mem, pa).0;
             *emptied = true;
         }
@@ -83,7 +83,7 @@ impl Context<'_> {
         if !self.mem.is_code(pa) {
             self.mem.mark_code(pa);
             if let Some(offset) = self.mem.ram_offset(pa) {
-                self.hart.dtlb.protect(offset);
+                self.vcpu.dtlb.protect(offset);
             }
         }
         Block::At(at)
@@ -92,7 +92,7 @@ impl Context<'_> {
     /// The entries of the instruction at `va`, which may straddle two pages.
     pub(crate) fn single(&mut self, va: u64) -> Res<[Entry; 2]> {
         let (bytes, length, fault) = self.fetch(va)?;
-        let (offset, long) = ((va & (PAGE_SIZE - 1)) as u16, self.hart.long);
+        let (offset, long) = ((va & (PAGE_SIZE - 1)) as u16, self.vcpu.long);
         if let Some(known) = self.cache.straddling(va)
             && (known.offset, known.long, known.bytes) == (offset, long, bytes)
             && fault.is_none()
@@ -101,7 +101,7 @@ impl Context<'_> {
         }
         if !self.cache.has_room() {
             self.cache.clear();
-            self.hart.flush_itlb();
+            self.vcpu.flush_itlb();
         }
         let bitness = if long { 64 } else { 32 };
         let mut decoder = Decoder::with_ip(bitness, &bytes[..length], offset.into(), DecoderOptions::NONE);
@@ -128,12 +128,12 @@ impl Context<'_> {
     pub(crate) fn decode_again(&mut self, e: &Entry) -> Res<(Handler, Instruction)> {
         let (offset, length) = (u64::from(e.offset), usize::from(e.length));
         let mut bytes = [0; LONGEST];
-        if self.hart.page == NO_PAGE {
-            bytes = self.fetch(self.hart.rip)?.0;
-        } else if let Some(memory) = self.mem.slice(self.cache.pa(self.hart.page) + offset, length) {
+        if self.vcpu.page == NO_PAGE {
+            bytes = self.fetch(self.vcpu.rip)?.0;
+        } else if let Some(memory) = self.mem.slice(self.cache.pa(self.vcpu.page) + offset, length) {
             bytes[..length].copy_from_slice(memory);
         }
-        let bitness = if self.hart.long { 64 } else { 32 };
+        let bitness = if self.vcpu.long { 64 } else { 32 };
         let i = Decoder::with_ip(bitness, &bytes[..length], offset, DecoderOptions::NONE).decode();
         Ok((family::handler(&i), i))
     }

@@ -5,7 +5,7 @@ use super::fault::{Fault, GP, NP, Res, SS as STACK_FAULT};
 use super::flags;
 use super::handler::Flow;
 use super::mmu::is_canonical;
-use super::state::{CS, DS, ES, FS, FS_BASE, GS, GS_BASE, Hart, SS, STEP, Segment};
+use super::state::{CS, DS, ES, FS, FS_BASE, GS, GS_BASE, SS, STEP, Segment, Vcpu};
 
 /// A segment descriptor of 8 bytes, with the upper half of those of 16.
 #[derive(Clone, Copy)]
@@ -92,7 +92,7 @@ const DATA: u16 = 0xc093;
 /// Privilege level 3 in the attributes.
 const DPL3: u16 = 0x60;
 
-impl Hart {
+impl Vcpu {
     /// Takes over a segment register as a whole.
     fn set_segment(&mut self, number: usize, segment: Segment) {
         self.segments[number] = segment;
@@ -108,9 +108,9 @@ impl Context<'_> {
     /// The descriptor of a selector: `None` for the null selector and for those beyond their table.
     pub(crate) fn descriptor(&mut self, selector: u16) -> Res<Option<Descriptor>> {
         let (base, limit) = if selector & 4 == 0 {
-            (self.hart.gdtr.base, u32::from(self.hart.gdtr.limit))
+            (self.vcpu.gdtr.base, u32::from(self.vcpu.gdtr.limit))
         } else {
-            (self.hart.ldtr.base, if self.hart.ldtr.attributes == 0 { 0 } else { self.hart.ldtr.limit })
+            (self.vcpu.ldtr.base, if self.vcpu.ldtr.attributes == 0 { 0 } else { self.vcpu.ldtr.limit })
         };
         let at = u32::from(selector & !7);
         if selector & !3 == 0 || at + 7 > limit {
@@ -130,7 +130,7 @@ impl Context<'_> {
         if descriptor.low >> 40 & 1 != 0 {
             return Ok(());
         }
-        let table = if selector & 4 == 0 { self.hart.gdtr.base } else { self.hart.ldtr.base };
+        let table = if selector & 4 == 0 { self.vcpu.gdtr.base } else { self.vcpu.ldtr.base };
         let at = table.wrapping_add(u64::from(selector & !7) + 5);
         let access = (descriptor.low >> 40 & 0xff) | 1;
         self.as_system(|cx| cx.store(at, 1, access))
@@ -138,13 +138,13 @@ impl Context<'_> {
 
     /// Loads a segment register other than CS.
     pub(crate) fn load_segment(&mut self, number: usize, selector: u16) -> Res<()> {
-        let cpl = self.hart.cpl;
+        let cpl = self.vcpu.cpl;
         let fault = Fault::with_code(GP, u32::from(selector & !3));
         if selector & !3 == 0 {
-            if number == SS && (!self.hart.long || cpl == 3 || (selector & 3) as u8 != cpl) {
+            if number == SS && (!self.vcpu.long || cpl == 3 || (selector & 3) as u8 != cpl) {
                 return Err(Fault::gp());
             }
-            self.hart.set_segment(number, Segment { selector, ..Segment::default() });
+            self.vcpu.set_segment(number, Segment { selector, ..Segment::default() });
             return Ok(());
         }
         let descriptor = self.descriptor(selector)?.ok_or(fault)?;
@@ -164,7 +164,7 @@ impl Context<'_> {
         self.mark_accessed(selector, &descriptor)?;
         let mut segment = descriptor.segment(selector);
         segment.attributes |= 1;
-        self.hart.set_segment(number, segment);
+        self.vcpu.set_segment(number, segment);
         Ok(())
     }
 
@@ -197,9 +197,9 @@ impl Context<'_> {
     /// The code segment of a `jmp` or `call`, which stay at their level: a selector that asks for an outer
     /// one is for conforming segments.
     fn near_level_segment(&mut self, selector: u16) -> Res<Segment> {
-        let segment = self.code_segment(selector, self.hart.cpl)?;
+        let segment = self.code_segment(selector, self.vcpu.cpl)?;
         let conforming = segment.attributes & 0x1c == 0x1c;
-        if !conforming && (selector & 3) as u8 > self.hart.cpl {
+        if !conforming && (selector & 3) as u8 > self.vcpu.cpl {
             return Err(Fault::with_code(GP, u32::from(selector & !3)));
         }
         Ok(segment)
@@ -214,7 +214,7 @@ impl Context<'_> {
         };
         let code = u32::from(selector & !3);
         let upper_type = gate.high >> 40 & 0x1f;
-        if !gate.is_whole() || upper_type != 0 || gate.dpl() < self.hart.cpl.max((selector & 3) as u8) {
+        if !gate.is_whole() || upper_type != 0 || gate.dpl() < self.vcpu.cpl.max((selector & 3) as u8) {
             return Err(Fault::with_code(GP, code));
         }
         if !gate.is_present() {
@@ -233,7 +233,7 @@ impl Context<'_> {
         let code = u32::from(selector & !3);
         let fault = Fault::with_code(GP, code);
         let descriptor = self.descriptor(selector)?.filter(Descriptor::is_code).ok_or(fault)?;
-        let (conforming, cpl) = (descriptor.is_conforming(), self.hart.cpl);
+        let (conforming, cpl) = (descriptor.is_conforming(), self.vcpu.cpl);
         let level = if conforming { cpl } else { descriptor.dpl() };
         let segment = descriptor.segment(selector & !3 | u16::from(level));
         let is_long = segment.attributes & (Segment::LONG | Segment::BIG) == Segment::LONG;
@@ -251,28 +251,28 @@ impl Context<'_> {
     /// `call` by a gate: to the same level, or to an inner one on its stack.
     fn gate_call(&mut self, selector: u16, target: u64, next: u64) -> Res<Flow> {
         let segment = self.gate_segment(selector, target, false)?;
-        let (level, old) = ((segment.selector & 3) as u8, self.hart.cpl);
+        let (level, old) = ((segment.selector & 3) as u8, self.vcpu.cpl);
         let inner = level < old;
-        let hart = &self.hart;
-        let frame = [hart.segments[SS].selector.into(), hart.r[4], hart.segments[CS].selector.into(), next];
+        let vcpu = &self.vcpu;
+        let frame = [vcpu.segments[SS].selector.into(), vcpu.r[4], vcpu.segments[CS].selector.into(), next];
         let words = if inner { &frame[..] } else { &frame[2..] };
-        let mut rsp = if inner { self.task_stack(4 + 8 * u64::from(level))? } else { hart.r[4] };
-        self.hart.cpl = level;
+        let mut rsp = if inner { self.task_stack(4 + 8 * u64::from(level))? } else { vcpu.r[4] };
+        self.vcpu.cpl = level;
         for word in words {
             rsp = rsp.wrapping_sub(8);
             let canonical = if is_canonical(rsp) { Ok(()) } else { Err(Fault::with_code(STACK_FAULT, 0)) };
             if let Err(fault) = canonical.and_then(|()| self.store(rsp, 8, *word)) {
-                self.hart.cpl = old;
+                self.vcpu.cpl = old;
                 return Err(fault);
             }
         }
-        self.hart.r[4] = rsp;
+        self.vcpu.r[4] = rsp;
         if inner {
-            self.hart.segments[SS] = Segment { selector: level.into(), ..Segment::default() };
+            self.vcpu.segments[SS] = Segment { selector: level.into(), ..Segment::default() };
         }
-        self.hart.segments[CS] = segment;
-        self.hart.rip = target;
-        self.hart.update_mode();
+        self.vcpu.segments[CS] = segment;
+        self.vcpu.rip = target;
+        self.vcpu.update_mode();
         Ok(Flow::Goto)
     }
 
@@ -287,9 +287,9 @@ impl Context<'_> {
                 (segment, target)
             }
         };
-        self.hart.segments[CS] = segment;
-        self.hart.rip = target;
-        self.hart.update_mode();
+        self.vcpu.segments[CS] = segment;
+        self.vcpu.rip = target;
+        self.vcpu.update_mode();
         Ok(Flow::Goto)
     }
 
@@ -301,21 +301,21 @@ impl Context<'_> {
         }
         let segment = self.near_level_segment(selector)?;
         Self::check_target(&segment, target)?;
-        let rsp = self.hart.r[4];
+        let rsp = self.vcpu.r[4];
         let first = self.stack_address(rsp.wrapping_sub(size as u64), size)?;
-        self.store(first, size, self.hart.segments[CS].selector.into())?;
+        self.store(first, size, self.vcpu.segments[CS].selector.into())?;
         let second = self.stack_address(rsp.wrapping_sub(2 * size as u64), size)?;
         self.store(second, size, next)?;
         self.set_stack_pointer(rsp.wrapping_sub(2 * size as u64));
-        self.hart.segments[CS] = segment;
-        self.hart.rip = target;
-        self.hart.update_mode();
+        self.vcpu.segments[CS] = segment;
+        self.vcpu.rip = target;
+        self.vcpu.update_mode();
         Ok(Flow::Goto)
     }
 
     /// Whether the stack's addresses have 64 bits, 32 or 16: as a mask.
     pub(crate) fn stack_mask(&self) -> u64 {
-        match (self.hart.long, self.hart.segments[SS].attributes & Segment::BIG != 0) {
+        match (self.vcpu.long, self.vcpu.segments[SS].attributes & Segment::BIG != 0) {
             (true, _) => u64::MAX,
             (false, true) => 0xffff_ffff,
             (false, false) => 0xffff,
@@ -330,7 +330,7 @@ impl Context<'_> {
     /// Writes the stack pointer in the stack's width.
     pub(crate) fn set_stack_pointer(&mut self, value: u64) {
         let mask = self.stack_mask();
-        let rsp = &mut self.hart.r[4];
+        let rsp = &mut self.vcpu.r[4];
         *rsp = match mask {
             0xffff => *rsp & !mask | value & mask,
             _ => value & mask,
@@ -339,7 +339,7 @@ impl Context<'_> {
 
     /// Pops the word of `size` bytes that is `index` words above the stack pointer, without moving that.
     pub(crate) fn peek(&mut self, index: u64, size: usize) -> Res<u64> {
-        let at = self.stack_address(self.hart.r[4].wrapping_add(index * size as u64), size)?;
+        let at = self.stack_address(self.vcpu.r[4].wrapping_add(index * size as u64), size)?;
         self.load(at, size)
     }
 
@@ -348,17 +348,17 @@ impl Context<'_> {
         let target = self.peek(0, size)?;
         let selector = self.peek(1, size)? as u16;
         let level = (selector & 3) as u8;
-        if level < self.hart.cpl {
+        if level < self.vcpu.cpl {
             return Err(Fault::with_code(GP, u32::from(selector & !3)));
         }
         let segment = self.code_segment(selector, level)?;
         Self::check_target(&segment, target)?;
-        let above = self.hart.r[4].wrapping_add(2 * size as u64 + release);
-        if level == self.hart.cpl {
+        let above = self.vcpu.r[4].wrapping_add(2 * size as u64 + release);
+        if level == self.vcpu.cpl {
             self.set_stack_pointer(above);
-            self.hart.segments[CS] = segment;
-            self.hart.rip = target;
-            self.hart.update_mode();
+            self.vcpu.segments[CS] = segment;
+            self.vcpu.rip = target;
+            self.vcpu.update_mode();
             return Ok(Flow::Goto);
         }
         let rsp_at = self.stack_address(above, size)?;
@@ -372,24 +372,24 @@ impl Context<'_> {
     /// Goes to an outer privilege level, the one of the code segment.
     fn outer_return(&mut self, code: Segment, target: u64, stack: u16, rsp: u64) -> Res<()> {
         let level = (code.selector & 3) as u8;
-        let (old_cpl, old_code) = (self.hart.cpl, self.hart.segments[CS]);
-        self.hart.cpl = level;
-        self.hart.segments[CS] = code;
-        self.hart.update_mode();
+        let (old_cpl, old_code) = (self.vcpu.cpl, self.vcpu.segments[CS]);
+        self.vcpu.cpl = level;
+        self.vcpu.segments[CS] = code;
+        self.vcpu.update_mode();
         if let Err(fault) = self.load_segment(SS, stack) {
-            self.hart.cpl = old_cpl;
-            self.hart.segments[CS] = old_code;
-            self.hart.update_mode();
+            self.vcpu.cpl = old_cpl;
+            self.vcpu.segments[CS] = old_code;
+            self.vcpu.update_mode();
             return Err(fault);
         }
-        self.hart.rip = target;
+        self.vcpu.rip = target;
         self.set_stack_pointer(rsp);
         // Segments that the outer level may not use are dropped (SDM vol. 2, IRET).
         for number in [ES, DS, FS, GS] {
-            let segment = self.hart.segments[number];
+            let segment = self.vcpu.segments[number];
             let conforming = segment.attributes & 0x1c == 0x1c;
             if segment.selector & !3 != 0 && !conforming && segment.dpl() < level {
-                self.hart.set_segment(number, Segment::default());
+                self.vcpu.set_segment(number, Segment::default());
             }
         }
         Ok(())
@@ -397,31 +397,31 @@ impl Context<'_> {
 
     /// `iret`: words of `size` bytes.
     pub(crate) fn interrupt_return(&mut self, size: usize) -> Res<Flow> {
-        if self.hart.rflags & flags::NT != 0 {
+        if self.vcpu.rflags & flags::NT != 0 {
             return Err(Fault::gp());
         }
         let target = self.peek(0, size)?;
         let selector = self.peek(1, size)? as u16;
         let popped = self.peek(2, size)?;
         let level = (selector & 3) as u8;
-        let old = self.hart.cpl;
+        let old = self.vcpu.cpl;
         if level < old {
             return Err(Fault::with_code(GP, u32::from(selector & !3)));
         }
         // 64-bit mode always pops a stack pointer.
-        let switches = self.hart.long || level > old;
+        let switches = self.vcpu.long || level > old;
         let (rsp, stack) = if switches { (self.peek(3, size)?, self.peek(4, size)? as u16) } else { (0, 0) };
         let segment = self.code_segment(selector, level)?;
         Self::check_target(&segment, target)?;
-        let changes_interrupts = self.hart.has_io_privilege();
+        let changes_interrupts = self.vcpu.has_io_privilege();
         if switches {
             self.outer_return(segment, target, stack, rsp)?;
         } else {
-            let above = self.hart.r[4].wrapping_add(3 * size as u64);
+            let above = self.vcpu.r[4].wrapping_add(3 * size as u64);
             self.set_stack_pointer(above);
-            self.hart.segments[CS] = segment;
-            self.hart.rip = target;
-            self.hart.update_mode();
+            self.vcpu.segments[CS] = segment;
+            self.vcpu.rip = target;
+            self.vcpu.update_mode();
         }
         let mut mask = flags::ARITHMETIC | IRET_FLAGS;
         if size == 2 {
@@ -433,93 +433,93 @@ impl Context<'_> {
         if changes_interrupts {
             mask |= flags::IF;
         }
-        let before = self.hart.all_flags();
+        let before = self.vcpu.all_flags();
         let flags = before & !mask | popped & mask;
-        self.hart.set_all_flags(flags);
-        self.hart.trap_behind = before & !flags & flags::TF != 0;
+        self.vcpu.set_all_flags(flags);
+        self.vcpu.trap_behind = before & !flags & flags::TF != 0;
         Ok(Flow::Goto)
     }
 
     /// `syscall` in 64-bit mode (compatibility mode has none on Intel's processors).
     pub(crate) fn system_call(&mut self, next: u64) -> Res<Flow> {
-        let hart = &mut *self.hart;
-        if hart.msr.efer & super::state::EFER_SCE == 0 || !hart.long {
+        let vcpu = &mut *self.vcpu;
+        if vcpu.msr.efer & super::state::EFER_SCE == 0 || !vcpu.long {
             return Err(Fault::ud());
         }
-        hart.r[1] = next;
-        let all = hart.all_flags() & !flags::RF;
-        hart.r[11] = all;
-        hart.rip = hart.msr.lstar;
-        let left = all & !hart.msr.fmask;
-        hart.set_all_flags(left);
-        let selector = (hart.msr.star >> 32) as u16 & !3;
-        hart.segments[CS] = flat(selector, CODE64);
-        hart.segments[SS] = flat(selector.wrapping_add(8), DATA);
-        hart.cpl = 0;
-        hart.update_mode();
+        vcpu.r[1] = next;
+        let all = vcpu.all_flags() & !flags::RF;
+        vcpu.r[11] = all;
+        vcpu.rip = vcpu.msr.lstar;
+        let left = all & !vcpu.msr.fmask;
+        vcpu.set_all_flags(left);
+        let selector = (vcpu.msr.star >> 32) as u16 & !3;
+        vcpu.segments[CS] = flat(selector, CODE64);
+        vcpu.segments[SS] = flat(selector.wrapping_add(8), DATA);
+        vcpu.cpl = 0;
+        vcpu.update_mode();
         Ok(Flow::Goto)
     }
 
     /// `sysret`; `wide`: to 64-bit mode.
     pub(crate) fn system_return(&mut self, wide: bool) -> Res<Flow> {
-        let hart = &mut *self.hart;
-        if hart.msr.efer & super::state::EFER_SCE == 0 || !hart.long {
+        let vcpu = &mut *self.vcpu;
+        if vcpu.msr.efer & super::state::EFER_SCE == 0 || !vcpu.long {
             return Err(Fault::ud());
         }
-        if hart.cpl != 0 || wide && !is_canonical(hart.r[1]) {
+        if vcpu.cpl != 0 || wide && !is_canonical(vcpu.r[1]) {
             return Err(Fault::gp());
         }
-        let base = (hart.msr.star >> 48) as u16;
+        let base = (vcpu.msr.star >> 48) as u16;
         let (code, attributes) = if wide { (base.wrapping_add(16), CODE64) } else { (base, CODE32) };
-        hart.rip = if wide { hart.r[1] } else { hart.r[1] & 0xffff_ffff };
-        let all = hart.r[11] & !(flags::RF | 1 << 17);
-        let traps = all & !hart.rflags & flags::TF != 0;
-        hart.set_all_flags(all);
-        hart.segments[CS] = flat(code | 3, attributes | DPL3);
-        hart.segments[SS] = flat(base.wrapping_add(8) | 3, DATA | DPL3);
-        hart.cpl = 3;
-        hart.update_mode();
+        vcpu.rip = if wide { vcpu.r[1] } else { vcpu.r[1] & 0xffff_ffff };
+        let all = vcpu.r[11] & !(flags::RF | 1 << 17);
+        let traps = all & !vcpu.rflags & flags::TF != 0;
+        vcpu.set_all_flags(all);
+        vcpu.segments[CS] = flat(code | 3, attributes | DPL3);
+        vcpu.segments[SS] = flat(base.wrapping_add(8) | 3, DATA | DPL3);
+        vcpu.cpl = 3;
+        vcpu.update_mode();
         if traps {
             // Unlike other instructions that set TF, this one is trapped behind, as if the system call had
             // just returned.
-            hart.debug |= STEP;
+            vcpu.debug |= STEP;
         }
         Ok(Flow::Goto)
     }
 
     /// `sysenter`.
     pub(crate) fn system_enter(&mut self) -> Res<Flow> {
-        let hart = &mut *self.hart;
-        let selector = hart.msr.sysenter_cs as u16 & !3;
+        let vcpu = &mut *self.vcpu;
+        let selector = vcpu.msr.sysenter_cs as u16 & !3;
         if selector == 0 {
             return Err(Fault::gp());
         }
-        hart.rflags &= !flags::IF;
-        hart.r[4] = hart.msr.sysenter_esp;
-        hart.rip = hart.msr.sysenter_eip;
-        hart.segments[CS] = flat(selector, CODE64);
-        hart.segments[SS] = flat(selector.wrapping_add(8), DATA);
-        hart.cpl = 0;
-        hart.update_mode();
+        vcpu.rflags &= !flags::IF;
+        vcpu.r[4] = vcpu.msr.sysenter_esp;
+        vcpu.rip = vcpu.msr.sysenter_eip;
+        vcpu.segments[CS] = flat(selector, CODE64);
+        vcpu.segments[SS] = flat(selector.wrapping_add(8), DATA);
+        vcpu.cpl = 0;
+        vcpu.update_mode();
         Ok(Flow::Goto)
     }
 
     /// `sysexit`; `wide`: to 64-bit mode.
     pub(crate) fn system_exit(&mut self, wide: bool) -> Res<Flow> {
-        let hart = &mut *self.hart;
-        let base = hart.msr.sysenter_cs as u16 & !3;
-        let (rip, rsp) = (hart.r[2], hart.r[1]);
-        if base == 0 || hart.cpl != 0 || wide && !(is_canonical(rip) && is_canonical(rsp)) {
+        let vcpu = &mut *self.vcpu;
+        let base = vcpu.msr.sysenter_cs as u16 & !3;
+        let (rip, rsp) = (vcpu.r[2], vcpu.r[1]);
+        if base == 0 || vcpu.cpl != 0 || wide && !(is_canonical(rip) && is_canonical(rsp)) {
             return Err(Fault::gp());
         }
         let (offset, attributes, mask) =
             if wide { (32, CODE64, u64::MAX) } else { (16, CODE32, 0xffff_ffff) };
-        hart.rip = rip & mask;
-        hart.r[4] = rsp & mask;
-        hart.segments[CS] = flat(base.wrapping_add(offset) | 3, attributes | DPL3);
-        hart.segments[SS] = flat(base.wrapping_add(offset + 8) | 3, DATA | DPL3);
-        hart.cpl = 3;
-        hart.update_mode();
+        vcpu.rip = rip & mask;
+        vcpu.r[4] = rsp & mask;
+        vcpu.segments[CS] = flat(base.wrapping_add(offset) | 3, attributes | DPL3);
+        vcpu.segments[SS] = flat(base.wrapping_add(offset + 8) | 3, DATA | DPL3);
+        vcpu.cpl = 3;
+        vcpu.update_mode();
         Ok(Flow::Goto)
     }
 }

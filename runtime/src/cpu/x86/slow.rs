@@ -16,11 +16,11 @@ pub(super) enum Then {
     Again,
     /// Go on with the next entry.
     Next,
-    /// Start over at `hart.rip`; the instruction retired.
+    /// Start over at `vcpu.rip`; the instruction retired.
     Redispatch,
     /// The same; it did not retire.
     Unfinished,
-    /// `hart.slow_fault` is to be raised.
+    /// `vcpu.slow_fault` is to be raised.
     Fault,
     /// Leave.
     Exit(Exit),
@@ -43,21 +43,21 @@ pub(super) unsafe fn slow(cx: *mut Context<'_>, e: &Entry, missed: Missed) -> Th
     if missed.size != 0 && cx.enter(missed.va, missed.size, missed.access) {
         return Then::Again;
     }
-    cx.hart.rip = cx.code_address(e.offset.into());
+    cx.vcpu.rip = cx.code_address(e.offset.into());
     let (handler, instruction) = if e.op == Kind::Family {
         *cx.cache.instruction(e.imm)
     } else {
         match cx.decode_again(e) {
             Ok(decoded) => decoded,
             Err(fault) => {
-                cx.hart.slow_fault = fault;
+                cx.vcpu.slow_fault = fault;
                 return Then::Fault;
             }
         }
     };
     match handler(cx, &instruction) {
-        Ok(Flow::Next) if cx.hart.code_dropped => {
-            cx.hart.rip = cx.next_rip(&instruction);
+        Ok(Flow::Next) if cx.vcpu.code_dropped => {
+            cx.vcpu.rip = cx.next_rip(&instruction);
             Then::Redispatch
         }
         Ok(Flow::Next) => Then::Next,
@@ -65,21 +65,21 @@ pub(super) unsafe fn slow(cx: *mut Context<'_>, e: &Entry, missed: Missed) -> Th
         Ok(Flow::Again) => Then::Unfinished,
         Ok(Flow::Exit(exit)) => Then::Exit(exit),
         Err(fault) => {
-            cx.hart.slow_fault = fault;
+            cx.vcpu.slow_fault = fault;
             Then::Fault
         }
     }
 }
 
 /// Finds the target of the branch `from` and links the two if both are in one page.
-/// Null, with `hart.rip` set, when the dispatcher has to find it.
+/// Null, with `vcpu.rip` set, when the dispatcher has to find it.
 #[cold]
 #[inline(never)]
 pub(super) unsafe fn link(cx: *mut Context<'_>, from: *const Entry) -> *const Entry {
     // SAFETY: the interpreter's own context; `from` is the entry it has just left.
     let (cx, offset) = unsafe { (&mut *cx, (*from).imm) };
-    cx.hart.rip = cx.code_address(offset as i64 as u64);
-    let page = cx.hart.page;
+    cx.vcpu.rip = cx.code_address(offset as i64 as u64);
+    let page = cx.vcpu.page;
     if !(0..0x1000).contains(&offset) || page == NO_PAGE {
         return core::ptr::null();
     }
@@ -88,7 +88,7 @@ pub(super) unsafe fn link(cx: *mut Context<'_>, from: *const Entry) -> *const En
         return core::ptr::null();
     };
     if emptied {
-        cx.hart.page = 0;
+        cx.vcpu.page = 0;
     } else {
         // SAFETY: code in the cache lies in the arena (only straddling code does not, and its page is
         // NO_PAGE).
@@ -103,9 +103,9 @@ impl Context<'_> {
     /// Raises the exception that the instruction of `e` met.
     #[cold]
     pub(super) fn fault_at(&mut self, e: &Entry) -> Option<Exit> {
-        let fault = self.hart.slow_fault;
+        let fault = self.vcpu.slow_fault;
         let length = if fault.is_trap() { e.length } else { 0 };
-        self.hart.rip = self.code_address(u64::from(e.offset) + u64::from(length));
+        self.vcpu.rip = self.code_address(u64::from(e.offset) + u64::from(length));
         self.raise(fault)
     }
 }

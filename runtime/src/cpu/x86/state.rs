@@ -1,6 +1,6 @@
 //! Architectural state of the processor and its TLBs, as plain data.
 //!
-//! In WebAssembly the one [`Hart`] of a module lives in a static, so that the compiler folds its address into
+//! In WebAssembly the one [`Vcpu`] of a module lives in a static, so that the compiler folds its address into
 //! every access; natively it is boxed, so that tests and the converter can have several.
 
 use super::flags::{self, LazyFlags};
@@ -12,7 +12,7 @@ pub const ITLB_ENTRIES: usize = 1024;
 /// A tag that no address matches: lookups clear the low bits.
 pub const NO_TAG: u64 = u64::MAX;
 
-/// Slot of [`Hart::r`] that is always 0: no base, no index.
+/// Slot of [`Vcpu::r`] that is always 0: no base, no index.
 pub const ZERO: usize = 16;
 /// Slot that holds the virtual address of the page that the interpreter runs in: the base of `rip`-relative
 /// addresses.
@@ -21,7 +21,7 @@ pub const PAGE: usize = 17;
 pub const FS_BASE: usize = 18;
 /// Slot that holds the base of GS.
 pub const GS_BASE: usize = 19;
-/// Slots of [`Hart::r`].
+/// Slots of [`Vcpu::r`].
 pub const SLOTS: usize = 20;
 
 /// Index of a segment register: ES, CS, SS, DS, FS, GS as instructions encode them.
@@ -32,9 +32,9 @@ pub const CS: usize = 1;
 pub const SS: usize = 2;
 /// Data segment.
 pub const DS: usize = 3;
-/// FS; its base is in [`Hart::r`].
+/// FS; its base is in [`Vcpu::r`].
 pub const FS: usize = 4;
-/// GS; its base is in [`Hart::r`].
+/// GS; its base is in [`Vcpu::r`].
 pub const GS: usize = 5;
 
 /// Index of the data TLB and of the instruction TLB for privilege level 3.
@@ -46,12 +46,12 @@ pub(crate) const TLB_SETS: usize = 2;
 
 /// DR6: breakpoint `n` is bit `n`.
 pub(crate) const DR6_BREAKPOINTS: u64 = 0xf;
-/// [`Hart::debug`]: what the trap behind the instruction will report, as in DR6.
+/// [`Vcpu::debug`]: what the trap behind the instruction will report, as in DR6.
 pub(crate) const PENDING: u32 = DR6_BREAKPOINTS as u32 | STEP;
-/// [`Hart::debug`]: single step, DR6.BS.
+/// [`Vcpu::debug`]: single step, DR6.BS.
 pub(crate) const STEP: u32 = 1 << 14;
 
-/// A segment register with its descriptor's hidden part. `base` of FS and GS is in [`Hart::r`] instead.
+/// A segment register with its descriptor's hidden part. `base` of FS and GS is in [`Vcpu::r`] instead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(C)]
 pub struct Segment {
@@ -163,7 +163,7 @@ pub(crate) const EMPTY_I: ItlbEntry = ItlbEntry { tag: NO_TAG, page: u32::MAX, k
 
 /// The part of the state that a snapshot keeps. Field names are the manual's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HartState {
+pub struct VcpuState {
     /// RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8-R15, and the bases of FS and GS.
     pub r: [u64; 18],
     /// Address of the next instruction.
@@ -238,7 +238,7 @@ pub struct Msr {
 
 /// Architectural state, and what is derived from it.
 #[repr(C, align(64))]
-pub struct Hart {
+pub struct Vcpu {
     /// RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8-R15, then [`ZERO`], [`PAGE`], [`FS_BASE`], [`GS_BASE`].
     pub r: [u64; SLOTS],
     /// Address of the next instruction; while an instruction is executed by its family, its own.
@@ -357,8 +357,8 @@ const NO_SEGMENT: Segment = Segment { selector: 0, attributes: 0, limit: 0, base
 /// A flat segment of privilege level 0: present, read and write, accessed.
 const FLAT: Segment = Segment { selector: 0, attributes: 0xc093, limit: u32::MAX, base: 0 };
 
-impl Hart {
-    const RESET: Hart = Hart {
+impl Vcpu {
+    const RESET: Vcpu = Vcpu {
         r: [0; SLOTS],
         rip: 0,
         flags: LazyFlags::CLEAR,
@@ -489,12 +489,12 @@ impl Hart {
     }
 
     /// State for a snapshot.
-    pub fn save(&self) -> HartState {
+    pub fn save(&self) -> VcpuState {
         let mut r = [0; 18];
         r[..16].copy_from_slice(&self.r[..16]);
         r[16] = self.r[FS_BASE];
         r[17] = self.r[GS_BASE];
-        HartState {
+        VcpuState {
             r,
             rip: self.rip,
             rflags: self.all_flags(),
@@ -518,7 +518,7 @@ impl Hart {
     }
 
     /// Takes a snapshot's state over. Values that the registers cannot have are brought into their range.
-    pub fn restore(&mut self, state: &HartState) {
+    pub fn restore(&mut self, state: &VcpuState) {
         self.r[..16].copy_from_slice(&state.r[..16]);
         self.r[FS_BASE] = state.r[16];
         self.r[GS_BASE] = state.r[17];
@@ -574,4 +574,4 @@ impl Hart {
     }
 }
 
-crate::cpu::cell::hart_cell!();
+crate::cpu::cell::hart_cell!(Vcpu, VcpuCell, vcpu_ptr);

@@ -13,12 +13,12 @@ use super::flags::{ADD, CF, Int, LOGIC, OF, RAW, RESULT, SUB, of_add, of_sub};
 use super::kind::Kind;
 use super::mmu::{Access, is_canonical};
 use super::slow::{Missed, Then, link, slow};
-use super::state::{Hart, ITLB_ENTRIES, ItlbEntry, PAGE, hart_ptr};
+use super::state::{ITLB_ENTRIES, ItlbEntry, PAGE, Vcpu, vcpu_ptr};
 use super::table::fast_path;
 use super::{Context, Exit};
 
 /// # Safety
-/// `p` points to a decoded block of `page` that `hart.rip` maps to, or to a straddling one (then `page` is
+/// `p` points to a decoded block of `page` that `vcpu.rip` maps to, or to a straddling one (then `page` is
 /// [`NO_PAGE`]).
 #[allow(clippy::too_many_lines, reason = "the one giant match over the opcode space")]
 #[allow(
@@ -32,7 +32,7 @@ pub(super) unsafe fn interpret(
     end: u64,
     left_out: &mut i64,
 ) -> Option<Exit> {
-    let h: *mut Hart = hart_ptr(cx.hart);
+    let h: *mut Vcpu = vcpu_ptr(cx.vcpu);
     let arena = cx.cache.arena();
     let front = cx.cache.front();
     let cx: *mut Context<'_> = cx;

@@ -13,11 +13,11 @@ pub(crate) fn handler(i: &Instruction) -> Option<Handler> {
     Some(match i.mnemonic() {
         Mnemonic::Add => |cx, i| binary(cx, i, |cx, a, b, log2| cx.add_flags(a, b, 0, log2)),
         Mnemonic::Adc => {
-            |cx, i| binary(cx, i, |cx, a, b, log2| cx.add_flags(a, b, cx.hart.flags.carry(), log2))
+            |cx, i| binary(cx, i, |cx, a, b, log2| cx.add_flags(a, b, cx.vcpu.flags.carry(), log2))
         }
         Mnemonic::Sub => |cx, i| binary(cx, i, |cx, a, b, log2| cx.sub_flags(a, b, 0, log2)),
         Mnemonic::Sbb => {
-            |cx, i| binary(cx, i, |cx, a, b, log2| cx.sub_flags(a, b, cx.hart.flags.carry(), log2))
+            |cx, i| binary(cx, i, |cx, a, b, log2| cx.sub_flags(a, b, cx.vcpu.flags.carry(), log2))
         }
         Mnemonic::And => |cx, i| binary(cx, i, |cx, a, b, _| cx.logic_flags(a & b)),
         Mnemonic::Or => |cx, i| binary(cx, i, |cx, a, b, _| cx.logic_flags(a | b)),
@@ -25,7 +25,7 @@ pub(crate) fn handler(i: &Instruction) -> Option<Handler> {
         Mnemonic::Inc => |cx, i| unary(cx, i, inc),
         Mnemonic::Dec => |cx, i| unary(cx, i, dec),
         Mnemonic::Neg => |cx, i| unary(cx, i, |cx, a, log2| cx.sub_flags(0, a, 0, log2)),
-        Mnemonic::Not => |cx, i| unary(cx, i, |cx, a, _| (!a, cx.hart.flags)),
+        Mnemonic::Not => |cx, i| unary(cx, i, |cx, a, _| (!a, cx.vcpu.flags)),
         Mnemonic::Cmp => |cx, i| compare(cx, i, |cx, a, b, log2| cx.sub_flags(a, b, 0, log2)),
         Mnemonic::Test => |cx, i| compare(cx, i, |cx, a, b, _| cx.logic_flags(a & b)),
         Mnemonic::Xadd => xadd,
@@ -68,7 +68,7 @@ impl Context<'_> {
 
     /// `inc` and `dec`: these flags, but for CF.
     fn keep_carry(&self, flags: u64) -> LazyFlags {
-        LazyFlags::new(flags::RAW, flags & !CF | self.hart.flags.carry(), 0)
+        LazyFlags::new(flags::RAW, flags & !CF | self.vcpu.flags.carry(), 0)
     }
 }
 
@@ -96,7 +96,7 @@ fn binary(
     let b = cx.read_signed(i, 1)?;
     let (result, lazy) = operation(cx, a, b, log2);
     cx.write(i, 0, result)?;
-    cx.hart.flags = lazy;
+    cx.vcpu.flags = lazy;
     Ok(Flow::Next)
 }
 
@@ -109,7 +109,7 @@ fn unary(
     let a = sign_extend(cx.read_for_write(i, 0)?, log2);
     let (result, lazy) = operation(cx, a, log2);
     cx.write(i, 0, result)?;
-    cx.hart.flags = lazy;
+    cx.vcpu.flags = lazy;
     Ok(Flow::Next)
 }
 
@@ -122,7 +122,7 @@ fn compare(
     let a = cx.read_signed(i, 0)?;
     let b = cx.read_signed(i, 1)?;
     let (_, lazy) = operation(cx, a, b, log2(i));
-    cx.hart.flags = lazy;
+    cx.vcpu.flags = lazy;
     Ok(Flow::Next)
 }
 
@@ -139,7 +139,7 @@ fn xadd(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         cx.write(i, 1, a)?;
         cx.write(i, 0, sum)?;
     }
-    cx.hart.flags = lazy;
+    cx.vcpu.flags = lazy;
     Ok(Flow::Next)
 }
 
@@ -147,7 +147,7 @@ fn cmpxchg(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let log2 = log2(i);
     let accumulator = [Register::AL, Register::AX, Register::EAX, Register::RAX][log2 as usize & 3];
     let old = sign_extend(cx.read_for_write(i, 0)?, log2);
-    let expected = sign_extend(cx.hart.gpr(accumulator), log2);
+    let expected = sign_extend(cx.vcpu.gpr(accumulator), log2);
     let new = cx.read(i, 1)?;
     let equal = old == expected;
     // Memory is written in any case; a register, as the accumulator, only when it gets something new: of 32
@@ -158,10 +158,10 @@ fn cmpxchg(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         if i.op_kind(0) == OpKind::Memory {
             cx.write(i, 0, old)?;
         }
-        cx.hart.set_gpr(accumulator, old);
+        cx.vcpu.set_gpr(accumulator, old);
     }
     let (_, lazy) = cx.sub_flags(expected, old, 0, log2);
-    cx.hart.flags = lazy;
+    cx.vcpu.flags = lazy;
     Ok(Flow::Next)
 }
 
@@ -169,14 +169,14 @@ fn cmpxchg8b(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let pair = |high: u64, low: u64| high << 32 | low & 0xffff_ffff;
     let address = cx.linear_address(i)?;
     let old = cx.load_for_store(address, 8)?;
-    let equal = old == pair(cx.hart.r[2], cx.hart.r[0]);
-    let new = if equal { pair(cx.hart.r[1], cx.hart.r[3]) } else { old };
+    let equal = old == pair(cx.vcpu.r[2], cx.vcpu.r[0]);
+    let new = if equal { pair(cx.vcpu.r[1], cx.vcpu.r[3]) } else { old };
     cx.store(address, 8, new)?;
     if !equal {
-        cx.hart.r[0] = old & 0xffff_ffff;
-        cx.hart.r[2] = old >> 32;
+        cx.vcpu.r[0] = old & 0xffff_ffff;
+        cx.vcpu.r[2] = old >> 32;
     }
-    cx.hart.flags.change(ZF, if equal { ZF } else { 0 });
+    cx.vcpu.flags.change(ZF, if equal { ZF } else { 0 });
     Ok(Flow::Next)
 }
 
@@ -188,21 +188,21 @@ fn cmpxchg16b(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     }
     let low = cx.load_for_store(address, 8)?;
     let old = pair(cx.load(address + 8, 8)?, low);
-    let equal = old == pair(cx.hart.r[2], cx.hart.r[0]);
-    let new = if equal { pair(cx.hart.r[1], cx.hart.r[3]) } else { old };
+    let equal = old == pair(cx.vcpu.r[2], cx.vcpu.r[0]);
+    let new = if equal { pair(cx.vcpu.r[1], cx.vcpu.r[3]) } else { old };
     cx.store128(address, new)?;
     if !equal {
-        cx.hart.r[0] = old as u64;
-        cx.hart.r[2] = (old >> 64) as u64;
+        cx.vcpu.r[0] = old as u64;
+        cx.vcpu.r[2] = (old >> 64) as u64;
     }
-    cx.hart.flags.change(ZF, if equal { ZF } else { 0 });
+    cx.vcpu.flags.change(ZF, if equal { ZF } else { 0 });
     Ok(Flow::Next)
 }
 
 /// `daa` and `das` (SDM vol. 2): `adjust` adds or subtracts, and tells whether that carried.
 fn decimal(cx: &mut Context<'_>, adjust: fn(u8, u8) -> (u8, bool)) -> Res<Flow> {
-    let old = cx.hart.r[0] as u8;
-    let flags = cx.hart.flags.arithmetic();
+    let old = cx.vcpu.r[0] as u8;
+    let flags = cx.vcpu.flags.arithmetic();
     let (mut al, mut new) = (old, 0);
     if old & 15 > 9 || flags & AF != 0 {
         let (adjusted, carry) = adjust(al, 6);
@@ -213,8 +213,8 @@ fn decimal(cx: &mut Context<'_>, adjust: fn(u8, u8) -> (u8, bool)) -> Res<Flow> 
         al = adjust(al, 0x60).0;
         new |= CF;
     }
-    cx.hart.set_gpr(Register::AL, al.into());
-    cx.hart.flags.set_result(sign_extend(al.into(), 0), new);
+    cx.vcpu.set_gpr(Register::AL, al.into());
+    cx.vcpu.flags.set_result(sign_extend(al.into(), 0), new);
     Ok(Flow::Next)
 }
 
@@ -228,11 +228,11 @@ fn das(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
 
 /// `aaa` and `aas`: what is added to AX when the digit needs it.
 fn ascii(cx: &mut Context<'_>, adjustment: u16) -> Res<Flow> {
-    let ax = cx.hart.r[0] as u16;
-    let needed = ax & 15 > 9 || cx.hart.flags.arithmetic() & AF != 0;
+    let ax = cx.vcpu.r[0] as u16;
+    let needed = ax & 15 > 9 || cx.vcpu.flags.arithmetic() & AF != 0;
     let adjusted = if needed { ax.wrapping_add(adjustment) } else { ax } & 0xff0f;
-    cx.hart.set_gpr(Register::AX, adjusted.into());
-    cx.hart.flags.set_result(sign_extend(u64::from(adjusted), 0), if needed { AF | CF } else { 0 });
+    cx.vcpu.set_gpr(Register::AX, adjusted.into());
+    cx.vcpu.flags.set_result(sign_extend(u64::from(adjusted), 0), if needed { AF | CF } else { 0 });
     Ok(Flow::Next)
 }
 
@@ -245,20 +245,20 @@ fn aas(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
 }
 
 fn aam(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
-    let (al, base) = (cx.hart.r[0] as u8, i.immediate8());
+    let (al, base) = (cx.vcpu.r[0] as u8, i.immediate8());
     if base == 0 {
         return Err(Fault::plain(DE));
     }
-    cx.hart.set_gpr(Register::AX, u64::from(al / base) << 8 | u64::from(al % base));
-    cx.hart.flags.set_logic(sign_extend((al % base).into(), 0));
+    cx.vcpu.set_gpr(Register::AX, u64::from(al / base) << 8 | u64::from(al % base));
+    cx.vcpu.flags.set_logic(sign_extend((al % base).into(), 0));
     Ok(Flow::Next)
 }
 
 fn aad(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
-    let [al, ah] = (cx.hart.r[0] as u16).to_le_bytes();
+    let [al, ah] = (cx.vcpu.r[0] as u16).to_le_bytes();
     let al = al.wrapping_add(ah.wrapping_mul(i.immediate8()));
-    cx.hart.set_gpr(Register::AX, al.into());
-    cx.hart.flags.set_logic(sign_extend(al.into(), 0));
+    cx.vcpu.set_gpr(Register::AX, al.into());
+    cx.vcpu.flags.set_logic(sign_extend(al.into(), 0));
     Ok(Flow::Next)
 }
 

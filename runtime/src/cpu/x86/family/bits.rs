@@ -59,11 +59,11 @@ fn bit_test(cx: &mut Context<'_>, i: &Instruction, change: fn(u64, u64) -> Optio
     } else {
         let value = cx.read(i, 0)?;
         if let Some(new) = change(value, bit) {
-            cx.hart.set_gpr(i.op0_register(), new);
+            cx.vcpu.set_gpr(i.op0_register(), new);
         }
         value
     };
-    cx.hart.flags.change(CF, u64::from(value & bit != 0));
+    cx.vcpu.flags.change(CF, u64::from(value & bit != 0));
     Ok(Flow::Next)
 }
 
@@ -71,9 +71,9 @@ fn bit_test(cx: &mut Context<'_>, i: &Instruction, change: fn(u64, u64) -> Optio
 fn scan(cx: &mut Context<'_>, i: &Instruction, find: fn(u64) -> u32) -> Res<Flow> {
     let value = cx.read(i, 1)?;
     if value != 0 {
-        cx.hart.set_gpr(i.op0_register(), find(value).into());
+        cx.vcpu.set_gpr(i.op0_register(), find(value).into());
     }
-    cx.hart.flags.change(ZF, if value == 0 { ZF } else { 0 });
+    cx.vcpu.flags.change(ZF, if value == 0 { ZF } else { 0 });
     Ok(Flow::Next)
 }
 
@@ -82,23 +82,23 @@ fn count_zeros(cx: &mut Context<'_>, i: &Instruction, count: fn(u64, u32) -> u32
     let bits = 8 << log2(i);
     let value = cx.read(i, 1)?;
     let result = u64::from(count(value, bits));
-    cx.hart.set_gpr(i.op0_register(), result);
+    cx.vcpu.set_gpr(i.op0_register(), result);
     let zero = if result == 0 { ZF } else { 0 };
-    cx.hart.flags.change(CF | ZF, zero | u64::from(value == 0));
+    cx.vcpu.flags.change(CF | ZF, zero | u64::from(value == 0));
     Ok(Flow::Next)
 }
 
 fn popcnt(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let value = cx.read(i, 1)?;
-    cx.hart.set_gpr(i.op0_register(), value.count_ones().into());
-    cx.hart.flags.set(if value == 0 { ZF } else { 0 });
+    cx.vcpu.set_gpr(i.op0_register(), value.count_ones().into());
+    cx.vcpu.flags.set(if value == 0 { ZF } else { 0 });
     Ok(Flow::Next)
 }
 
 /// Writes a result of the BMI instructions with its flags: OF and AF are 0.
 fn give(cx: &mut Context<'_>, i: &Instruction, result: u64, carry: bool) -> Flow {
-    cx.hart.set_gpr(i.op0_register(), result);
-    cx.hart.flags.set_result(sign_extend(result, log2(i)), carry.into());
+    cx.vcpu.set_gpr(i.op0_register(), result);
+    cx.vcpu.flags.set_result(sign_extend(result, log2(i)), carry.into());
     Flow::Next
 }
 
@@ -135,7 +135,7 @@ fn bzhi(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 fn by_mask(cx: &mut Context<'_>, i: &Instruction, operation: fn(u64, u64) -> u64) -> Res<Flow> {
     let value = cx.read(i, 1)?;
     let mask = cx.read(i, 2)?;
-    cx.hart.set_gpr(i.op0_register(), operation(value, mask));
+    cx.vcpu.set_gpr(i.op0_register(), operation(value, mask));
     Ok(Flow::Next)
 }
 

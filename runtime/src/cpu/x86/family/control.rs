@@ -36,7 +36,7 @@ fn is_near(i: &Instruction) -> bool {
 impl Context<'_> {
     /// Whether control may go to `target`: #GP for an address that is not canonical.
     fn check_near(&self, target: u64) -> Res<()> {
-        if !self.hart.long || is_canonical(target) { Ok(()) } else { Err(Fault::gp()) }
+        if !self.vcpu.long || is_canonical(target) { Ok(()) } else { Err(Fault::gp()) }
     }
 
     /// The target of a direct or indirect near branch, which may go there.
@@ -53,12 +53,12 @@ impl Context<'_> {
 }
 
 fn jmp(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
-    cx.hart.rip = cx.target(i)?;
+    cx.vcpu.rip = cx.target(i)?;
     Ok(Flow::Goto)
 }
 
 fn jcc(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
-    if cx.hart.flags.condition(condition(i)) { jmp(cx, i) } else { Ok(Flow::Next) }
+    if cx.vcpu.flags.condition(condition(i)) { jmp(cx, i) } else { Ok(Flow::Next) }
 }
 
 /// Size of the return address.
@@ -74,7 +74,7 @@ fn call(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let target = cx.target(i)?;
     let next = cx.next_rip(i);
     cx.push_word(word(i), next)?;
-    cx.hart.rip = target;
+    cx.vcpu.rip = target;
     Ok(Flow::Goto)
 }
 
@@ -83,8 +83,8 @@ fn ret(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let target = cx.peek(0, size)?;
     cx.check_near(target)?;
     let released = if i.op_count() > 0 { u64::from(i.immediate16()) } else { 0 };
-    cx.set_stack_pointer(cx.hart.r[4].wrapping_add(size as u64 + released));
-    cx.hart.rip = target;
+    cx.set_stack_pointer(cx.vcpu.r[4].wrapping_add(size as u64 + released));
+    cx.vcpu.rip = target;
     Ok(Flow::Goto)
 }
 
@@ -104,30 +104,30 @@ fn count_size(i: &Instruction) -> usize {
 fn count_down(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     const ZF: u8 = 4;
     let size = count_size(i);
-    let rcx = cx.hart.r[1];
+    let rcx = cx.vcpu.r[1];
     let count = rcx.wrapping_sub(1) & mask(size);
     let goes_on = match i.mnemonic() {
-        Mnemonic::Loope => cx.hart.flags.condition(ZF),
-        Mnemonic::Loopne => !cx.hart.flags.condition(ZF),
+        Mnemonic::Loope => cx.vcpu.flags.condition(ZF),
+        Mnemonic::Loopne => !cx.vcpu.flags.condition(ZF),
         _ => true,
     };
     let flow = if count != 0 && goes_on { jmp(cx, i)? } else { Flow::Next };
-    cx.hart.r[1] = if size == 2 { rcx & !0xffff | count } else { count };
+    cx.vcpu.r[1] = if size == 2 { rcx & !0xffff | count } else { count };
     Ok(flow)
 }
 
 fn jump_if_no_count(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
-    if cx.hart.r[1] & mask(count_size(i)) == 0 { jmp(cx, i) } else { Ok(Flow::Next) }
+    if cx.vcpu.r[1] & mask(count_size(i)) == 0 { jmp(cx, i) } else { Ok(Flow::Next) }
 }
 
 /// Goes on behind an instruction that ends its block.
 fn go_on(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
-    cx.hart.rip = cx.next_rip(i);
+    cx.vcpu.rip = cx.next_rip(i);
     Ok(Flow::Goto)
 }
 
 fn into(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
-    if cx.hart.flags.arithmetic() & flags::OF != 0 {
+    if cx.vcpu.flags.arithmetic() & flags::OF != 0 {
         return cx.software_interrupt(OF, cx.next_rip(i));
     }
     go_on(cx, i)
@@ -139,7 +139,7 @@ fn bound(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let at = cx.linear_address(i)?;
     let low = signed(cx.load(at, size)?);
     let high = signed(cx.load(at.wrapping_add(size as u64) & 0xffff_ffff, size)?);
-    let index = signed(cx.hart.gpr(i.op0_register()));
+    let index = signed(cx.vcpu.gpr(i.op0_register()));
     if (low..=high).contains(&index) { go_on(cx, i) } else { Err(Fault::plain(BR)) }
 }
 

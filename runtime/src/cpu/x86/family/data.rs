@@ -71,7 +71,7 @@ fn movsx(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 
 fn lea(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let address = cx.effective_address(i);
-    cx.hart.set_gpr(i.op0_register(), address);
+    cx.vcpu.set_gpr(i.op0_register(), address);
     Ok(Flow::Next)
 }
 
@@ -86,14 +86,14 @@ fn xchg(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 
 fn bswap(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let register = i.op0_register();
-    let value = cx.hart.gpr(register);
+    let value = cx.vcpu.gpr(register);
     let swapped = match register.size() {
         8 => value.swap_bytes(),
         4 => (value as u32).swap_bytes().into(),
         // Undefined; processors give 0.
         _ => 0,
     };
-    cx.hart.set_gpr(register, swapped);
+    cx.vcpu.set_gpr(register, swapped);
     Ok(Flow::Next)
 }
 
@@ -107,14 +107,14 @@ fn movbe(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 fn cmov(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     // The source is read in any case, and 32 bits clear the upper half in any case.
     let new = cx.read(i, 1)?;
-    let old = cx.hart.gpr(i.op0_register());
-    let value = if cx.hart.flags.condition(condition(i)) { new } else { old };
-    cx.hart.set_gpr(i.op0_register(), value);
+    let old = cx.vcpu.gpr(i.op0_register());
+    let value = if cx.vcpu.flags.condition(condition(i)) { new } else { old };
+    cx.vcpu.set_gpr(i.op0_register(), value);
     Ok(Flow::Next)
 }
 
 fn setcc(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
-    let holds = cx.hart.flags.condition(condition(i));
+    let holds = cx.vcpu.flags.condition(condition(i));
     cx.write(i, 0, holds.into())?;
     Ok(Flow::Next)
 }
@@ -126,8 +126,8 @@ fn widen(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         Mnemonic::Cwde => (1, Register::EAX),
         _ => (2, Register::RAX),
     };
-    let value = sign_extend(cx.hart.r[0], log2);
-    cx.hart.set_gpr(to, value);
+    let value = sign_extend(cx.vcpu.r[0], log2);
+    cx.vcpu.set_gpr(to, value);
     Ok(Flow::Next)
 }
 
@@ -138,27 +138,27 @@ fn spread_sign(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         Mnemonic::Cdq => (2, Register::EDX),
         _ => (3, Register::RDX),
     };
-    let sign = (sign_extend(cx.hart.r[0], log2) as i64) >> 63;
-    cx.hart.set_gpr(to, sign as u64);
+    let sign = (sign_extend(cx.vcpu.r[0], log2) as i64) >> 63;
+    cx.vcpu.set_gpr(to, sign as u64);
     Ok(Flow::Next)
 }
 
 fn xlat(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let address = cx.linear_address(i)?;
     let value = cx.load(address, 1)?;
-    cx.hart.set_gpr(Register::AL, value);
+    cx.vcpu.set_gpr(Register::AL, value);
     Ok(Flow::Next)
 }
 
 fn lahf(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
-    let flags = cx.hart.all_flags();
-    cx.hart.set_gpr(Register::AH, flags);
+    let flags = cx.vcpu.all_flags();
+    cx.vcpu.set_gpr(Register::AH, flags);
     Ok(Flow::Next)
 }
 
 fn sahf(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
-    let flags = cx.hart.gpr(Register::AH);
-    cx.hart.flags.change(CF | PF | AF | ZF | SF, flags);
+    let flags = cx.vcpu.gpr(Register::AH);
+    cx.vcpu.flags.change(CF | PF | AF | ZF | SF, flags);
     Ok(Flow::Next)
 }
 

@@ -3,7 +3,7 @@
 
 use crate::cpu::x86::fault::Res;
 use crate::cpu::x86::handler::{Flow, Handler};
-use crate::cpu::x86::state::HartCell;
+use crate::cpu::x86::state::VcpuCell;
 use crate::cpu::x86::{Cpu, NoDevices};
 use crate::memory::GuestMemory;
 use forelift_abi::layout::RAM_BASE;
@@ -28,7 +28,7 @@ impl Machine {
         Machine { cpu: Cpu::new(&mem), mem, family }
     }
 
-    pub(super) fn hart(&mut self) -> &mut HartCell {
+    pub(super) fn vcpu(&mut self) -> &mut VcpuCell {
         &mut self.cpu.hart
     }
 

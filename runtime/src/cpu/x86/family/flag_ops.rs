@@ -11,29 +11,29 @@ use iced_x86::{Instruction, Mnemonic, Register};
 pub(crate) fn handler(i: &Instruction) -> Option<Handler> {
     Some(match i.mnemonic() {
         Mnemonic::Clc => |cx, _| {
-            cx.hart.flags.change(CF, 0);
+            cx.vcpu.flags.change(CF, 0);
             Ok(Flow::Next)
         },
         Mnemonic::Stc => |cx, _| {
-            cx.hart.flags.change(CF, CF);
+            cx.vcpu.flags.change(CF, CF);
             Ok(Flow::Next)
         },
         Mnemonic::Cmc => |cx, _| {
-            let carry = cx.hart.flags.carry();
-            cx.hart.flags.change(CF, carry ^ CF);
+            let carry = cx.vcpu.flags.carry();
+            cx.vcpu.flags.change(CF, carry ^ CF);
             Ok(Flow::Next)
         },
         Mnemonic::Cld => |cx, _| {
-            cx.hart.rflags &= !DF;
+            cx.vcpu.rflags &= !DF;
             Ok(Flow::Next)
         },
         Mnemonic::Std => |cx, _| {
-            cx.hart.rflags |= DF;
+            cx.vcpu.rflags |= DF;
             Ok(Flow::Next)
         },
         Mnemonic::Salc => |cx, _| {
-            let all = cx.hart.flags.carry().wrapping_neg();
-            cx.hart.set_gpr(Register::AL, all);
+            let all = cx.vcpu.flags.carry().wrapping_neg();
+            cx.vcpu.set_gpr(Register::AL, all);
             Ok(Flow::Next)
         },
         Mnemonic::Arpl => arpl,
@@ -48,7 +48,7 @@ fn arpl(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     if raised {
         cx.write(i, 0, to & !3 | from & 3)?;
     }
-    cx.hart.flags.change(ZF, if raised { ZF } else { 0 });
+    cx.vcpu.flags.change(ZF, if raised { ZF } else { 0 });
     Ok(Flow::Next)
 }
 

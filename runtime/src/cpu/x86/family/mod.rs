@@ -2,7 +2,7 @@
 //!
 //! This is the reference: complete and plain. An instruction gets its function when it is decoded
 //! ([`handler`]); frequent ones get entries of their own in the interpreter besides. A function finds
-//! `hart.rip` at its own instruction and leaves registers untouched when it gives a fault.
+//! `vcpu.rip` at its own instruction and leaves registers untouched when it gives a fault.
 
 mod alu;
 mod bits;

@@ -37,17 +37,17 @@ fn log2(i: &Instruction, n: u32) -> u32 {
 /// half.
 fn give_product(cx: &mut Context<'_>, product: u128, log2: u32, overflow: bool) -> Flow {
     let (low, high) = HALVES[log2 as usize];
-    cx.hart.set_gpr(low, product as u64);
-    cx.hart.set_gpr(high, (product >> (8 << log2)) as u64);
+    cx.vcpu.set_gpr(low, product as u64);
+    cx.vcpu.set_gpr(high, (product >> (8 << log2)) as u64);
     let result = sign_extend(product as u64, log2);
-    cx.hart.flags.set_result(result, if overflow { CF | OF } else { 0 });
+    cx.vcpu.flags.set_result(result, if overflow { CF | OF } else { 0 });
     Flow::Next
 }
 
 fn mul(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let log2 = log2(i, 0);
     let b = cx.read(i, 0)?;
-    let product = u128::from(cx.hart.gpr(HALVES[log2 as usize].0)) * u128::from(b);
+    let product = u128::from(cx.vcpu.gpr(HALVES[log2 as usize].0)) * u128::from(b);
     Ok(give_product(cx, product, log2, product >> (8 << log2) != 0))
 }
 
@@ -60,7 +60,7 @@ fn signed_product(a: u64, b: u64, log2: u32) -> (i128, bool) {
 fn imul_wide(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let log2 = log2(i, 0);
     let b = cx.read_signed(i, 0)?;
-    let a = sign_extend(cx.hart.gpr(HALVES[log2 as usize].0), log2);
+    let a = sign_extend(cx.vcpu.gpr(HALVES[log2 as usize].0), log2);
     let (product, overflow) = signed_product(a, b, log2);
     Ok(give_product(cx, product as u128, log2, overflow))
 }
@@ -72,32 +72,32 @@ fn imul(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let a = cx.read_signed(i, last - 1)?;
     let b = cx.read_signed(i, last)?;
     let (product, overflow) = signed_product(a, b, log2);
-    cx.hart.set_gpr(i.op0_register(), product as u64);
-    cx.hart.flags.set_result(sign_extend(product as u64, log2), if overflow { CF | OF } else { 0 });
+    cx.vcpu.set_gpr(i.op0_register(), product as u64);
+    cx.vcpu.flags.set_result(sign_extend(product as u64, log2), if overflow { CF | OF } else { 0 });
     Ok(Flow::Next)
 }
 
 fn mulx(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let size = Context::operand_size(i, 0);
     let b = cx.read(i, 2)?;
-    let product = u128::from(cx.hart.r[2] & mask(size)) * u128::from(b);
+    let product = u128::from(cx.vcpu.r[2] & mask(size)) * u128::from(b);
     // The high half wins where both are the same register.
-    cx.hart.set_gpr(i.op1_register(), product as u64);
-    cx.hart.set_gpr(i.op0_register(), (product >> (8 * size)) as u64);
+    cx.vcpu.set_gpr(i.op1_register(), product as u64);
+    cx.vcpu.set_gpr(i.op0_register(), (product >> (8 * size)) as u64);
     Ok(Flow::Next)
 }
 
 /// The accumulator's double width.
 fn dividend(cx: &Context<'_>, log2: u32) -> u128 {
     let (low, high) = HALVES[log2 as usize];
-    u128::from(cx.hart.gpr(high)) << (8 << log2) | u128::from(cx.hart.gpr(low))
+    u128::from(cx.vcpu.gpr(high)) << (8 << log2) | u128::from(cx.vcpu.gpr(low))
 }
 
 /// Leaves quotient and remainder; the flags are undefined and stay.
 fn give_quotient(cx: &mut Context<'_>, quotient: u64, remainder: u64, log2: u32) -> Flow {
     let (low, high) = HALVES[log2 as usize];
-    cx.hart.set_gpr(low, quotient);
-    cx.hart.set_gpr(high, remainder);
+    cx.vcpu.set_gpr(low, quotient);
+    cx.vcpu.set_gpr(high, remainder);
     Flow::Next
 }
 

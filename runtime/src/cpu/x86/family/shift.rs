@@ -105,7 +105,7 @@ fn shift(cx: &mut Context<'_>, i: &Instruction, operation: fn(u64, u32, u32) -> 
     cx.write(i, 0, outcome.result)?;
     if count != 0 {
         let result = sign_extend(outcome.result, bits.trailing_zeros() - 3);
-        cx.hart.flags.set_result(result, flags(&outcome));
+        cx.vcpu.flags.set_result(result, flags(&outcome));
     }
     Ok(Flow::Next)
 }
@@ -113,10 +113,10 @@ fn shift(cx: &mut Context<'_>, i: &Instruction, operation: fn(u64, u32, u32) -> 
 fn rotate(cx: &mut Context<'_>, i: &Instruction, operation: fn(u64, u32, u32, u64) -> Outcome) -> Res<Flow> {
     let (bits, count) = count(cx, i, 1)?;
     let a = cx.read_for_write(i, 0)?;
-    let outcome = operation(a, count, bits, cx.hart.flags.carry());
+    let outcome = operation(a, count, bits, cx.vcpu.flags.carry());
     cx.write(i, 0, outcome.result)?;
     if count != 0 {
-        cx.hart.flags.change(CF | OF, flags(&outcome));
+        cx.vcpu.flags.change(CF | OF, flags(&outcome));
     }
     Ok(Flow::Next)
 }
@@ -148,7 +148,7 @@ fn double(cx: &mut Context<'_>, i: &Instruction, left: bool) -> Res<Flow> {
     cx.write(i, 0, result)?;
     if count != 0 {
         let overflow = if bit(a ^ result, bits - 1) { OF } else { 0 };
-        cx.hart.flags.set_result(sign_extend(result, bits.trailing_zeros() - 3), carry | overflow);
+        cx.vcpu.flags.set_result(sign_extend(result, bits.trailing_zeros() - 3), carry | overflow);
     }
     Ok(Flow::Next)
 }

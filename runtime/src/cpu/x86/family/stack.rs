@@ -33,7 +33,7 @@ pub(super) fn word(i: &Instruction) -> usize {
 impl Context<'_> {
     /// Pushes a word of `size` bytes.
     pub(super) fn push_word(&mut self, size: usize, value: u64) -> Res<()> {
-        let rsp = self.hart.r[RSP].wrapping_sub(size as u64);
+        let rsp = self.vcpu.r[RSP].wrapping_sub(size as u64);
         let at = self.stack_address(rsp, size)?;
         self.store(at, size, value)?;
         self.set_stack_pointer(rsp);
@@ -42,7 +42,7 @@ impl Context<'_> {
 
     /// Writes a register of `size` bytes of the first eight.
     fn set_word(&mut self, number: usize, size: usize, value: u64) {
-        let slot = &mut self.hart.r[number];
+        let slot = &mut self.vcpu.r[number];
         *slot = if size == 2 { *slot & !0xffff | value & 0xffff } else { value & mask(size) };
     }
 }
@@ -56,18 +56,18 @@ fn push(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 /// The address of an operand in memory is computed, and RSP as an operand is written, after the increment.
 fn pop(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let size = word(i);
-    let rsp = cx.hart.r[RSP];
+    let rsp = cx.vcpu.r[RSP];
     let value = cx.peek(0, size)?;
     cx.set_stack_pointer(rsp.wrapping_add(size as u64));
     if let Err(fault) = cx.write(i, 0, value) {
-        cx.hart.r[RSP] = rsp;
+        cx.vcpu.r[RSP] = rsp;
         return Err(fault);
     }
     Ok(Flow::Next)
 }
 
 fn push_flags(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
-    let flags = cx.hart.all_flags() & !RF;
+    let flags = cx.vcpu.all_flags() & !RF;
     cx.push_word(word(i), flags)?;
     Ok(Flow::Next)
 }
@@ -76,12 +76,12 @@ fn push_flags(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 fn pop_flags(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let size = word(i);
     let new = cx.peek(0, size)?;
-    let old = cx.hart.all_flags();
+    let old = cx.vcpu.all_flags();
     let mut changes = ARITHMETIC | TF | DF | NT | AC | ID;
-    if cx.hart.cpl == 0 {
+    if cx.vcpu.cpl == 0 {
         changes |= IOPL;
     }
-    if cx.hart.has_io_privilege() {
+    if cx.vcpu.has_io_privilege() {
         changes |= IF;
     }
     if size == 2 {
@@ -90,21 +90,21 @@ fn pop_flags(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         // It is cleared, whatever was popped.
         changes |= RF;
     }
-    cx.hart.set_all_flags(old & !changes | new & changes & !RF);
-    cx.set_stack_pointer(cx.hart.r[RSP].wrapping_add(size as u64));
-    cx.hart.trap_behind = old & !new & TF != 0;
+    cx.vcpu.set_all_flags(old & !changes | new & changes & !RF);
+    cx.set_stack_pointer(cx.vcpu.r[RSP].wrapping_add(size as u64));
+    cx.vcpu.trap_behind = old & !new & TF != 0;
     // TF or IF may be new: the instruction behind is looked at with them.
-    cx.hart.rip = cx.next_rip(i);
+    cx.vcpu.rip = cx.next_rip(i);
     Ok(Flow::Goto)
 }
 
 fn push_all(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let size = if i.mnemonic() == Mnemonic::Pusha { 2 } else { 4 };
-    let old = cx.hart.r[RSP];
+    let old = cx.vcpu.r[RSP];
     for number in 0..8 {
-        let value = if number == RSP { old } else { cx.hart.r[number] };
+        let value = if number == RSP { old } else { cx.vcpu.r[number] };
         if let Err(fault) = cx.push_word(size, value) {
-            cx.hart.r[RSP] = old;
+            cx.vcpu.r[RSP] = old;
             return Err(fault);
         }
     }
@@ -120,13 +120,13 @@ fn pop_all(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     for (n, word) in words.into_iter().enumerate().filter(|&(n, _)| 7 - n != RSP) {
         cx.set_word(7 - n, size, word);
     }
-    cx.set_stack_pointer(cx.hart.r[RSP].wrapping_add(8 * size as u64));
+    cx.set_stack_pointer(cx.vcpu.r[RSP].wrapping_add(8 * size as u64));
     Ok(Flow::Next)
 }
 
 /// Size of the words of `enter` and `leave`.
 fn frame_word(cx: &Context<'_>, i: &Instruction) -> usize {
-    match (i.code(), cx.hart.long) {
+    match (i.code(), cx.vcpu.long) {
         (iced_x86::Code::Enterw_imm16_imm8 | iced_x86::Code::Leavew, _) => 2,
         (_, true) => 8,
         (_, false) => 4,
@@ -136,7 +136,7 @@ fn frame_word(cx: &Context<'_>, i: &Instruction) -> usize {
 fn enter(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let (allocated, level) = (i.immediate16(), u64::from(i.immediate8_2nd() % 32));
     let size = frame_word(cx, i);
-    let (old_rsp, old_rbp) = (cx.hart.r[RSP], cx.hart.gpr(Register::RBP));
+    let (old_rsp, old_rbp) = (cx.vcpu.r[RSP], cx.vcpu.gpr(Register::RBP));
     let frame = old_rsp.wrapping_sub(size as u64);
     let result = (|| {
         cx.push_word(size, old_rbp)?;
@@ -148,7 +148,7 @@ fn enter(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         if level > 0 {
             cx.push_word(size, frame)?;
         }
-        let rsp = cx.hart.r[RSP].wrapping_sub(allocated.into());
+        let rsp = cx.vcpu.r[RSP].wrapping_sub(allocated.into());
         // Faults as a push there would.
         let at = cx.stack_address(rsp, size)?;
         cx.load_for_store(at, size)?;
@@ -157,14 +157,14 @@ fn enter(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     })();
     match result {
         Ok(_) => cx.set_word(5, size, frame),
-        Err(_) => cx.hart.r[RSP] = old_rsp,
+        Err(_) => cx.vcpu.r[RSP] = old_rsp,
     }
     result
 }
 
 fn leave(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let size = frame_word(cx, i);
-    let rbp = cx.hart.r[5];
+    let rbp = cx.vcpu.r[5];
     let at = cx.stack_address(rbp, size)?;
     let value = cx.load(at, size)?;
     cx.set_stack_pointer((rbp & cx.stack_mask()).wrapping_add(size as u64));
@@ -201,20 +201,20 @@ mod tests {
     #[test]
     fn user_code_changes_neither_if_nor_iopl() {
         let mut m = Machine::with_registers(&[]);
-        m.hart().cpl = 3;
+        m.vcpu().cpl = 3;
         m.set_flags(IF | CF);
         m.set_r(4, STACK - 8);
         m.store(STACK - 8, IOPL | DF);
         m.run("9d");
         assert_eq!((m.r(4), m.flags()), (STACK, IF | DF | 2));
-        m.hart().cpl = 0;
+        m.vcpu().cpl = 0;
         m.set_r(4, STACK - 8);
         m.run("9d");
         assert_eq!(m.flags(), IOPL | DF | 2);
         m.run("9c");
         assert_eq!((m.r(4), m.load(STACK - 8)), (STACK - 8, IOPL | DF | 2));
         m.store(STACK - 8, TF | IF);
-        m.hart().cpl = 3;
+        m.vcpu().cpl = 3;
         m.run("9d");
         assert_eq!(m.flags(), TF | IF | IOPL | 2);
     }

@@ -63,21 +63,21 @@ type Goes = Res<bool>;
 
 impl Context<'_> {
     fn source(&self, s: &Shape) -> Res<u64> {
-        self.linear(s.source, self.hart.r[RSI] & s.mask, s.size)
+        self.linear(s.source, self.vcpu.r[RSI] & s.mask, s.size)
     }
 
     fn destination(&self, s: &Shape) -> Res<u64> {
-        self.linear(ES, self.hart.r[RDI] & s.mask, s.size)
+        self.linear(ES, self.vcpu.r[RDI] & s.mask, s.size)
     }
 
     /// Writes an address or count register in the width of addresses.
     fn set_address(&mut self, s: &Shape, number: usize, value: u64) {
-        let slot = &mut self.hart.r[number];
+        let slot = &mut self.vcpu.r[number];
         *slot = if s.mask == 0xffff { *slot & !0xffff | value & 0xffff } else { value & s.mask };
     }
 
     fn advance(&mut self, s: &Shape, number: usize, elements: u64) {
-        let value = self.hart.r[number].wrapping_add(s.step.wrapping_mul(elements));
+        let value = self.vcpu.r[number].wrapping_add(s.step.wrapping_mul(elements));
         self.set_address(s, number, value);
     }
 
@@ -85,13 +85,13 @@ impl Context<'_> {
     /// before the address wraps. Only for strings that go upwards.
     fn at_once(&self, s: &Shape, number: usize, linear: u64, count: u64) -> u64 {
         let page = PAGE_SIZE - (linear & (PAGE_SIZE - 1));
-        let wrap = (s.mask - (self.hart.r[number] & s.mask)).saturating_add(1);
+        let wrap = (s.mask - (self.vcpu.r[number] & s.mask)).saturating_add(1);
         (page.min(wrap) / s.size as u64).min(count)
     }
 
     /// Where `linear` is in RAM, if the TLB knows.
     fn in_ram(&self, linear: u64, write: bool) -> Option<u64> {
-        self.hart.dtlb.lookup(self.hart.tlb_index(), write, linear)
+        self.vcpu.dtlb.lookup(self.vcpu.tlb_index(), write, linear)
     }
 
     /// An element in RAM.
@@ -102,7 +102,7 @@ impl Context<'_> {
         let mut word = [0; 8];
         // SAFETY: as the caller promises.
         unsafe {
-            core::ptr::copy_nonoverlapping(self.hart.dtlb.ram.add(offset as usize), word.as_mut_ptr(), size);
+            core::ptr::copy_nonoverlapping(self.vcpu.dtlb.ram.add(offset as usize), word.as_mut_ptr(), size);
         }
         u64::from_le_bytes(word)
     }
@@ -111,7 +111,7 @@ impl Context<'_> {
     fn compare_elements(&mut self, a: u64, b: u64, size: usize) {
         let log2 = size.trailing_zeros();
         let (a, b) = (sign_extend(a, log2), sign_extend(b, log2));
-        self.hart.flags = LazyFlags::new(SUB + log2, a, b);
+        self.vcpu.flags = LazyFlags::new(SUB + log2, a, b);
     }
 }
 
@@ -125,7 +125,7 @@ fn repeat(
 ) -> Res<Flow> {
     let width = address_size(i.op0_kind()).or(address_size(i.op1_kind())).unwrap_or(8);
     let size = i.memory_size().size().clamp(1, 8);
-    let backwards = cx.hart.rflags & DF != 0;
+    let backwards = cx.vcpu.rflags & DF != 0;
     let s = Shape {
         size,
         mask: mask(width),
@@ -136,17 +136,17 @@ fn repeat(
         return one(cx, &s).map(|_| Flow::Next);
     }
     // A trap comes behind each element.
-    let mut left = if cx.hart.rflags & TF != 0 { 1 } else { SLICE };
-    let flags = cx.hart.flags;
+    let mut left = if cx.vcpu.rflags & TF != 0 { 1 } else { SLICE };
+    let flags = cx.vcpu.flags;
     loop {
-        let count = cx.hart.r[RCX] & s.mask;
+        let count = cx.vcpu.r[RCX] & s.mask;
         if count == 0 {
             return Ok(Flow::Next);
         }
         if left == 0 {
             // Between elements the flag is set (SDM vol. 3 17.3.1.1): a breakpoint on the instruction was
             // reported before the first.
-            cx.hart.rflags |= RF;
+            cx.vcpu.rflags |= RF;
             return Ok(Flow::Again);
         }
         let result = if backwards || left == 1 { None } else { many(cx, &s, count) };
@@ -156,7 +156,7 @@ fn repeat(
                 Ok(goes_on) => (1, goes_on),
                 Err(fault) => {
                     // SDM vol. 2, REP: a fault shows the flags from before the instruction.
-                    cx.hart.flags = flags;
+                    cx.vcpu.flags = flags;
                     return Err(fault);
                 }
             },
@@ -166,7 +166,7 @@ fn repeat(
             return Ok(Flow::Next);
         }
         left = left.saturating_sub((done * s.size as u64 / 16).max(1));
-        if cx.hart.has_debug_trap() {
+        if cx.vcpu.has_debug_trap() {
             left = 0;
         }
     }
@@ -193,7 +193,7 @@ fn movs(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         if elements == 0 {
             return None;
         }
-        let ram = cx.hart.dtlb.ram;
+        let ram = cx.vcpu.dtlb.ram;
         // SAFETY: the TLB gives offsets of whole pages of RAM, and the elements lie in one page each.
         unsafe {
             let (source, target) = (ram.add(source as usize), ram.add(target as usize));
@@ -218,7 +218,7 @@ fn accumulator(s: &Shape) -> Register {
 fn stos(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let one = |cx: &mut Context<'_>, s: &Shape| {
         let to = cx.destination(s)?;
-        cx.store(to, s.size, cx.hart.r[0])?;
+        cx.store(to, s.size, cx.vcpu.r[0])?;
         cx.advance(s, RDI, 1);
         Ok(true)
     };
@@ -229,12 +229,12 @@ fn stos(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         if elements == 0 {
             return None;
         }
-        let pattern = cx.hart.r[0].to_le_bytes();
+        let pattern = cx.vcpu.r[0].to_le_bytes();
         let pattern = &pattern[..s.size];
         // SAFETY: the TLB gives offsets of whole pages of RAM, and the elements lie in one; nothing else
         // refers to RAM now.
         let bytes = unsafe {
-            let start = cx.hart.dtlb.ram.add(target as usize);
+            let start = cx.vcpu.dtlb.ram.add(target as usize);
             core::slice::from_raw_parts_mut(start, elements as usize * s.size)
         };
         if pattern.iter().all(|&byte| byte == pattern[0]) {
@@ -251,7 +251,7 @@ fn lods(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let one = |cx: &mut Context<'_>, s: &Shape| {
         let from = cx.source(s)?;
         let value = cx.load(from, s.size)?;
-        cx.hart.set_gpr(accumulator(s), value);
+        cx.vcpu.set_gpr(accumulator(s), value);
         cx.advance(s, RSI, 1);
         Ok(true)
     };
@@ -297,7 +297,7 @@ fn scas(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let one = |cx: &mut Context<'_>, s: &Shape| {
         let at = cx.destination(s)?;
         let b = cx.load(at, s.size)?;
-        let a = cx.hart.gpr(accumulator(s));
+        let a = cx.vcpu.gpr(accumulator(s));
         cx.compare_elements(a, b, s.size);
         cx.advance(s, RDI, 1);
         Ok((a == b) == while_equal)
@@ -306,7 +306,7 @@ fn scas(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         let linear = cx.destination(s).ok()?;
         let at = cx.in_ram(linear, false)?;
         let elements = cx.at_once(s, RDI, linear, count);
-        let a = cx.hart.gpr(accumulator(s));
+        let a = cx.vcpu.gpr(accumulator(s));
         let (mut done, mut b, mut goes_on) = (0, 0, true);
         while done < elements && goes_on {
             // SAFETY: the TLB gives offsets of whole pages of RAM, and the elements lie in one.
@@ -325,14 +325,14 @@ fn scas(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 
 fn ins(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     // Also without any element to do (SDM vol. 2 INS: the check stands before the transfer).
-    cx.io_permitted(cx.hart.r[2] as u16, i.memory_size().size() as u8)?;
+    cx.io_permitted(cx.vcpu.r[2] as u16, i.memory_size().size() as u8)?;
     let one = |cx: &mut Context<'_>, s: &Shape| {
-        let port = cx.hart.r[2] as u16;
+        let port = cx.vcpu.r[2] as u16;
         let to = cx.destination(s)?;
         // The port is read only when its value can be stored.
         cx.load_for_store(to, s.size)?;
         let value = cx.bus.port_in(port, s.size as u8);
-        cx.hart.note_port(port, s.size);
+        cx.vcpu.note_port(port, s.size);
         cx.store(to, s.size, value.into())?;
         cx.advance(s, RDI, 1);
         Ok(true)
@@ -343,14 +343,14 @@ fn ins(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 /// When the machine has to act on what was written, that is left to the element's end: the registers are
 /// those behind it.
 fn outs(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
-    cx.io_permitted(cx.hart.r[2] as u16, i.memory_size().size() as u8)?;
+    cx.io_permitted(cx.vcpu.r[2] as u16, i.memory_size().size() as u8)?;
     let exit = core::cell::Cell::new(None);
     let one = |cx: &mut Context<'_>, s: &Shape| {
-        let port = cx.hart.r[2] as u16;
+        let port = cx.vcpu.r[2] as u16;
         let from = cx.source(s)?;
         let value = cx.load(from, s.size)? as u32;
         exit.set(cx.bus.port_out(port, s.size as u8, value));
-        cx.hart.note_port(port, s.size);
+        cx.vcpu.note_port(port, s.size);
         cx.drop_dirty_code();
         cx.advance(s, RSI, 1);
         Ok(exit.get().is_none())
@@ -358,9 +358,9 @@ fn outs(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let flow = repeat(cx, i, one, |_, _, _| None)?;
     let Some(exit) = exit.get() else { return Ok(flow) };
     let repeated = i.has_rep_prefix() || i.has_repne_prefix();
-    let count = cx.hart.r[RCX] & address_size(i.op1_kind()).map_or(u64::MAX, mask);
+    let count = cx.vcpu.r[RCX] & address_size(i.op1_kind()).map_or(u64::MAX, mask);
     if !repeated || count == 0 {
-        cx.hart.rip = cx.next_rip(i);
+        cx.vcpu.rip = cx.next_rip(i);
     }
     Ok(Flow::Exit(exit))
 }
@@ -452,7 +452,7 @@ mod tests {
         m.place("f3 ac"); // rep lodsb
         assert_eq!((m.step(), m.rip()), (None, CODE));
         assert_eq!((m.r(6), m.r(1)), (DATA + 4096, (1 << 20) - 4096));
-        assert_eq!(m.hart().instret, 0);
+        assert_eq!(m.vcpu().instret, 0);
         m.set_flags(TF);
         assert_eq!((m.step(), m.rip(), m.r(1)), (None, CODE, (1 << 20) - 4097));
     }
@@ -464,7 +464,7 @@ mod tests {
         assert_eq!((m.r(7), m.r(1)), (0x8000_fff3, 0));
         let mut m = Machine::with_registers(&[(7, 0x8001_ffff), (0, 0x77), (1, 0xabcd_0002)]).compatibility();
         // The base of ES: addresses of 16 bits from RAM_BASE + 0x10000 on.
-        m.hart().segments[0].base = RAM_BASE + 0x1_0000;
+        m.vcpu().segments[0].base = RAM_BASE + 0x1_0000;
         m.run("f3 67 aa"); // rep stosb with DI and CX
         assert_eq!((m.r(7), m.r(1)), (0x8001_0001, 0xabcd_0000));
         assert_eq!(
@@ -485,9 +485,9 @@ mod tests {
         for page in (0..16).filter(|page| page * 0x1000 != DATA + 0x1000 - RAM_BASE) {
             m.store(tables[3] + page * 8, (RAM_BASE + page * 0x1000) | 3);
         }
-        m.hart().cr3 = tables[0];
-        m.hart().cr0 |= CR0_PG;
-        m.hart().flush_tlb();
+        m.vcpu().cr3 = tables[0];
+        m.vcpu().cr0 |= CR0_PG;
+        m.vcpu().flush_tlb();
         m.store(DATA + 0xff8, 0x1122_3344_5566_7788);
         m.place("f3 a5"); // rep movsd
         assert_eq!(m.step(), Some(Exit::Trap(Fault::page(DATA + 0x1000, 0))));
@@ -516,7 +516,7 @@ mod tests {
         m.set_r(1, 2);
         m.run("66 f3 6d"); // rep insw
         assert_eq!((m.load(DATA + 0x100), m.r(7)), (0x2_0001, DATA + 0x104));
-        m.hart().cpl = 3;
+        m.vcpu().cpl = 3;
         assert_eq!(m.fault("6e"), Fault::gp());
     }
 }

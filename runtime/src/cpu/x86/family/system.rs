@@ -34,8 +34,8 @@ pub(crate) fn handler(i: &Instruction) -> Option<Handler> {
         Mnemonic::Sgdt | Mnemonic::Sidt => store_table,
         Mnemonic::Lldt => lldt,
         Mnemonic::Ltr => ltr,
-        Mnemonic::Sldt => |cx, i| store_selector(cx, i, cx.hart.ldtr.selector),
-        Mnemonic::Str => |cx, i| store_selector(cx, i, cx.hart.tr.selector),
+        Mnemonic::Sldt => |cx, i| store_selector(cx, i, cx.vcpu.ldtr.selector),
+        Mnemonic::Str => |cx, i| store_selector(cx, i, cx.vcpu.tr.selector),
         Mnemonic::Lar => lar,
         Mnemonic::Lsl => lsl,
         Mnemonic::Verr => |cx, i| verify(cx, i, Descriptor::is_readable),
@@ -76,17 +76,17 @@ fn is_far(i: &Instruction) -> bool {
 
 /// #GP unless the system runs.
 fn privileged(cx: &Context<'_>) -> Res<()> {
-    if cx.hart.cpl == 0 { Ok(()) } else { Err(Fault::gp()) }
+    if cx.vcpu.cpl == 0 { Ok(()) } else { Err(Fault::gp()) }
 }
 
 impl Context<'_> {
     /// #GP unless ports from `port` to `port + size - 1` may be used: by I/O privilege level, or by the task's bitmap
     /// (SDM vol. 1 19.5).
     pub(crate) fn io_permitted(&mut self, port: u16, size: u8) -> Res<()> {
-        if self.hart.has_io_privilege() {
+        if self.vcpu.has_io_privilege() {
             return Ok(());
         }
-        let (base, limit) = (self.hart.tr.base, u64::from(self.hart.tr.limit));
+        let (base, limit) = (self.vcpu.tr.base, u64::from(self.vcpu.tr.limit));
         if limit < 0x67 {
             return Err(Fault::gp());
         }
@@ -108,17 +108,17 @@ impl Context<'_> {
         if value >> 32 != 0
             || value & NW_CD == NW
             || value & CR0_PE == 0
-            || (value ^ self.hart.cr0) & CR0_PG != 0 && value & CR0_PG == 0
+            || (value ^ self.vcpu.cr0) & CR0_PG != 0 && value & CR0_PG == 0
         {
             return Err(Fault::gp());
         }
         // Reserved bits of the lower half stay 0 (SDM vol. 3 2.5).
         let value = value & KNOWN | CR0_ET;
-        let changed = value ^ self.hart.cr0;
-        self.hart.cr0 = value;
-        self.hart.update_controls();
+        let changed = value ^ self.vcpu.cr0;
+        self.vcpu.cr0 = value;
+        self.vcpu.update_controls();
         if changed & (KEPT | CR0_WP) != 0 {
-            self.hart.flush_tlb();
+            self.vcpu.flush_tlb();
         }
         Ok(())
     }
@@ -129,10 +129,10 @@ impl Context<'_> {
         if value & !KNOWN != 0 || value & CR4_PAE == 0 {
             return Err(Fault::gp());
         }
-        self.hart.cr4 = value;
-        self.hart.update_controls();
-        self.hart.flush_tlb();
-        self.hart.update_breakpoints();
+        self.vcpu.cr4 = value;
+        self.vcpu.update_controls();
+        self.vcpu.flush_tlb();
+        self.vcpu.update_breakpoints();
         Ok(())
     }
 }
@@ -142,26 +142,26 @@ fn mov_control(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let (to, from) = (i.op0_register(), i.op1_register());
     if from.is_cr() {
         let value = match from {
-            Register::CR0 => cx.hart.cr0,
-            Register::CR2 => cx.hart.cr2,
-            Register::CR3 => cx.hart.cr3,
-            Register::CR4 => cx.hart.cr4,
+            Register::CR0 => cx.vcpu.cr0,
+            Register::CR2 => cx.vcpu.cr2,
+            Register::CR3 => cx.vcpu.cr3,
+            Register::CR4 => cx.vcpu.cr4,
             Register::CR8 => u64::from(cx.bus.task_priority()),
             _ => return Err(Fault::ud()),
         };
-        cx.hart.set_gpr(to, value);
+        cx.vcpu.set_gpr(to, value);
         return go_on(cx, i);
     }
-    let value = cx.hart.gpr(from);
+    let value = cx.vcpu.gpr(from);
     match to {
         Register::CR0 => cx.write_cr0(value)?,
-        Register::CR2 => cx.hart.cr2 = value,
+        Register::CR2 => cx.vcpu.cr2 = value,
         Register::CR3 => {
             if value >> PHYSICAL_BITS != 0 {
                 return Err(Fault::gp());
             }
-            cx.hart.cr3 = value;
-            cx.hart.flush_tlb_local();
+            cx.vcpu.cr3 = value;
+            cx.vcpu.flush_tlb_local();
         }
         Register::CR4 => cx.write_cr4(value)?,
         Register::CR8 if value < 16 => cx.bus.set_task_priority(value as u8),
@@ -173,7 +173,7 @@ fn mov_control(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 
 /// Goes on behind the instruction, after what changes the meaning of the code behind it.
 fn go_on(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
-    cx.hart.rip = cx.next_rip(i);
+    cx.vcpu.rip = cx.next_rip(i);
     Ok(Flow::Goto)
 }
 
@@ -183,44 +183,44 @@ fn mov_debug(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let debug = if to.is_dr() { to } else { from };
     let place = match debug.number() {
         n @ 0..=3 => n,
-        4 | 5 if cx.hart.cr4 & CR4_DE != 0 => return Err(Fault::ud()),
+        4 | 5 if cx.vcpu.cr4 & CR4_DE != 0 => return Err(Fault::ud()),
         4 | 6 => DR6,
         5 | 7 => DR7,
         _ => return Err(Fault::ud()),
     };
-    if cx.hart.dr[DR7] & DR7_GD != 0 {
+    if cx.vcpu.dr[DR7] & DR7_GD != 0 {
         // A fault, not of a breakpoint: behind the handler the instruction is executed.
-        cx.hart.dr[DR6] |= DR6_BD;
-        cx.hart.rflags |= flags::RF;
+        cx.vcpu.dr[DR6] |= DR6_BD;
+        cx.vcpu.rflags |= flags::RF;
         return Err(Fault::plain(DB));
     }
     if from.is_dr() {
-        let value = cx.hart.dr[place];
-        cx.hart.set_gpr(to, value);
+        let value = cx.vcpu.dr[place];
+        cx.vcpu.set_gpr(to, value);
         return Ok(Flow::Next);
     }
-    let value = cx.hart.gpr(from);
+    let value = cx.vcpu.gpr(from);
     if place >= DR6 && value >> 32 != 0 {
         return Err(Fault::gp());
     }
-    cx.hart.dr[place] = match place {
+    cx.vcpu.dr[place] = match place {
         DR6 => value & 0xe00f | 0xffff_0ff0,
         DR7 => value & 0xffff_2bff | 0x400,
         _ => value,
     };
-    cx.hart.update_breakpoints();
+    cx.vcpu.update_breakpoints();
     go_on(cx, i)
 }
 
 fn mov_segment(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     if i.op_kind(1) == OpKind::Register && i.op1_register().is_segment_register() {
-        let selector = cx.hart.segments[segment(i.op1_register())].selector;
+        let selector = cx.vcpu.segments[segment(i.op1_register())].selector;
         // A wide register gets the selector zero-extended, memory 16 bits.
         if i.op_kind(0) == OpKind::Memory {
             let address = cx.linear_address(i)?;
             cx.store(address, 2, selector.into())?;
         } else {
-            cx.hart.set_gpr(i.op0_register(), selector.into());
+            cx.vcpu.set_gpr(i.op0_register(), selector.into());
         }
         return Ok(Flow::Next);
     }
@@ -235,21 +235,21 @@ fn mov_segment(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 fn load_segment(cx: &mut Context<'_>, i: &Instruction, number: usize, selector: u16) -> Res<Flow> {
     cx.load_segment(number, selector)?;
     if number == SS {
-        (cx.hart.inhibit, cx.hart.shadow) = (true, true);
+        (cx.vcpu.inhibit, cx.vcpu.shadow) = (true, true);
         return go_on(cx, i);
     }
     Ok(Flow::Next)
 }
 
 fn push_segment(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
-    let selector = cx.hart.segments[segment(i.op0_register())].selector;
+    let selector = cx.vcpu.segments[segment(i.op0_register())].selector;
     cx.push_word(stack::word(i), selector.into())?;
     Ok(Flow::Next)
 }
 
 fn pop_segment(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let size = stack::word(i);
-    let rsp = cx.hart.r[4];
+    let rsp = cx.vcpu.r[4];
     let selector = cx.peek(0, size)? as u16;
     let flow = load_segment(cx, i, segment(i.op0_register()), selector)?;
     cx.set_stack_pointer(rsp.wrapping_add(size as u64));
@@ -269,14 +269,14 @@ fn load_far_pointer(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let offset = cx.load(at, size)?;
     let selector = cx.load(at.wrapping_add(size as u64), 2)? as u16;
     let flow = load_segment(cx, i, number, selector)?;
-    cx.hart.set_gpr(i.op0_register(), offset);
+    cx.vcpu.set_gpr(i.op0_register(), offset);
     Ok(flow)
 }
 
 fn clts(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
     privileged(cx)?;
-    cx.hart.cr0 &= !CR0_TS;
-    cx.hart.update_controls();
+    cx.vcpu.cr0 &= !CR0_TS;
+    cx.vcpu.update_controls();
     Ok(Flow::Next)
 }
 
@@ -285,13 +285,13 @@ fn lmsw(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let value = cx.read(i, 0)? & 0xffff;
     // PE can be set, but not cleared.
     const MASK: u64 = CR0_PE | CR0_MP | CR0_EM | CR0_TS;
-    cx.hart.cr0 = cx.hart.cr0 & !(MASK & !CR0_PE) | value & MASK;
-    cx.hart.update_controls();
+    cx.vcpu.cr0 = cx.vcpu.cr0 & !(MASK & !CR0_PE) | value & MASK;
+    cx.vcpu.update_controls();
     go_on(cx, i)
 }
 
 fn smsw(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
-    let value = cx.hart.cr0;
+    let value = cx.vcpu.cr0;
     cx.write(i, 0, value)?;
     Ok(Flow::Next)
 }
@@ -299,21 +299,21 @@ fn smsw(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 fn load_table(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     privileged(cx)?;
     let at = cx.linear_address(i)?;
-    let size = if cx.hart.long { 8 } else { 4 };
+    let size = if cx.vcpu.long { 8 } else { 4 };
     let limit = cx.load(at, 2)? as u16;
     let base = cx.load(at.wrapping_add(2), size)?;
     if !is_canonical(base) {
         return Err(Fault::gp());
     }
-    let table = if i.mnemonic() == Mnemonic::Lgdt { &mut cx.hart.gdtr } else { &mut cx.hart.idtr };
+    let table = if i.mnemonic() == Mnemonic::Lgdt { &mut cx.vcpu.gdtr } else { &mut cx.vcpu.idtr };
     (table.base, table.limit) = (base, limit);
     go_on(cx, i)
 }
 
 fn store_table(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let at = cx.linear_address(i)?;
-    let size = if cx.hart.long { 8 } else { 4 };
-    let table = if i.mnemonic() == Mnemonic::Sgdt { cx.hart.gdtr } else { cx.hart.idtr };
+    let size = if cx.vcpu.long { 8 } else { 4 };
+    let table = if i.mnemonic() == Mnemonic::Sgdt { cx.vcpu.gdtr } else { cx.vcpu.idtr };
     let mut bytes = [0; 10];
     bytes[..2].copy_from_slice(&table.limit.to_le_bytes());
     bytes[2..].copy_from_slice(&table.base.to_le_bytes());
@@ -325,10 +325,10 @@ fn lldt(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     privileged(cx)?;
     let selector = cx.read(i, 0)? as u16;
     if selector & !3 == 0 {
-        cx.hart.ldtr = Segment { selector, ..Segment::default() };
+        cx.vcpu.ldtr = Segment { selector, ..Segment::default() };
         return Ok(Flow::Next);
     }
-    cx.hart.ldtr = system_segment(cx, selector, &[2])?.segment(selector);
+    cx.vcpu.ldtr = system_segment(cx, selector, &[2])?.segment(selector);
     Ok(Flow::Next)
 }
 
@@ -348,14 +348,14 @@ fn ltr(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     const AVAILABLE: u8 = 9;
     let selector = cx.read(i, 0)? as u16;
     let descriptor = system_segment(cx, selector, &[AVAILABLE])?;
-    let at = cx.hart.gdtr.base.wrapping_add(u64::from(selector & !7) + 5);
+    let at = cx.vcpu.gdtr.base.wrapping_add(u64::from(selector & !7) + 5);
     cx.as_system(|cx| {
         let access = cx.load(at, 1)?;
         cx.store(at, 1, access | 2)
     })?;
     let mut segment = descriptor.segment(selector);
     segment.attributes |= 2;
-    cx.hart.tr = segment;
+    cx.vcpu.tr = segment;
     Ok(Flow::Next)
 }
 
@@ -367,15 +367,15 @@ fn store_selector(cx: &mut Context<'_>, i: &Instruction, selector: u16) -> Res<F
 /// Whether the program may know of a descriptor (`lar`, `lsl`, `verr`, `verw`).
 fn visible(cx: &Context<'_>, descriptor: &Descriptor, selector: u16) -> bool {
     let conforming = descriptor.system_type().is_none() && descriptor.is_conforming();
-    conforming || descriptor.dpl() >= cx.hart.cpl.max((selector & 3) as u8)
+    conforming || descriptor.dpl() >= cx.vcpu.cpl.max((selector & 3) as u8)
 }
 
 /// Answers with ZF, and with a register when there is an answer.
 fn answer(cx: &mut Context<'_>, i: &Instruction, value: Option<u64>) -> Res<Flow> {
     if let Some(value) = value {
-        cx.hart.set_gpr(i.op0_register(), value);
+        cx.vcpu.set_gpr(i.op0_register(), value);
     }
-    cx.hart.flags.change(flags::ZF, if value.is_some() { flags::ZF } else { 0 });
+    cx.vcpu.flags.change(flags::ZF, if value.is_some() { flags::ZF } else { 0 });
     Ok(Flow::Next)
 }
 
@@ -398,16 +398,16 @@ fn verify(cx: &mut Context<'_>, i: &Instruction, test: fn(&Descriptor) -> bool) 
     let selector = cx.read(i, 0)? as u16;
     let found =
         cx.descriptor(selector)?.filter(|d| d.system_type().is_none() && visible(cx, d, selector) && test(d));
-    cx.hart.flags.change(flags::ZF, if found.is_some() { flags::ZF } else { 0 });
+    cx.vcpu.flags.change(flags::ZF, if found.is_some() { flags::ZF } else { 0 });
     Ok(Flow::Next)
 }
 
 fn invlpg(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     privileged(cx)?;
     let segment = segment(i.memory_segment());
-    let address = cx.hart.segment_base(segment).wrapping_add(cx.effective_address(i));
+    let address = cx.vcpu.segment_base(segment).wrapping_add(cx.effective_address(i));
     if is_canonical(address) {
-        cx.hart.flush_tlb_page(address);
+        cx.vcpu.flush_tlb_page(address);
     }
     go_on(cx, i)
 }
@@ -424,20 +424,20 @@ const TSC_DEADLINE: u32 = 0x6e0;
 
 fn deadline(cx: &mut Context<'_>) -> Res<u64> {
     let value = cx.bus.msr_read(TSC_DEADLINE).ok_or(Fault::gp())?;
-    Ok(if value == 0 { 0 } else { value.wrapping_add(cx.hart.msr.tsc_offset) })
+    Ok(if value == 0 { 0 } else { value.wrapping_add(cx.vcpu.msr.tsc_offset) })
 }
 
 fn set_deadline(cx: &mut Context<'_>, value: u64) -> bool {
     // 0 disarms, so a deadline that becomes 0 without its offset is another that has passed.
-    let value = if value == 0 { 0 } else { value.wrapping_sub(cx.hart.msr.tsc_offset).max(1) };
-    cx.bus.advance(cx.hart.instret);
+    let value = if value == 0 { 0 } else { value.wrapping_sub(cx.vcpu.msr.tsc_offset).max(1) };
+    cx.bus.advance(cx.vcpu.instret);
     cx.bus.msr_write(TSC_DEADLINE, value)
 }
 
 fn rdmsr(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
     privileged(cx)?;
-    let msr = cx.hart.r[1] as u32;
-    let m = &cx.hart.msr;
+    let msr = cx.vcpu.r[1] as u32;
+    let m = &cx.vcpu.msr;
     let value = match msr {
         0x10 => time_stamp(cx),
         // Platform, microcode revision: there is none.
@@ -452,43 +452,43 @@ fn rdmsr(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
         0xc000_0082 => m.lstar,
         0xc000_0083 => m.cstar,
         0xc000_0084 => m.fmask,
-        0xc000_0100 => cx.hart.r[FS_BASE],
-        0xc000_0101 => cx.hart.r[GS_BASE],
+        0xc000_0100 => cx.vcpu.r[FS_BASE],
+        0xc000_0101 => cx.vcpu.r[GS_BASE],
         0xc000_0102 => m.kernel_gs_base,
         0xc000_0103 => m.tsc_aux,
         TSC_DEADLINE => deadline(cx)?,
         _ => cx.bus.msr_read(msr).ok_or(Fault::gp())?,
     };
-    cx.hart.r[0] = value & 0xffff_ffff;
-    cx.hart.r[2] = value >> 32;
+    cx.vcpu.r[0] = value & 0xffff_ffff;
+    cx.vcpu.r[2] = value >> 32;
     Ok(Flow::Next)
 }
 
 fn wrmsr(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     privileged(cx)?;
-    let msr = cx.hart.r[1] as u32;
-    let value = cx.hart.r[0] & 0xffff_ffff | cx.hart.r[2] << 32;
+    let msr = cx.vcpu.r[1] as u32;
+    let value = cx.vcpu.r[0] & 0xffff_ffff | cx.vcpu.r[2] << 32;
     let canonical = if is_canonical(value) { Ok(value) } else { Err(Fault::gp()) };
     match msr {
         0x10 => {
-            let now = cx.bus.tsc(cx.hart.instret);
+            let now = cx.bus.tsc(cx.vcpu.instret);
             let deadline = deadline(cx);
-            cx.hart.msr.tsc_offset = value.wrapping_sub(now);
+            cx.vcpu.msr.tsc_offset = value.wrapping_sub(now);
             if let Ok(deadline) = deadline {
                 set_deadline(cx, deadline);
             }
         }
         0x8b => {}
-        0x174 => cx.hart.msr.sysenter_cs = value & 0xffff_ffff,
-        0x175 => cx.hart.msr.sysenter_esp = canonical?,
-        0x176 => cx.hart.msr.sysenter_eip = canonical?,
-        0x1a0 => cx.hart.msr.misc_enable = value,
+        0x174 => cx.vcpu.msr.sysenter_cs = value & 0xffff_ffff,
+        0x175 => cx.vcpu.msr.sysenter_esp = canonical?,
+        0x176 => cx.vcpu.msr.sysenter_eip = canonical?,
+        0x1a0 => cx.vcpu.msr.misc_enable = value,
         0x277 => {
             // Each byte is one of the memory types 0, 1, 4 to 7.
             if value.to_le_bytes().iter().any(|t| !matches!(t, 0 | 1 | 4..=7)) {
                 return Err(Fault::gp());
             }
-            cx.hart.msr.pat = value;
+            cx.vcpu.msr.pat = value;
         }
         0xc000_0080 => {
             const KNOWN: u64 = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
@@ -496,20 +496,20 @@ fn wrmsr(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
             if value & !KNOWN != 0 || value & EFER_LME == 0 {
                 return Err(Fault::gp());
             }
-            let changed = value ^ cx.hart.msr.efer;
-            cx.hart.msr.efer = value | EFER_LMA;
+            let changed = value ^ cx.vcpu.msr.efer;
+            cx.vcpu.msr.efer = value | EFER_LMA;
             if changed & EFER_NXE != 0 {
-                cx.hart.flush_tlb();
+                cx.vcpu.flush_tlb();
             }
         }
-        0xc000_0081 => cx.hart.msr.star = value,
-        0xc000_0082 => cx.hart.msr.lstar = canonical?,
-        0xc000_0083 => cx.hart.msr.cstar = canonical?,
-        0xc000_0084 => cx.hart.msr.fmask = value & 0xffff_ffff,
-        0xc000_0100 => cx.hart.r[FS_BASE] = canonical?,
-        0xc000_0101 => cx.hart.r[GS_BASE] = canonical?,
-        0xc000_0102 => cx.hart.msr.kernel_gs_base = canonical?,
-        0xc000_0103 if value >> 32 == 0 => cx.hart.msr.tsc_aux = value,
+        0xc000_0081 => cx.vcpu.msr.star = value,
+        0xc000_0082 => cx.vcpu.msr.lstar = canonical?,
+        0xc000_0083 => cx.vcpu.msr.cstar = canonical?,
+        0xc000_0084 => cx.vcpu.msr.fmask = value & 0xffff_ffff,
+        0xc000_0100 => cx.vcpu.r[FS_BASE] = canonical?,
+        0xc000_0101 => cx.vcpu.r[GS_BASE] = canonical?,
+        0xc000_0102 => cx.vcpu.msr.kernel_gs_base = canonical?,
+        0xc000_0103 if value >> 32 == 0 => cx.vcpu.msr.tsc_aux = value,
         TSC_DEADLINE if set_deadline(cx, value) => {}
         _ if msr != TSC_DEADLINE && cx.bus.msr_write(msr, value) => {}
         _ => return Err(Fault::gp()),
@@ -519,67 +519,67 @@ fn wrmsr(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 
 /// The time-stamp counter as programs see it.
 fn time_stamp(cx: &mut Context<'_>) -> u64 {
-    cx.bus.tsc(cx.hart.instret).wrapping_add(cx.hart.msr.tsc_offset)
+    cx.bus.tsc(cx.vcpu.instret).wrapping_add(cx.vcpu.msr.tsc_offset)
 }
 
 fn rdtsc(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
-    if cx.hart.cr4 & CR4_TSD != 0 && cx.hart.cpl != 0 {
+    if cx.vcpu.cr4 & CR4_TSD != 0 && cx.vcpu.cpl != 0 {
         return Err(Fault::gp());
     }
     let value = time_stamp(cx);
-    cx.hart.r[0] = value & 0xffff_ffff;
-    cx.hart.r[2] = value >> 32;
+    cx.vcpu.r[0] = value & 0xffff_ffff;
+    cx.vcpu.r[2] = value >> 32;
     if i.mnemonic() == Mnemonic::Rdtscp {
-        cx.hart.r[1] = cx.hart.msr.tsc_aux;
+        cx.vcpu.r[1] = cx.vcpu.msr.tsc_aux;
     }
     Ok(Flow::Next)
 }
 
 fn cpuid(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
-    let [a, b, c, d] = cpuid::leaf(cx.hart.r[0] as u32, cx.hart.r[1] as u32);
+    let [a, b, c, d] = cpuid::leaf(cx.vcpu.r[0] as u32, cx.vcpu.r[1] as u32);
     for (register, value) in [(0, a), (3, b), (1, c), (2, d)] {
-        cx.hart.r[register] = value.into();
+        cx.vcpu.r[register] = value.into();
     }
     Ok(Flow::Next)
 }
 
 fn hlt(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     privileged(cx)?;
-    cx.hart.rip = cx.next_rip(i);
-    let wakes = cx.hart.rflags & flags::IF != 0 && cx.bus.interrupt();
+    cx.vcpu.rip = cx.next_rip(i);
+    let wakes = cx.vcpu.rflags & flags::IF != 0 && cx.bus.interrupt();
     Ok(if wakes { Flow::Goto } else { Flow::Exit(Exit::Halt) })
 }
 
 /// #GP unless the program may change the interrupt flag.
 fn interrupt_flag(cx: &Context<'_>) -> Res<()> {
-    if cx.hart.has_io_privilege() { Ok(()) } else { Err(Fault::gp()) }
+    if cx.vcpu.has_io_privilege() { Ok(()) } else { Err(Fault::gp()) }
 }
 
 fn cli(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     interrupt_flag(cx)?;
-    cx.hart.rflags &= !flags::IF;
+    cx.vcpu.rflags &= !flags::IF;
     go_on(cx, i)
 }
 
 fn sti(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     interrupt_flag(cx)?;
     // The instruction behind is executed before any interrupt: `sti; hlt` must not lose one.
-    cx.hart.inhibit = cx.hart.rflags & flags::IF == 0;
-    cx.hart.rflags |= flags::IF;
+    cx.vcpu.inhibit = cx.vcpu.rflags & flags::IF == 0;
+    cx.vcpu.rflags |= flags::IF;
     go_on(cx, i)
 }
 
 fn swapgs(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
     privileged(cx)?;
-    let hart = &mut *cx.hart;
-    core::mem::swap(&mut hart.r[GS_BASE], &mut hart.msr.kernel_gs_base);
+    let vcpu = &mut *cx.vcpu;
+    core::mem::swap(&mut vcpu.r[GS_BASE], &mut vcpu.msr.kernel_gs_base);
     Ok(Flow::Next)
 }
 
 /// Port number: an immediate or DX.
 fn port(cx: &Context<'_>, i: &Instruction, n: u32) -> u16 {
     if i.op_kind(n) == OpKind::Register {
-        cx.hart.r[number(Register::DX)] as u16
+        cx.vcpu.r[number(Register::DX)] as u16
     } else {
         i.immediate8().into()
     }
@@ -588,24 +588,24 @@ fn port(cx: &Context<'_>, i: &Instruction, n: u32) -> u16 {
 fn port_in(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let (port, to) = (port(cx, i, 1), i.op0_register());
     cx.io_permitted(port, to.size() as u8)?;
-    cx.bus.advance(cx.hart.instret);
+    cx.bus.advance(cx.vcpu.instret);
     let value = cx.bus.port_in(port, to.size() as u8);
-    cx.hart.note_port(port, to.size());
-    cx.hart.set_gpr(to, value.into());
+    cx.vcpu.note_port(port, to.size());
+    cx.vcpu.set_gpr(to, value.into());
     Ok(Flow::Next)
 }
 
 fn port_out(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let (port, from) = (port(cx, i, 0), i.op1_register());
     cx.io_permitted(port, from.size() as u8)?;
-    let value = cx.hart.gpr(from) as u32;
-    cx.bus.advance(cx.hart.instret);
+    let value = cx.vcpu.gpr(from) as u32;
+    cx.bus.advance(cx.vcpu.instret);
     let exit = cx.bus.port_out(port, from.size() as u8, value);
-    cx.hart.note_port(port, from.size());
+    cx.vcpu.note_port(port, from.size());
     cx.drop_dirty_code();
     match exit {
         Some(exit) => {
-            cx.hart.rip = cx.next_rip(i);
+            cx.vcpu.rip = cx.next_rip(i);
             Ok(Flow::Exit(exit))
         }
         None => Ok(Flow::Next),

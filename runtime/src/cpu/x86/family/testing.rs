@@ -3,7 +3,7 @@
 
 use crate::cpu::x86::fault::Fault;
 use crate::cpu::x86::flags::ARITHMETIC;
-use crate::cpu::x86::state::{CS, HartCell, SS, Segment};
+use crate::cpu::x86::state::{CS, SS, Segment, VcpuCell};
 use crate::cpu::x86::{Bus, Cpu, Exit};
 use crate::memory::GuestMemory;
 use forelift_abi::layout::RAM_BASE;
@@ -61,7 +61,7 @@ impl Machine {
         self
     }
 
-    pub(super) fn hart(&mut self) -> &mut HartCell {
+    pub(super) fn vcpu(&mut self) -> &mut VcpuCell {
         &mut self.cpu.hart
     }
 

@@ -64,9 +64,9 @@ fn ordered<T: Lane>(
     check_sse(cx)?;
     let b = operand::<16>(cx, i, 1)?;
     let a = destination::<16>(cx, i);
-    let mut env = Env::new(cx.hart.mxcsr);
+    let mut env = Env::new(cx.vcpu.mxcsr);
     let order = f(T::get(&a, 0), T::get(&b, 0), &mut env);
     settle(cx, env)?;
-    cx.hart.flags.set(comparison_flags(order));
+    cx.vcpu.flags.set(comparison_flags(order));
     Ok(Flow::Next)
 }

@@ -93,7 +93,7 @@ fn vector<S: Lane, D: Lane>(
 ) -> Res<Flow> {
     check_sse(cx)?;
     let b = operand::<16>(cx, i, 1)?;
-    let mut env = Env::new(cx.hart.mxcsr);
+    let mut env = Env::new(cx.vcpu.mxcsr);
     let result = converted(b, &mut env, f);
     settle(cx, env)?;
     set_destination(cx, i, result);
@@ -103,7 +103,7 @@ fn vector<S: Lane, D: Lane>(
 fn cvtsd2ss(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     check_sse(cx)?;
     let b = operand::<16>(cx, i, 1)?;
-    let mut env = Env::new(cx.hart.mxcsr);
+    let mut env = Env::new(cx.vcpu.mxcsr);
     let result = x86::f64_to_f32(u64::get(&b, 0), &mut env);
     settle(cx, env)?;
     let a = destination(cx, i);
@@ -121,7 +121,7 @@ fn from_general<T: Lane>(
 ) -> Res<Flow> {
     check_sse(cx)?;
     let value = cx.read(i, 1)?;
-    let mut env = Env::new(cx.hart.mxcsr);
+    let mut env = Env::new(cx.vcpu.mxcsr);
     let result = match Context::operand_size(i, 1) {
         8 => wide(value as i64, &mut env),
         _ => narrow(value as i32, &mut env),
@@ -142,13 +142,13 @@ fn to_general<T: Lane>(
 ) -> Res<Flow> {
     check_sse(cx)?;
     let b = T::get(&operand::<16>(cx, i, 1)?, 0);
-    let mut env = Env::new(cx.hart.mxcsr);
+    let mut env = Env::new(cx.vcpu.mxcsr);
     let result = match i.op0_register().size() {
         8 => wide(b, &mut env) as u64,
         _ => narrow(b, &mut env) as u64,
     };
     settle(cx, env)?;
-    cx.hart.set_gpr(i.op0_register(), result);
+    cx.vcpu.set_gpr(i.op0_register(), result);
     Ok(Flow::Next)
 }
 
@@ -156,10 +156,10 @@ fn cvtpi2ps(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     check_sse(cx)?;
     check_mmx(cx)?;
     let b = cut(source_mmx(cx, i, 1)?.into());
-    let mut env = Env::new(cx.hart.mxcsr);
+    let mut env = Env::new(cx.vcpu.mxcsr);
     let low = converted(b, &mut env, x86::f32_from_i32);
     settle(cx, env)?;
-    cx.hart.enter_mmx();
+    cx.vcpu.enter_mmx();
     let a = destination(cx, i);
     set_destination(cx, i, with_lowest(a, u64::get(&low, 0)));
     Ok(Flow::Next)
@@ -174,9 +174,9 @@ fn cvtpi2pd(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     }
     let b = cut(source_mmx(cx, i, 1)?.into());
     if mmx {
-        cx.hart.enter_mmx();
+        cx.vcpu.enter_mmx();
     }
-    let mut env = Env::new(cx.hart.mxcsr);
+    let mut env = Env::new(cx.vcpu.mxcsr);
     let result = converted(b, &mut env, |a: i32, _| x86::f64_from_i32(a));
     set_destination(cx, i, result);
     Ok(Flow::Next)
@@ -188,7 +188,7 @@ fn to_mmx<T: Lane>(cx: &mut Context<'_>, i: &Instruction, f: impl Fn(T, &mut Env
     check_sse(cx)?;
     check_mmx(cx)?;
     let b = operand::<16>(cx, i, 1)?;
-    let mut env = Env::new(cx.hart.mxcsr);
+    let mut env = Env::new(cx.vcpu.mxcsr);
     let mut result = [0; 8];
     for n in 0..2 {
         f(T::get(&b, n), &mut env).put(&mut result, n);

@@ -85,11 +85,11 @@ pub(super) fn handler(i: &Instruction) -> Option<Handler> {
 #[inline]
 pub(crate) fn settle(cx: &mut Context<'_>, env: Env) -> Res<()> {
     let (mxcsr, unmasked) = env.finish();
-    cx.hart.mxcsr = mxcsr;
+    cx.vcpu.mxcsr = mxcsr;
     if !unmasked {
         return Ok(());
     }
-    Err(if cx.hart.cr4 & CR4_OSXMMEXCPT != 0 { Fault::plain(XM) } else { Fault::ud() })
+    Err(if cx.vcpu.cr4 & CR4_OSXMMEXCPT != 0 { Fault::plain(XM) } else { Fault::ud() })
 }
 
 /// Replaces the first operand by `f` of both.
@@ -102,7 +102,7 @@ fn execute(
     check_sse(cx)?;
     let b = operand(cx, i, 1)?;
     let a = destination(cx, i);
-    let mut env = Env::new(cx.hart.mxcsr);
+    let mut env = Env::new(cx.vcpu.mxcsr);
     let result = f(a, b, &mut env);
     settle(cx, env)?;
     set_destination(cx, i, result);
@@ -224,13 +224,13 @@ fn dpps(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     check_sse(cx)?;
     let b = operand(cx, i, 1)?;
     let (a, imm) = (destination(cx, i), i.immediate8());
-    let mut env = Env::new(cx.hart.mxcsr);
+    let mut env = Env::new(cx.vcpu.mxcsr);
     let [p, q, r, s] = products(a, b, imm, |x, y| x86::f32_mul(x, y, &mut env));
     settle(cx, env)?;
-    let mut env = Env::new(cx.hart.mxcsr);
+    let mut env = Env::new(cx.vcpu.mxcsr);
     let (low, high) = (x86::f32_add(p, q, &mut env), x86::f32_add(r, s, &mut env));
     settle(cx, env)?;
-    let mut env = Env::new(cx.hart.mxcsr);
+    let mut env = Env::new(cx.vcpu.mxcsr);
     let sum = x86::f32_add(low, high, &mut env);
     settle(cx, env)?;
     set_destination(cx, i, spread(sum, imm));
@@ -242,10 +242,10 @@ fn dppd(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     check_sse(cx)?;
     let b = operand(cx, i, 1)?;
     let (a, imm) = (destination(cx, i), i.immediate8());
-    let mut env = Env::new(cx.hart.mxcsr);
+    let mut env = Env::new(cx.vcpu.mxcsr);
     let [p, q] = products(a, b, imm, |x, y| x86::f64_mul(x, y, &mut env));
     settle(cx, env)?;
-    let mut env = Env::new(cx.hart.mxcsr);
+    let mut env = Env::new(cx.vcpu.mxcsr);
     let sum = x86::f64_add(p, q, &mut env);
     settle(cx, env)?;
     set_destination(cx, i, spread(sum, imm));

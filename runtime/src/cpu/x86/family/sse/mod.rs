@@ -19,7 +19,7 @@ pub(crate) mod string;
 use crate::cpu::x86::Context;
 use crate::cpu::x86::fault::{Fault, MF, NM, Res};
 use crate::cpu::x86::handler::{Flow, Handler};
-use crate::cpu::x86::state::{CR0_EM, CR0_TS, CR4_OSFXSR, Hart};
+use crate::cpu::x86::state::{CR0_EM, CR0_TS, CR4_OSFXSR, Vcpu};
 use iced_x86::{Instruction, OpKind, Register};
 
 /// The function for an instruction, if it is one of these.
@@ -147,7 +147,7 @@ fn widen<const N: usize>(bytes: [u8; N]) -> u128 {
     u128::from_le_bytes(all)
 }
 
-impl Hart {
+impl Vcpu {
     /// Value of an MMX register.
     pub(crate) fn mm(&self, register: Register) -> u64 {
         self.fpu.registers[register.number() & 7].mantissa
@@ -174,25 +174,25 @@ impl Hart {
 /// Whether instructions with XMM registers may be executed (SDM vol. 3 2.5, 13.1).
 #[inline]
 pub(crate) fn check_sse(cx: &Context<'_>) -> Res<()> {
-    let hart = &cx.hart;
-    if hart.cr0 & (CR0_EM | CR0_TS) == 0 && hart.cr4 & CR4_OSFXSR != 0 {
+    let vcpu = &cx.vcpu;
+    if vcpu.cr0 & (CR0_EM | CR0_TS) == 0 && vcpu.cr4 & CR4_OSFXSR != 0 {
         return Ok(());
     }
-    let undefined = hart.cr0 & CR0_EM != 0 || hart.cr4 & CR4_OSFXSR == 0;
+    let undefined = vcpu.cr0 & CR0_EM != 0 || vcpu.cr4 & CR4_OSFXSR == 0;
     Err(if undefined { Fault::ud() } else { Fault::plain(NM) })
 }
 
 /// Whether instructions with MMX registers may be executed: a pending x87 exception comes first.
 #[inline]
 pub(crate) fn check_mmx(cx: &Context<'_>) -> Res<()> {
-    let hart = &cx.hart;
-    if hart.cr0 & CR0_EM != 0 {
+    let vcpu = &cx.vcpu;
+    if vcpu.cr0 & CR0_EM != 0 {
         return Err(Fault::ud());
     }
-    if hart.cr0 & CR0_TS != 0 {
+    if vcpu.cr0 & CR0_TS != 0 {
         return Err(Fault::plain(NM));
     }
-    if hart.fpu.status & !hart.fpu.control & 0x3f != 0 {
+    if vcpu.fpu.status & !vcpu.fpu.control & 0x3f != 0 {
         return Err(Fault::plain(MF));
     }
     Ok(())
@@ -236,7 +236,7 @@ fn aligned_address(cx: &Context<'_>, i: &Instruction) -> Res<u64> {
 #[inline]
 fn source(cx: &mut Context<'_>, i: &Instruction, n: u32) -> Res<u128> {
     match i.op_kind(n) {
-        OpKind::Register => Ok(cx.hart.xmm(i.op_register(n))),
+        OpKind::Register => Ok(cx.vcpu.xmm(i.op_register(n))),
         _ => match i.memory_size().size() {
             16 => {
                 let address = aligned_address(cx, i)?;
@@ -254,7 +254,7 @@ fn source(cx: &mut Context<'_>, i: &Instruction, n: u32) -> Res<u128> {
 #[inline]
 fn source_mmx(cx: &mut Context<'_>, i: &Instruction, n: u32) -> Res<u64> {
     match i.op_kind(n) {
-        OpKind::Register => Ok(cx.hart.mm(i.op_register(n))),
+        OpKind::Register => Ok(cx.vcpu.mm(i.op_register(n))),
         _ => {
             let address = cx.linear_address(i)?;
             cx.load(address, i.memory_size().size())
@@ -272,17 +272,17 @@ fn operand<const N: usize>(cx: &mut Context<'_>, i: &Instruction, n: u32) -> Res
 #[inline(always)]
 fn destination<const N: usize>(cx: &Context<'_>, i: &Instruction) -> [u8; N] {
     let register = i.op0_register();
-    cut(if N == 8 { cx.hart.mm(register).into() } else { cx.hart.xmm(register) })
+    cut(if N == 8 { cx.vcpu.mm(register).into() } else { cx.vcpu.xmm(register) })
 }
 
 /// Writes the register that is operand 0.
 #[inline(always)]
 fn set_destination<const N: usize>(cx: &mut Context<'_>, i: &Instruction, value: [u8; N]) {
     if N == 8 {
-        cx.hart.enter_mmx();
-        cx.hart.set_mm(i.op0_register(), widen(value) as u64);
+        cx.vcpu.enter_mmx();
+        cx.vcpu.set_mm(i.op0_register(), widen(value) as u64);
     } else {
-        cx.hart.set_xmm(i.op0_register(), widen(value));
+        cx.vcpu.set_xmm(i.op0_register(), widen(value));
     }
 }
 

@@ -9,7 +9,7 @@ use crate::cpu::x86::fault::{Fault, Res};
 use crate::cpu::x86::handler::{Flow, Handler};
 use crate::cpu::x86::mmu::Access;
 use crate::cpu::x86::operand::{mask, segment};
-use crate::cpu::x86::state::Hart;
+use crate::cpu::x86::state::Vcpu;
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
 /// The function for an instruction, if it is one of these.
@@ -61,16 +61,16 @@ pub(super) fn handler(i: &Instruction) -> Option<Handler> {
 fn full<const ALIGNED: bool>(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     check_sse(cx)?;
     if i.op0_kind() == OpKind::Register && i.op1_kind() == OpKind::Register {
-        let value = cx.hart.xmm(i.op1_register());
-        cx.hart.set_xmm(i.op0_register(), value);
+        let value = cx.vcpu.xmm(i.op1_register());
+        cx.vcpu.set_xmm(i.op0_register(), value);
         return Ok(Flow::Next);
     }
     let address = if ALIGNED { aligned_address(cx, i)? } else { cx.linear_address(i)? };
     if i.op0_kind() == OpKind::Register {
         let value = load_unaligned(cx, address)?;
-        cx.hart.set_xmm(i.op0_register(), value);
+        cx.vcpu.set_xmm(i.op0_register(), value);
     } else {
-        let value = cx.hart.xmm(i.op1_register());
+        let value = cx.vcpu.xmm(i.op1_register());
         store_unaligned(cx, address, value)?;
     }
     Ok(Flow::Next)
@@ -82,16 +82,16 @@ fn scalar<const SIZE: usize>(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow>
     match (i.op0_kind(), i.op1_kind()) {
         (OpKind::Register, OpKind::Register) => {
             let mask = u128::from(mask(SIZE));
-            let value = cx.hart.xmm(i.op0_register()) & !mask | cx.hart.xmm(i.op1_register()) & mask;
-            cx.hart.set_xmm(i.op0_register(), value);
+            let value = cx.vcpu.xmm(i.op0_register()) & !mask | cx.vcpu.xmm(i.op1_register()) & mask;
+            cx.vcpu.set_xmm(i.op0_register(), value);
         }
         (OpKind::Register, _) => {
             let address = cx.linear_address(i)?;
             let value = cx.load(address, SIZE)?;
-            cx.hart.set_xmm(i.op0_register(), value.into());
+            cx.vcpu.set_xmm(i.op0_register(), value.into());
         }
         _ => {
-            let value = cx.hart.xmm(i.op1_register()) as u64;
+            let value = cx.vcpu.xmm(i.op1_register()) as u64;
             let address = cx.linear_address(i)?;
             cx.store(address, SIZE, value)?;
         }
@@ -105,9 +105,9 @@ fn half<const HALF: usize>(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let address = cx.linear_address(i)?;
     if i.op0_kind() == OpKind::Register {
         let value = cx.load(address, 8)?;
-        cx.hart.xmm[i.op0_register().number() & 15][HALF] = value;
+        cx.vcpu.xmm[i.op0_register().number() & 15][HALF] = value;
     } else {
-        let value = cx.hart.xmm[i.op1_register().number() & 15][HALF];
+        let value = cx.vcpu.xmm[i.op1_register().number() & 15][HALF];
         cx.store(address, 8, value)?;
     }
     Ok(Flow::Next)
@@ -134,17 +134,17 @@ fn low(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         check_mmx(cx)?;
     }
     let value = match i.op1_kind() {
-        OpKind::Register if from.is_xmm() => cx.hart.xmm(from) as u64,
-        OpKind::Register if from.is_mm() => cx.hart.mm(from),
+        OpKind::Register if from.is_xmm() => cx.vcpu.xmm(from) as u64,
+        OpKind::Register if from.is_mm() => cx.vcpu.mm(from),
         _ => cx.read(i, 1)?,
     };
     match i.op0_kind() {
-        OpKind::Register if to.is_xmm() => cx.hart.set_xmm(to, value.into()),
-        OpKind::Register if to.is_mm() => cx.hart.set_mm(to, value),
+        OpKind::Register if to.is_xmm() => cx.vcpu.set_xmm(to, value.into()),
+        OpKind::Register if to.is_mm() => cx.vcpu.set_mm(to, value),
         _ => cx.write(i, 0, value)?,
     }
     if mmx {
-        cx.hart.enter_mmx();
+        cx.vcpu.enter_mmx();
     }
     Ok(Flow::Next)
 }
@@ -160,9 +160,9 @@ fn maskmov<const N: usize>(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     check::<N>(cx)?;
     let (value, mask) = (operand::<N>(cx, i, 1)?, operand::<N>(cx, i, 2)?);
     let offset = match i.op0_kind() {
-        OpKind::MemorySegRDI => cx.hart.gpr(Register::RDI),
-        OpKind::MemorySegEDI => cx.hart.gpr(Register::EDI),
-        _ => cx.hart.gpr(Register::DI),
+        OpKind::MemorySegRDI => cx.vcpu.gpr(Register::RDI),
+        OpKind::MemorySegEDI => cx.vcpu.gpr(Register::EDI),
+        _ => cx.vcpu.gpr(Register::DI),
     };
     let address = cx.linear(segment(i.memory_segment()), offset, 1)?;
     let selected = |from: usize, to: usize| (from..to).filter(|&n| mask[n] & 0x80 != 0);
@@ -178,7 +178,7 @@ fn maskmov<const N: usize>(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         cx.store(address.wrapping_add(n as u64), 1, value[n].into())?;
     }
     if N == 8 {
-        cx.hart.enter_mmx();
+        cx.vcpu.enter_mmx();
     }
     Ok(Flow::Next)
 }
@@ -201,9 +201,9 @@ fn signs<T: Lane, const N: usize>(cx: &mut Context<'_>, i: &Instruction) -> Res<
     check::<N>(cx)?;
     let bits = sign_bits::<T, N>(operand(cx, i, 1)?);
     if N == 8 {
-        cx.hart.enter_mmx();
+        cx.vcpu.enter_mmx();
     }
-    cx.hart.set_gpr(i.op0_register(), bits.into());
+    cx.vcpu.set_gpr(i.op0_register(), bits.into());
     Ok(Flow::Next)
 }
 
@@ -226,7 +226,7 @@ fn extract<T: Lane + Into<u64>, const N: usize>(cx: &mut Context<'_>, i: &Instru
     let element = T::get(&value, usize::from(i.immediate8()) % (N / T::SIZE)).into();
     cx.write(i, 0, element)?;
     if N == 8 {
-        cx.hart.enter_mmx();
+        cx.vcpu.enter_mmx();
     }
     Ok(Flow::Next)
 }
@@ -264,16 +264,16 @@ pub(crate) fn insertps(a: [u8; 16], element: u32, imm: u8) -> [u8; 16] {
 fn ldmxcsr(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     check_sse(cx)?;
     let value = cx.read(i, 0)? as u32;
-    if value & !Hart::MXCSR_MASK != 0 {
+    if value & !Vcpu::MXCSR_MASK != 0 {
         return Err(Fault::gp());
     }
-    cx.hart.mxcsr = value;
+    cx.vcpu.mxcsr = value;
     Ok(Flow::Next)
 }
 
 fn stmxcsr(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     check_sse(cx)?;
-    let value = cx.hart.mxcsr.into();
+    let value = cx.vcpu.mxcsr.into();
     cx.write(i, 0, value)?;
     Ok(Flow::Next)
 }
@@ -281,7 +281,7 @@ fn stmxcsr(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 /// All registers are empty; TOP becomes 0 as with the other MMX instructions (SDM vol. 3 12.2.1).
 fn emms(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
     check_mmx(cx)?;
-    cx.hart.fpu.top = 0;
-    cx.hart.fpu.valid = 0;
+    cx.vcpu.fpu.top = 0;
+    cx.vcpu.fpu.valid = 0;
     Ok(Flow::Next)
 }

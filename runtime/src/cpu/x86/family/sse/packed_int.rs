@@ -283,9 +283,9 @@ fn shift<const N: usize>(
 fn ptest(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     check_sse(cx)?;
     let b = source(cx, i, 1)?;
-    let a = cx.hart.xmm(i.op0_register());
+    let a = cx.vcpu.xmm(i.op0_register());
     let zero = if a & b == 0 { ZF } else { 0 };
     let carry = if !a & b == 0 { CF } else { 0 };
-    cx.hart.flags.set(zero | carry);
+    cx.vcpu.flags.set(zero | carry);
     Ok(Flow::Next)
 }

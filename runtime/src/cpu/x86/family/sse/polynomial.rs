@@ -57,7 +57,7 @@ pub(crate) fn crc32c(crc: u32, value: u64, size: usize) -> u32 {
 
 fn crc32(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let value = cx.read(i, 1)?;
-    let crc = cx.hart.gpr(i.op0_register()) as u32;
-    cx.hart.set_gpr(i.op0_register(), crc32c(crc, value, Context::operand_size(i, 1)).into());
+    let crc = cx.vcpu.gpr(i.op0_register()) as u32;
+    cx.vcpu.set_gpr(i.op0_register(), crc32c(crc, value, Context::operand_size(i, 1)).into());
     Ok(Flow::Next)
 }

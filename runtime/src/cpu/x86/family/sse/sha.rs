@@ -17,7 +17,7 @@ pub(super) fn handler(i: &Instruction) -> Option<Handler> {
         M::Sha256msg2 => xmm!(sha256msg2),
         // Two words of the message, their constants added, are in XMM0.
         M::Sha256rnds2 => run!(|cx, i| {
-            let words = words(cx.hart.xmm(Register::XMM0).to_le_bytes());
+            let words = words(cx.vcpu.xmm(Register::XMM0).to_le_bytes());
             binary::<16>(cx, i, |a, b| sha256rnds2(a, b, words))
         }),
         _ => return None,

@@ -37,15 +37,15 @@ pub(super) fn handler(i: &Instruction) -> Option<Handler> {
         M::Blendps => run!(|cx, i| binary_imm::<16>(cx, i, blend::<u32>)),
         M::Blendpd => run!(|cx, i| binary_imm::<16>(cx, i, blend::<u64>)),
         M::Pblendvb => run!(|cx, i| {
-            let mask = cx.hart.xmm(iced_x86::Register::XMM0).to_le_bytes();
+            let mask = cx.vcpu.xmm(iced_x86::Register::XMM0).to_le_bytes();
             binary::<16>(cx, i, |a, b| blend_by_sign::<i8>(a, b, mask))
         }),
         M::Blendvps => run!(|cx, i| {
-            let mask = cx.hart.xmm(iced_x86::Register::XMM0).to_le_bytes();
+            let mask = cx.vcpu.xmm(iced_x86::Register::XMM0).to_le_bytes();
             binary::<16>(cx, i, |a, b| blend_by_sign::<i32>(a, b, mask))
         }),
         M::Blendvpd => run!(|cx, i| {
-            let mask = cx.hart.xmm(iced_x86::Register::XMM0).to_le_bytes();
+            let mask = cx.vcpu.xmm(iced_x86::Register::XMM0).to_le_bytes();
             binary::<16>(cx, i, |a, b| blend_by_sign::<i64>(a, b, mask))
         }),
         M::Pmovsxbw => xmm!(|_, b| extend::<i8, i16>(b)),

@@ -95,7 +95,7 @@ fn index(cx: &mut Context<'_>, bits: u32, imm: u8) {
         _ if imm & 0x40 != 0 => bits.ilog2(),
         _ => bits.trailing_zeros(),
     };
-    cx.hart.set_gpr(Register::ECX, at.into());
+    cx.vcpu.set_gpr(Register::ECX, at.into());
 }
 
 /// Writes XMM0: bits, or a mask of elements.
@@ -105,7 +105,7 @@ fn mask(cx: &mut Context<'_>, bits: u32, imm: u8) {
         let size = 16 / count(imm);
         result = core::array::from_fn(|n| (bits >> (n / size) & 1) as u8 * 0xff);
     }
-    cx.hart.set_xmm(Register::XMM0, u128::from_le_bytes(result));
+    cx.vcpu.set_xmm(Register::XMM0, u128::from_le_bytes(result));
 }
 
 /// Length of a string in a register: its magnitude, `count` at most.
@@ -123,7 +123,7 @@ fn execute(
 ) -> Res<Flow> {
     check_sse(cx)?;
     let b = match i.op1_kind() {
-        OpKind::Register => cx.hart.xmm(i.op1_register()),
+        OpKind::Register => cx.vcpu.xmm(i.op1_register()),
         // Needs no alignment.
         _ => {
             let address = cx.linear_address(i)?;
@@ -132,18 +132,18 @@ fn execute(
     };
     let imm = i.immediate8();
     let count = count(imm);
-    let mut a = Elements::new(cx.hart.xmm(i.op0_register()).to_le_bytes(), imm);
+    let mut a = Elements::new(cx.vcpu.xmm(i.op0_register()).to_le_bytes(), imm);
     let mut b = Elements::new(b.to_le_bytes(), imm);
     if is_explicit {
         // REX.W.
         let wide = matches!(i.mnemonic(), Mnemonic::Pcmpestri64 | Mnemonic::Pcmpestrm64);
-        a.length = explicit(cx.hart.gpr(Register::RAX), wide, count);
-        b.length = explicit(cx.hart.gpr(Register::RDX), wide, count);
+        a.length = explicit(cx.vcpu.gpr(Register::RAX), wide, count);
+        b.length = explicit(cx.vcpu.gpr(Register::RDX), wide, count);
     }
     let bits = compare(&a, &b, imm);
     result(cx, bits, imm);
     let flag = |flag: u64, holds: bool| if holds { flag } else { 0 };
-    cx.hart.flags.set(
+    cx.vcpu.flags.set(
         flag(CF, bits != 0)
             | flag(ZF, b.length < count)
             | flag(SF, a.length < count)

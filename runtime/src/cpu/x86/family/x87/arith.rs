@@ -38,7 +38,7 @@ fn binary(
     pop: bool,
 ) -> Res<()> {
     let in_memory = memory(cx, i)?;
-    let fpu = &mut cx.hart.fpu;
+    let fpu = &mut cx.vcpu.fpu;
     let to = if in_memory.is_some() { 0 } else { st(i.op0_register()) };
     let source = in_memory.or_else(|| fpu.get(st(i.op1_register())).map(Operand::from));
     let result = match (fpu.get(to), source) {

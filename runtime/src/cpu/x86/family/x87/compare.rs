@@ -46,7 +46,7 @@ pub(super) fn handler(i: &Instruction) -> Option<Handler> {
 
 /// Compares ST(0) with another operand, and whether that completes the instruction.
 fn order(cx: &mut Context<'_>, other: Option<Operand>, quiet: bool) -> (Option<Ordering>, bool) {
-    let fpu = &mut cx.hart.fpu;
+    let fpu = &mut cx.vcpu.fpu;
     match (fpu.get(0), other) {
         (Some(a), Some(b)) => {
             let mut env = fpu.env();
@@ -69,7 +69,7 @@ fn other(i: &Instruction) -> usize {
 fn to_conditions(cx: &mut Context<'_>, i: &Instruction, quiet: bool, pops: u8) -> Res<()> {
     let operand = match memory(cx, i)? {
         Some(operand) => Some(operand),
-        None => cx.hart.fpu.get(other(i)).map(Operand::from),
+        None => cx.vcpu.fpu.get(other(i)).map(Operand::from),
     };
     conditions(cx, operand, quiet, pops);
     Ok(())
@@ -83,7 +83,7 @@ fn conditions(cx: &mut Context<'_>, operand: Option<Operand>, quiet: bool, pops:
         Some(Ordering::Equal) => C3,
         Some(Ordering::Greater) => 0,
     };
-    let fpu = &mut cx.hart.fpu;
+    let fpu = &mut cx.vcpu.fpu;
     fpu.set_conditions(C3 | C2 | C0, bits);
     if completes {
         for _ in 0..pops {
@@ -93,26 +93,26 @@ fn conditions(cx: &mut Context<'_>, operand: Option<Operand>, quiet: bool, pops:
 }
 
 fn to_flags(cx: &mut Context<'_>, i: &Instruction, quiet: bool, pop: bool) -> Res<()> {
-    let operand = cx.hart.fpu.get(other(i)).map(Operand::from);
+    let operand = cx.vcpu.fpu.get(other(i)).map(Operand::from);
     // C1 says something of the stack only.
-    let c1 = if cx.hart.fpu.get(0).and(operand).is_some() { cx.hart.fpu.status & C1 } else { 0 };
+    let c1 = if cx.vcpu.fpu.get(0).and(operand).is_some() { cx.vcpu.fpu.status & C1 } else { 0 };
     let (order, completes) = order(cx, operand, quiet);
-    cx.hart.fpu.set_conditions(C1, c1);
+    cx.vcpu.fpu.set_conditions(C1, c1);
     let bits = match order {
         None => ZF | PF | CF,
         Some(Ordering::Less) => CF,
         Some(Ordering::Equal) => ZF,
         Some(Ordering::Greater) => 0,
     };
-    cx.hart.flags.change(ARITHMETIC, bits);
+    cx.vcpu.flags.change(ARITHMETIC, bits);
     if pop && completes {
-        cx.hart.fpu.pop();
+        cx.vcpu.fpu.pop();
     }
     Ok(())
 }
 
 fn examine(cx: &mut Context<'_>) {
-    let fpu = &mut cx.hart.fpu;
+    let fpu = &mut cx.vcpu.fpu;
     let class = match fpu.get(0).map(Class::of) {
         Some(Class::Unsupported) => 0,
         Some(Class::Nan) => C0,
@@ -127,8 +127,8 @@ fn examine(cx: &mut Context<'_>) {
 }
 
 fn move_if(cx: &mut Context<'_>, i: &Instruction, condition: u8) -> Res<()> {
-    let moves = cx.hart.flags.condition(condition);
-    let fpu = &mut cx.hart.fpu;
+    let moves = cx.vcpu.flags.condition(condition);
+    let fpu = &mut cx.vcpu.fpu;
     match (fpu.get(0), fpu.get(st(i.op1_register()))) {
         (Some(_), Some(value)) => {
             if moves {

@@ -32,13 +32,13 @@ pub(super) fn handler(i: &Instruction) -> Option<Handler> {
 
 fn fninit(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
     check_available(cx)?;
-    cx.hart.fpu.reset();
+    cx.vcpu.fpu.reset();
     Ok(Flow::Next)
 }
 
 fn fnclex(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
     check_available(cx)?;
-    cx.hart.fpu.status &= !0xff;
+    cx.vcpu.fpu.status &= !0xff;
     Ok(Flow::Next)
 }
 
@@ -46,15 +46,15 @@ fn fldcw(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     check_waiting(cx)?;
     let address = cx.linear_address(i)?;
     let word = cx.load(address, 2)? as u16;
-    cx.hart.fpu.set_control_word(word);
+    cx.vcpu.fpu.set_control_word(word);
     Ok(Flow::Next)
 }
 
 fn store_word(cx: &mut Context<'_>, i: &Instruction, word: fn(&Fpu) -> u16) -> Res<Flow> {
     check_available(cx)?;
-    let word = word(&cx.hart.fpu);
+    let word = word(&cx.vcpu.fpu);
     if i.op_kind(0) == OpKind::Register {
-        cx.hart.set_gpr(i.op0_register(), word.into());
+        cx.vcpu.set_gpr(i.op0_register(), word.into());
     } else {
         let address = cx.linear_address(i)?;
         cx.store(address, 2, word.into())?;
@@ -121,9 +121,9 @@ fn fnstenv(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let address = cx.linear_address(i)?;
     let mut bytes = [0; LONG];
     let size = if is_short(i) { SHORT } else { LONG };
-    cx.hart.fpu.put_environment(is_short(i), &mut bytes[..size]);
+    cx.vcpu.fpu.put_environment(is_short(i), &mut bytes[..size]);
     cx.store_bytes(address, &bytes[..size])?;
-    cx.hart.fpu.control |= EXCEPTIONS;
+    cx.vcpu.fpu.control |= EXCEPTIONS;
     Ok(Flow::Next)
 }
 
@@ -133,7 +133,7 @@ fn fldenv(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let mut bytes = [0; LONG];
     let size = if is_short(i) { SHORT } else { LONG };
     cx.load_bytes(address, &mut bytes[..size])?;
-    cx.hart.fpu.take_environment(is_short(i), &bytes);
+    cx.vcpu.fpu.take_environment(is_short(i), &bytes);
     Ok(Flow::Next)
 }
 
@@ -142,12 +142,12 @@ fn fnsave(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let address = cx.linear_address(i)?;
     let mut bytes = [0; STATE];
     let size = if is_short(i) { SHORT } else { LONG };
-    cx.hart.fpu.put_environment(is_short(i), &mut bytes[..size]);
+    cx.vcpu.fpu.put_environment(is_short(i), &mut bytes[..size]);
     for n in 0..8 {
-        bytes[size + 10 * n..][..10].copy_from_slice(&cx.hart.fpu.raw(n).to_bytes());
+        bytes[size + 10 * n..][..10].copy_from_slice(&cx.vcpu.fpu.raw(n).to_bytes());
     }
     cx.store_long(address, &bytes[..size + 80])?;
-    cx.hart.fpu.reset();
+    cx.vcpu.fpu.reset();
     Ok(Flow::Next)
 }
 
@@ -157,7 +157,7 @@ fn frstor(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     let mut bytes = [0; STATE];
     let size = if is_short(i) { SHORT } else { LONG };
     cx.load_long(address, &mut bytes[..size + 80])?;
-    let fpu = &mut cx.hart.fpu;
+    let fpu = &mut cx.vcpu.fpu;
     fpu.take_environment(is_short(i), &bytes);
     let valid = fpu.valid;
     for (n, register) in bytes[size..].chunks_exact(10).take(8).enumerate() {

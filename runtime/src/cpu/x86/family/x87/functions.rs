@@ -42,7 +42,7 @@ pub(super) fn handler(i: &Instruction) -> Option<Handler> {
 
 /// Replaces ST(0).
 fn unary(cx: &mut Context<'_>, f: fn(F80, &mut Env) -> Option<F80>) {
-    let fpu = &mut cx.hart.fpu;
+    let fpu = &mut cx.vcpu.fpu;
     let result = match fpu.get(0) {
         Some(x) => {
             let mut env = fpu.env();
@@ -59,7 +59,7 @@ fn unary(cx: &mut Context<'_>, f: fn(F80, &mut Env) -> Option<F80>) {
 
 /// A function of ST(0) and ST(1): replaces ST(0), or both by one.
 fn binary(cx: &mut Context<'_>, f: fn(F80, F80, &mut Env) -> Option<F80>, pop: bool) {
-    let fpu = &mut cx.hart.fpu;
+    let fpu = &mut cx.vcpu.fpu;
     let result = match (fpu.get(0), fpu.get(1)) {
         (Some(a), Some(b)) => {
             let mut env = fpu.env();
@@ -78,7 +78,7 @@ fn binary(cx: &mut Context<'_>, f: fn(F80, F80, &mut Env) -> Option<F80>, pop: b
 }
 
 fn remainder(cx: &mut Context<'_>, nearest: bool) {
-    let fpu = &mut cx.hart.fpu;
+    let fpu = &mut cx.vcpu.fpu;
     let (Some(a), Some(b)) = (fpu.get(0), fpu.get(1)) else {
         fpu.set_conditions(C2, 0);
         if fpu.underflow() {
@@ -108,7 +108,7 @@ fn remainder(cx: &mut Context<'_>, nearest: bool) {
 
 /// A function that reduces its argument, or says that it has not (C2).
 fn reducing(cx: &mut Context<'_>, f: fn(F80, &mut Env) -> Option<Trig<F80>>) {
-    let fpu = &mut cx.hart.fpu;
+    let fpu = &mut cx.vcpu.fpu;
     fpu.set_conditions(C2, 0);
     let Some(x) = fpu.get(0) else {
         if fpu.underflow() {
@@ -128,7 +128,7 @@ fn reducing(cx: &mut Context<'_>, f: fn(F80, &mut Env) -> Option<Trig<F80>>) {
 
 /// The same with two results: the first replaces ST(0), the second is pushed.
 fn reducing_pair(cx: &mut Context<'_>, f: impl FnOnce(F80, &mut Env) -> Option<Trig<(F80, F80)>>) {
-    cx.hart.fpu.set_conditions(C2, 0);
+    cx.vcpu.fpu.set_conditions(C2, 0);
     let mut out_of_range = false;
     pair(cx, |x, env| match f(x, env) {
         Some(Trig::Value(results)) => Some(results),
@@ -138,13 +138,13 @@ fn reducing_pair(cx: &mut Context<'_>, f: impl FnOnce(F80, &mut Env) -> Option<T
         }
     });
     if out_of_range {
-        cx.hart.fpu.set_conditions(C2, C2);
+        cx.vcpu.fpu.set_conditions(C2, C2);
     }
 }
 
 /// A function of ST(0) with two results: the first replaces it, the second is pushed.
 fn pair(cx: &mut Context<'_>, f: impl FnOnce(F80, &mut Env) -> Option<(F80, F80)>) {
-    let fpu = &mut cx.hart.fpu;
+    let fpu = &mut cx.vcpu.fpu;
     let (x, room) = (fpu.get(0), fpu.get(7).is_none());
     let results = match x {
         Some(x) if room => {

@@ -4,7 +4,7 @@ use super::check_available;
 use crate::cpu::x86::Context;
 use crate::cpu::x86::fault::{Fault, Res};
 use crate::cpu::x86::handler::{Flow, Handler};
-use crate::cpu::x86::state::{CR4_OSFXSR, Hart};
+use crate::cpu::x86::state::{CR4_OSFXSR, Vcpu};
 use forelift_softfloat::x87::F80;
 use iced_x86::{Instruction, Mnemonic};
 
@@ -28,8 +28,8 @@ const XMM: usize = 160;
 const USED: usize = XMM + 16 * 16;
 
 /// How many XMM registers take part: none if the system has not said that it saves them.
-fn xmm_registers(hart: &Hart) -> usize {
-    match (hart.cr4 & CR4_OSFXSR != 0, hart.long) {
+fn xmm_registers(vcpu: &Vcpu) -> usize {
+    match (vcpu.cr4 & CR4_OSFXSR != 0, vcpu.long) {
         (false, _) => 0,
         (_, true) => 16,
         (_, false) => 8,
@@ -44,8 +44,8 @@ fn address(cx: &mut Context<'_>, i: &Instruction) -> Res<u64> {
 
 fn fxsave(cx: &mut Context<'_>, i: &Instruction, wide: bool) -> Res<Flow> {
     let address = address(cx, i)?;
-    let hart = &cx.hart;
-    let fpu = &hart.fpu;
+    let vcpu = &cx.vcpu;
+    let fpu = &vcpu.fpu;
     let mut area = [0; USED];
     let mut put = |at: usize, bytes: &[u8]| area[at..at + bytes.len()].copy_from_slice(bytes);
     put(0, &fpu.control.to_le_bytes());
@@ -56,13 +56,13 @@ fn fxsave(cx: &mut Context<'_>, i: &Instruction, wide: bool) -> Res<Flow> {
     let size = if wide { 8 } else { 4 };
     put(8, &fpu.instruction.to_le_bytes()[..size]);
     put(DATA, &fpu.data.to_le_bytes()[..size]);
-    put(MXCSR, &hart.mxcsr.to_le_bytes());
-    put(MXCSR + 4, &Hart::MXCSR_MASK.to_le_bytes());
+    put(MXCSR, &vcpu.mxcsr.to_le_bytes());
+    put(MXCSR + 4, &Vcpu::MXCSR_MASK.to_le_bytes());
     for n in 0..8 {
         put(REGISTERS + 16 * n, &fpu.raw(n).to_bytes());
     }
-    let count = xmm_registers(hart);
-    for (n, [low, high]) in hart.xmm[..count].iter().enumerate() {
+    let count = xmm_registers(vcpu);
+    for (n, [low, high]) in vcpu.xmm[..count].iter().enumerate() {
         put(XMM + 16 * n, &low.to_le_bytes());
         put(XMM + 16 * n + 8, &high.to_le_bytes());
     }
@@ -79,19 +79,19 @@ fn fxrstor(cx: &mut Context<'_>, i: &Instruction, wide: bool) -> Res<Flow> {
         bytes[..size].copy_from_slice(&area[at..at + size]);
         u64::from_le_bytes(bytes)
     };
-    let count = xmm_registers(cx.hart);
+    let count = xmm_registers(cx.vcpu);
     let mxcsr = word(MXCSR, 4) as u32;
-    if mxcsr & !Hart::MXCSR_MASK != 0 {
+    if mxcsr & !Vcpu::MXCSR_MASK != 0 {
         return Err(Fault::gp());
     }
-    let hart = &mut cx.hart;
+    let vcpu = &mut cx.vcpu;
     if count != 0 {
-        hart.mxcsr = mxcsr;
+        vcpu.mxcsr = mxcsr;
     }
-    for (n, register) in hart.xmm[..count].iter_mut().enumerate() {
+    for (n, register) in vcpu.xmm[..count].iter_mut().enumerate() {
         *register = [word(XMM + 16 * n, 8), word(XMM + 16 * n + 8, 8)];
     }
-    let fpu = &mut hart.fpu;
+    let fpu = &mut vcpu.fpu;
     fpu.set_control_word(word(0, 2) as u16);
     fpu.set_status_word(word(2, 2) as u16);
     fpu.opcode = word(6, 2) as u16 & 0x7ff;

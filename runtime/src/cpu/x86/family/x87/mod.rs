@@ -55,7 +55,7 @@ use run;
 
 /// Whether FPU instructions may be executed.
 fn check_available(cx: &Context<'_>) -> Res<()> {
-    if cx.hart.cr0 & (CR0_EM | CR0_TS) != 0 {
+    if cx.vcpu.cr0 & (CR0_EM | CR0_TS) != 0 {
         return Err(Fault::plain(NM));
     }
     Ok(())
@@ -65,7 +65,7 @@ fn check_available(cx: &Context<'_>) -> Res<()> {
 /// interrupt, which this machine has not.
 fn check_waiting(cx: &Context<'_>) -> Res<()> {
     check_available(cx)?;
-    if cx.hart.fpu.pending() && cx.hart.cr0 & CR0_NE != 0 {
+    if cx.vcpu.fpu.pending() && cx.vcpu.cr0 & CR0_NE != 0 {
         return Err(Fault::plain(MF));
     }
     Ok(())
@@ -74,10 +74,10 @@ fn check_waiting(cx: &Context<'_>) -> Res<()> {
 /// `wait`: pays heed to TS only with MP (SDM vol. 3, 2.5).
 fn wait(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
     const BOTH: u64 = CR0_MP | CR0_TS;
-    if cx.hart.cr0 & BOTH == BOTH {
+    if cx.vcpu.cr0 & BOTH == BOTH {
         return Err(Fault::plain(NM));
     }
-    if cx.hart.fpu.pending() && cx.hart.cr0 & CR0_NE != 0 {
+    if cx.vcpu.fpu.pending() && cx.vcpu.cr0 & CR0_NE != 0 {
         return Err(Fault::plain(MF));
     }
     Ok(Flow::Next)
@@ -86,17 +86,17 @@ fn wait(cx: &mut Context<'_>, _: &Instruction) -> Res<Flow> {
 /// Remembers the instruction, for a handler of its exception. The opcode is kept only if there is one (SDM
 /// vol. 1, 8.1.9.1).
 fn note(cx: &mut Context<'_>, i: &Instruction) {
-    cx.hart.fpu.instruction = cx.hart.rip;
+    cx.vcpu.fpu.instruction = cx.vcpu.rip;
     if (0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Memory) {
-        cx.hart.fpu.data = cx.effective_address(i);
+        cx.vcpu.fpu.data = cx.effective_address(i);
     }
-    if cx.hart.fpu.pending()
-        && let Ok((bytes, ..)) = cx.fetch(cx.hart.rip)
+    if cx.vcpu.fpu.pending()
+        && let Ok((bytes, ..)) = cx.fetch(cx.vcpu.rip)
     {
         // Behind the prefixes.
         let opcode = bytes.windows(2).find(|w| w[0] & 0xf8 == 0xd8);
         if let Some(&[first, second]) = opcode {
-            cx.hart.fpu.opcode = u16::from(first & 7) << 8 | u16::from(second);
+            cx.vcpu.fpu.opcode = u16::from(first & 7) << 8 | u16::from(second);
         }
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn handler(i: &Instruction) -> Option<Handler> {
 
 /// Pushes what `value` gives, unless the stack is full.
 fn push(cx: &mut Context<'_>, value: impl FnOnce(&mut Env) -> Option<F80>) {
-    let fpu = &mut cx.hart.fpu;
+    let fpu = &mut cx.vcpu.fpu;
     if fpu.get(7).is_some() {
         if fpu.overflow() {
             fpu.push(INDEFINITE);
@@ -68,8 +68,8 @@ fn push(cx: &mut Context<'_>, value: impl FnOnce(&mut Env) -> Option<F80>) {
 
 fn fld(cx: &mut Context<'_>, i: &Instruction) -> Res<()> {
     if i.op_kind(0) == OpKind::Register {
-        let value = cx.hart.fpu.get(st(i.op0_register()));
-        let fpu = &mut cx.hart.fpu;
+        let value = cx.vcpu.fpu.get(st(i.op0_register()));
+        let fpu = &mut cx.vcpu.fpu;
         if value.is_some() {
             push(cx, |_| value);
         } else if fpu.underflow() {
@@ -93,7 +93,7 @@ fn store<const N: usize>(
     pop: bool,
 ) -> Res<()> {
     // The FPU as it will be, if the store does not fault.
-    let mut fpu = cx.hart.fpu;
+    let mut fpu = cx.vcpu.fpu;
     let bytes = match fpu.get(0) {
         Some(x) => {
             let mut env = fpu.env();
@@ -113,13 +113,13 @@ fn store<const N: usize>(
         // The place must be writable also when an unmasked exception keeps the value: its fault comes first.
         cx.probe_store(address, N)?;
     }
-    cx.hart.fpu = fpu;
+    cx.vcpu.fpu = fpu;
     Ok(())
 }
 
 fn fst(cx: &mut Context<'_>, i: &Instruction, pop: bool) -> Res<()> {
     if i.op_kind(0) == OpKind::Register {
-        let fpu = &mut cx.hart.fpu;
+        let fpu = &mut cx.vcpu.fpu;
         let value = match fpu.get(0) {
             Some(value) => {
                 fpu.set_conditions(C1, 0);
@@ -150,7 +150,7 @@ fn fst(cx: &mut Context<'_>, i: &Instruction, pop: bool) -> Res<()> {
 
 /// An alias of `fstp` that pops an empty register without storing it.
 fn fstpnce(cx: &mut Context<'_>, i: &Instruction) -> Res<()> {
-    let fpu = &mut cx.hart.fpu;
+    let fpu = &mut cx.vcpu.fpu;
     if let Some(value) = fpu.get(0) {
         fpu.set(st(i.op0_register()), value);
     }
@@ -160,7 +160,7 @@ fn fstpnce(cx: &mut Context<'_>, i: &Instruction) -> Res<()> {
 }
 
 fn free(cx: &mut Context<'_>, i: &Instruction, pop: bool) -> Res<()> {
-    let fpu = &mut cx.hart.fpu;
+    let fpu = &mut cx.vcpu.fpu;
     fpu.free(st(i.op0_register()));
     if pop {
         fpu.pop();
@@ -171,7 +171,7 @@ fn free(cx: &mut Context<'_>, i: &Instruction, pop: bool) -> Res<()> {
 
 /// `fist` and `fistp`, and with a rounding of its own `fisttp`.
 fn store_integer(cx: &mut Context<'_>, i: &Instruction, rm: Option<Round>, pop: bool) -> Res<()> {
-    let rm = rm.unwrap_or(cx.hart.fpu.env().rounding());
+    let rm = rm.unwrap_or(cx.vcpu.fpu.env().rounding());
     match i.memory_size() {
         MemorySize::Int16 => {
             let convert = |x, env: &mut Env| x87::to_i16(x, rm, env).map(i16::to_le_bytes);
@@ -189,7 +189,7 @@ fn store_integer(cx: &mut Context<'_>, i: &Instruction, rm: Option<Round>, pop: 
 }
 
 fn fxch(cx: &mut Context<'_>, i: &Instruction) -> Res<()> {
-    let fpu = &mut cx.hart.fpu;
+    let fpu = &mut cx.vcpu.fpu;
     let with = st(i.op1_register());
     let (a, b) = (fpu.get(0), fpu.get(with));
     let exchanges = if a.is_some() && b.is_some() {
@@ -206,8 +206,8 @@ fn fxch(cx: &mut Context<'_>, i: &Instruction) -> Res<()> {
 }
 
 fn rotate(cx: &mut Context<'_>, by: u8) -> Res<()> {
-    cx.hart.fpu.rotate(by);
-    cx.hart.fpu.set_conditions(C1, 0);
+    cx.vcpu.fpu.rotate(by);
+    cx.vcpu.fpu.set_conditions(C1, 0);
     Ok(())
 }
 

@@ -100,11 +100,11 @@ fn approximations_are_near_enough() {
 fn divide(mxcsr: u32, cr4: u64) -> (Option<Fault>, u128, u32) {
     let mut machine = new_machine();
     let one = u128::from(1f32.to_bits());
-    machine.hart().set_xmm(Register::XMM1, one);
-    machine.hart().mxcsr = mxcsr;
-    machine.hart().cr4 &= !cr4;
+    machine.vcpu().set_xmm(Register::XMM1, one);
+    machine.vcpu().mxcsr = mxcsr;
+    machine.vcpu().cr4 &= !cr4;
     let fault = machine.execute(&parse("0f 5e ca")).err();
-    (fault, machine.hart().xmm(Register::XMM1), machine.hart().mxcsr)
+    (fault, machine.vcpu().xmm(Register::XMM1), machine.vcpu().mxcsr)
 }
 
 #[test]
@@ -126,15 +126,15 @@ fn faults_leave_other_destinations() {
     let mut machine = new_machine();
     let nan = u128::from(0x7f80_0001u32);
     for code in ["0f 2f ca", "f3 0f 2d ca", "f3 48 0f 2c ca", "0f 2d ca"] {
-        machine.hart().set_xmm(Register::XMM2, nan);
-        machine.hart().set_mm(Register::MM1, 7);
-        machine.hart().mxcsr = 0x1f00;
-        machine.hart().r[1] = 0x1234_5678_9abc_def0;
-        machine.hart().set_all_flags(0);
+        machine.vcpu().set_xmm(Register::XMM2, nan);
+        machine.vcpu().set_mm(Register::MM1, 7);
+        machine.vcpu().mxcsr = 0x1f00;
+        machine.vcpu().r[1] = 0x1234_5678_9abc_def0;
+        machine.vcpu().set_all_flags(0);
         assert_eq!(machine.execute(&parse(code)), Err(Fault::plain(XM)), "{code}");
-        let hart = machine.hart();
-        assert_eq!((hart.r[1], hart.flags.arithmetic(), hart.mxcsr), (0x1234_5678_9abc_def0, 0, 0x1f01));
-        assert_eq!(hart.mm(Register::MM1), 7);
+        let vcpu = machine.vcpu();
+        assert_eq!((vcpu.r[1], vcpu.flags.arithmetic(), vcpu.mxcsr), (0x1234_5678_9abc_def0, 0, 0x1f01));
+        assert_eq!(vcpu.mm(Register::MM1), 7);
     }
 }
 
@@ -145,15 +145,15 @@ fn a_dot_product_stops_at_the_first_step_that_faults() {
     let mut machine = new_machine();
     let big = f32::MAX.to_bits();
     let a = u128::from(big) | u128::from(big | 1 << 31) << 32;
-    machine.hart().set_xmm(Register::XMM1, a);
-    machine.hart().set_xmm(Register::XMM2, u128::from(big) | u128::from(big) << 32);
-    machine.hart().mxcsr = 0x1f80;
+    machine.vcpu().set_xmm(Register::XMM1, a);
+    machine.vcpu().set_xmm(Register::XMM2, u128::from(big) | u128::from(big) << 32);
+    machine.vcpu().mxcsr = 0x1f80;
     machine.execute(&parse("66 0f 3a 40 ca 31")).unwrap();
-    assert_eq!((machine.hart().xmm(Register::XMM1), machine.hart().mxcsr), (0xffc0_0000, 0x1fa9));
-    machine.hart().set_xmm(Register::XMM1, a);
-    machine.hart().mxcsr = 0x1b80;
+    assert_eq!((machine.vcpu().xmm(Register::XMM1), machine.vcpu().mxcsr), (0xffc0_0000, 0x1fa9));
+    machine.vcpu().set_xmm(Register::XMM1, a);
+    machine.vcpu().mxcsr = 0x1b80;
     assert_eq!(machine.execute(&parse("66 0f 3a 40 ca 31")), Err(Fault::plain(XM)));
-    assert_eq!((machine.hart().xmm(Register::XMM1), machine.hart().mxcsr), (a, 0x1ba8));
+    assert_eq!((machine.vcpu().xmm(Register::XMM1), machine.vcpu().mxcsr), (a, 0x1ba8));
 }
 
 #[test]
@@ -162,9 +162,9 @@ fn conversions_from_memory_are_not_mmx() {
     for (code, transition) in
         [("66 0f 2a 0b", false), ("66 0f 2a ca", true), ("0f 2a 0b", true), ("0f 2d 0b", true)]
     {
-        machine.hart().r[3] = DATA;
-        machine.hart().fpu.top = 3;
+        machine.vcpu().r[3] = DATA;
+        machine.vcpu().fpu.top = 3;
         machine.execute(&parse(code)).unwrap();
-        assert_eq!(machine.hart().fpu.top == 0, transition, "{code}");
+        assert_eq!(machine.vcpu().fpu.top == 0, transition, "{code}");
     }
 }

@@ -156,28 +156,28 @@ fn run(page: &HostCode, state: &mut State) -> bool {
 /// Executes an instruction in the emulator.
 pub(super) fn emulate(machine: &mut Machine, code: &[u8], before: &State) -> (State, Option<Fault>) {
     for (n, register) in XMM.into_iter().enumerate() {
-        machine.hart().set_xmm(register, before.xmm[n]);
+        machine.vcpu().set_xmm(register, before.xmm[n]);
     }
     for (n, register) in MM.into_iter().enumerate() {
-        machine.hart().set_mm(register, before.mm[n]);
+        machine.vcpu().set_mm(register, before.mm[n]);
     }
-    machine.hart().r[..3].copy_from_slice(&before.r);
-    machine.hart().r[3] = DATA;
-    machine.hart().r[7] = DATA;
-    machine.hart().set_all_flags(before.flags);
-    machine.hart().mxcsr = before.mxcsr;
+    machine.vcpu().r[..3].copy_from_slice(&before.r);
+    machine.vcpu().r[3] = DATA;
+    machine.vcpu().r[7] = DATA;
+    machine.vcpu().set_all_flags(before.flags);
+    machine.vcpu().mxcsr = before.mxcsr;
     for (n, value) in before.memory.iter().enumerate() {
         assert!(machine.mem.write(DATA + 16 * n as u64, &value.to_le_bytes()));
     }
     let fault = machine.execute(code).err();
-    let hart = machine.hart();
+    let vcpu = machine.vcpu();
     let mut after = State {
-        xmm: XMM.map(|register| hart.xmm(register)),
+        xmm: XMM.map(|register| vcpu.xmm(register)),
         memory: [0; 2],
-        mm: MM.map(|register| hart.mm(register)),
-        r: [hart.r[0], hart.r[1], hart.r[2]],
-        flags: hart.flags.arithmetic(),
-        mxcsr: hart.mxcsr,
+        mm: MM.map(|register| vcpu.mm(register)),
+        r: [vcpu.r[0], vcpu.r[1], vcpu.r[2]],
+        flags: vcpu.flags.arithmetic(),
+        mxcsr: vcpu.mxcsr,
     };
     after.memory = [0, 1].map(|n| u128::from_le_bytes(machine.mem.read_array(DATA + 16 * n).unwrap()));
     (after, fault)

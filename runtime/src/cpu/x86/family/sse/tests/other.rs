@@ -58,12 +58,12 @@ fn strings_agree_with_the_host() {
 #[test]
 fn strings_need_no_alignment() {
     let mut machine = new_machine();
-    machine.hart().r[3] = DATA + 0xff9;
+    machine.vcpu().r[3] = DATA + 0xff9;
     assert!(machine.mem.write(DATA + 0xff9, b"0123456789abcde\0"));
-    machine.hart().set_xmm(Register::XMM1, u128::from(b'9'));
+    machine.vcpu().set_xmm(Register::XMM1, u128::from(b'9'));
     // pcmpistri xmm1, [rbx], 0: the first byte that is a 9.
     machine.execute(&parse("66 0f 3a 63 0b 00")).unwrap();
-    assert_eq!(machine.hart().r[1], 9);
+    assert_eq!(machine.vcpu().r[1], 9);
 }
 
 #[test]

@@ -77,11 +77,11 @@ fn emulate(machine: &mut Machine, code: &[u8], state: &mut State) {
     assert!(machine.mem.write(DATA, &state.fpu));
     machine.run("dd 23").unwrap();
     assert!(machine.mem.write(DATA, &state.memory));
-    machine.hart().r[0] = state.rax;
-    machine.hart().set_all_flags(state.flags);
+    machine.vcpu().r[0] = state.rax;
+    machine.vcpu().set_all_flags(state.flags);
     machine.execute(code).unwrap_or_else(|fault| panic!("{:?}: {fault:?}", decode(code).code()));
-    state.rax = machine.hart().r[0];
-    state.flags = machine.hart().flags.arithmetic();
+    state.rax = machine.vcpu().r[0];
+    state.flags = machine.vcpu().flags.arithmetic();
     state.memory = machine.mem.read_array(DATA).unwrap();
     machine.run("dd 33").unwrap();
     state.fpu = machine.mem.read_array(DATA).unwrap();

@@ -10,8 +10,8 @@ use crate::cpu::x86::state::CR0_NE;
 /// As a system sets the FPU up.
 fn new_machine() -> Machine {
     let mut machine = Machine::new(super::handler);
-    machine.hart().cr0 |= CR0_NE;
-    machine.hart().r[3] = DATA;
+    machine.vcpu().cr0 |= CR0_NE;
+    machine.vcpu().r[3] = DATA;
     machine.run("db e3").unwrap();
     machine
 }
