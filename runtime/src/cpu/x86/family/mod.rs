@@ -8,8 +8,6 @@ mod alu;
 mod bits;
 mod control;
 mod data;
-#[cfg(test)]
-mod direct;
 mod flag_ops;
 mod muldiv;
 mod shift;

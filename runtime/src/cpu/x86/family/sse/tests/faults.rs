@@ -1,7 +1,7 @@
 //! When instructions may not be executed, and what they leave then.
 
 use super::new_machine;
-use crate::cpu::x86::family::direct::{DATA, Machine, parse};
+use crate::cpu::x86::family::testing::direct::{DATA, Machine, parse};
 use crate::cpu::x86::fault::{Fault, MF, NM};
 use crate::cpu::x86::state::{CR0_EM, CR0_TS, CR4_OSFXSR};
 use iced_x86::Register;

@@ -2,7 +2,7 @@
 
 use super::host::{ALL, MEMORY, REGISTER, State, emulate, opcodes_with};
 use super::new_machine;
-use crate::cpu::x86::family::direct::{DATA, Random, parse};
+use crate::cpu::x86::family::testing::direct::{DATA, Random, parse};
 use crate::cpu::x86::fault::{Fault, XM};
 use crate::cpu::x86::state::CR4_OSXMMEXCPT;
 use iced_x86::Register;

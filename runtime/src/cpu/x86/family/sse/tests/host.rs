@@ -1,7 +1,7 @@
 //! Executes one instruction on the host and by its family's function, and compares everything.
 
 use super::new_machine;
-use crate::cpu::x86::family::direct::{DATA, HostCode, Machine, Random, decode, parse};
+use crate::cpu::x86::family::testing::direct::{DATA, HostCode, Machine, Random, decode, parse};
 use crate::cpu::x86::fault::{Fault, XM};
 use crate::cpu::x86::flags::ARITHMETIC;
 use core::arch::asm;

@@ -1,7 +1,7 @@
 //! Moves, packed integers and shuffles: all of them.
 
 use super::host::{ALL, MEMORY, REGISTER, State, compare, opcodes};
-use crate::cpu::x86::family::direct::{Random, parse};
+use crate::cpu::x86::family::testing::direct::{Random, parse};
 
 #[test]
 fn mmx_and_sse_integers_agree_with_the_host() {

@@ -7,7 +7,7 @@ mod host;
 mod integer;
 mod other;
 
-use crate::cpu::x86::family::direct::{Machine, Random};
+use crate::cpu::x86::family::testing::direct::{Machine, Random};
 use iced_x86::{Code, CpuidFeature as F, EncodingKind, Instruction, Register};
 
 fn new_machine() -> Machine {

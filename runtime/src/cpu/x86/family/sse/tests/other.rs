@@ -2,7 +2,7 @@
 
 use super::host::{ALL, MEMORY, REGISTER, State, compare, opcodes, opcodes_with};
 use super::new_machine;
-use crate::cpu::x86::family::direct::{DATA, Random, parse};
+use crate::cpu::x86::family::testing::direct::{DATA, Random, parse};
 use iced_x86::Register;
 
 /// Strings over a small alphabet of bytes or words, often ended, with lengths around the vector's.

@@ -1,7 +1,7 @@
 //! When instructions may not be executed, what is remembered of them, and what a fault leaves.
 
 use super::new_machine;
-use crate::cpu::x86::family::direct::{CODE, DATA, Machine};
+use crate::cpu::x86::family::testing::direct::{CODE, DATA, Machine};
 use crate::cpu::x86::fault::{Fault, MF, NM};
 use crate::cpu::x86::state::{CR0_EM, CR0_MP, CR0_NE, CR0_TS, CR4_OSFXSR};
 

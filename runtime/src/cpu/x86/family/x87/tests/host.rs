@@ -2,7 +2,7 @@
 //! flags.
 
 use super::new_machine;
-use crate::cpu::x86::family::direct::{DATA, HostCode, Machine, Random, decode};
+use crate::cpu::x86::family::testing::direct::{DATA, HostCode, Machine, Random, decode};
 use crate::cpu::x86::flags::ARITHMETIC;
 use core::arch::asm;
 use iced_x86::{Instruction, Mnemonic};

@@ -4,7 +4,7 @@ mod faults;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod host;
 
-use crate::cpu::x86::family::direct::{DATA, Machine};
+use crate::cpu::x86::family::testing::direct::{DATA, Machine};
 use crate::cpu::x86::state::CR0_NE;
 
 /// As a system sets the FPU up.

@@ -1,6 +1,8 @@
 //! A processor without paging for the families' tests: each instruction goes the whole way, from its bytes
 //! on.
 
+pub(super) mod direct;
+
 use crate::cpu::x86::fault::Fault;
 use crate::cpu::x86::flags::ARITHMETIC;
 use crate::cpu::x86::state::{CS, SS, Segment, VcpuCell};

@@ -10,30 +10,30 @@ use forelift_abi::layout::RAM_BASE;
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 
 /// Where instructions lie.
-pub(super) const CODE: u64 = RAM_BASE + 0x1000;
+pub(crate) const CODE: u64 = RAM_BASE + 0x1000;
 /// Address of the memory operand: RBX.
-pub(super) const DATA: u64 = RAM_BASE + 0x3000;
+pub(crate) const DATA: u64 = RAM_BASE + 0x3000;
 
 /// See the module's documentation.
-pub(super) struct Machine {
-    pub(super) cpu: Cpu,
-    pub(super) mem: GuestMemory,
+pub(crate) struct Machine {
+    pub(crate) cpu: Cpu,
+    pub(crate) mem: GuestMemory,
     family: fn(&Instruction) -> Option<Handler>,
 }
 
 impl Machine {
     /// With the functions that `family` knows.
-    pub(super) fn new(family: fn(&Instruction) -> Option<Handler>) -> Self {
+    pub(crate) fn new(family: fn(&Instruction) -> Option<Handler>) -> Self {
         let mem = GuestMemory::new(1 << 20, None).unwrap();
         Machine { cpu: Cpu::new(&mem), mem, family }
     }
 
-    pub(super) fn vcpu(&mut self) -> &mut VcpuCell {
+    pub(crate) fn vcpu(&mut self) -> &mut VcpuCell {
         &mut self.cpu.hart
     }
 
     /// Executes an instruction by its family's function, where it lies in memory as it would.
-    pub(super) fn execute(&mut self, code: &[u8]) -> Res<Flow> {
+    pub(crate) fn execute(&mut self, code: &[u8]) -> Res<Flow> {
         let i = decode(code);
         assert!(!i.is_invalid() && i.len() == code.len(), "{code:02x?} is no instruction: {i:?}");
         let handler = (self.family)(&i).unwrap_or_else(|| panic!("{:?} is missing", i.code()));
@@ -45,49 +45,49 @@ impl Machine {
     }
 
     /// The same of bytes in hexadecimal.
-    pub(super) fn run(&mut self, hex: &str) -> Res<Flow> {
+    pub(crate) fn run(&mut self, hex: &str) -> Res<Flow> {
         self.execute(&parse(hex))
     }
 }
 
-pub(super) fn decode(code: &[u8]) -> Instruction {
+pub(crate) fn decode(code: &[u8]) -> Instruction {
     Decoder::with_ip(64, code, 0, DecoderOptions::NONE).decode()
 }
 
-pub(super) fn parse(hex: &str) -> Vec<u8> {
+pub(crate) fn parse(hex: &str) -> Vec<u8> {
     hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
 }
 
 /// Marsaglia's xorshift64*.
-pub(super) struct Random(pub(super) u64);
+pub(crate) struct Random(pub(in crate::cpu::x86::family) u64);
 
 impl Random {
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    pub(super) fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         (self.next() >> 33) % n
     }
 
-    pub(super) fn choose<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(crate) fn choose<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len() as u64) as usize]
     }
 }
 
 /// A page of host code: a function.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-pub(super) struct HostCode(pub(super) *mut u8);
+pub(crate) struct HostCode(pub(in crate::cpu::x86::family) *mut u8);
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 impl HostCode {
     const SIZE: usize = 4096;
 
     /// `code`, and a return behind it.
-    pub(super) fn new(code: &[u8]) -> Self {
+    pub(crate) fn new(code: &[u8]) -> Self {
         const RET: u8 = 0xc3;
         assert!(code.len() < Self::SIZE);
         // SAFETY: a fresh mapping, large enough for what is written.
