@@ -5,6 +5,11 @@
 //! reset it is in virtual-wire mode, as firmware would leave it (MP specification 3.6.2.2): what the 8259s
 //! ask for goes through LINT0 to the processor.
 
+mod registers;
+#[cfg(test)]
+mod tests;
+
+use registers as reg;
 use serde::{Deserialize, Serialize};
 
 /// Number of local vectors.
@@ -19,11 +24,29 @@ const LINT1: usize = 4;
 const ERROR: usize = 5;
 /// Bits of each local vector that can be written.
 const LVT_BITS: [u32; LVTS] = [0x7_00ff, 0x1_07ff, 0x1_07ff, 0x1_a7ff, 0x1_a7ff, 0x1_00ff];
+/// Local vector: masked.
 const MASKED: u32 = 1 << 16;
-/// Delivery modes.
+/// Local vector and interrupt command: delivery mode, bits 8-10 (SDM vol. 3 11.5.1, 11.6.1).
+const DELIVERY_SHIFT: u32 = 8;
+const DELIVERY: u32 = 7 << DELIVERY_SHIFT;
 const FIXED: u32 = 0;
 const LOWEST: u32 = 1;
+const NMI: u32 = 4;
 const EXTINT: u32 = 7;
+/// Local vector of the timer: mode, bits 17 and 18 (SDM vol. 3 11.5.4).
+const TIMER_MODE_SHIFT: u32 = 17;
+const PERIODIC: u32 = 1;
+const TSC_DEADLINE: u32 = 2;
+/// Lowest vector that may be sent or received (SDM vol. 3 11.5.2).
+const LOWEST_VECTOR: u32 = 16;
+/// Bits of the registers that can be written.
+const ID_BITS: u32 = 0xff00_0000;
+const SVR_BITS: u32 = 0x1ff;
+/// All but bit 12, delivery status: always idle.
+const ICR_LOW_BITS: u32 = 0x000c_cfff;
+const DIVIDE_BITS: u32 = 0xb;
+/// Destination format: all but the model, bits 28-31, are ones.
+const DFR_ONES: u32 = 0x0fff_ffff;
 /// Spurious-interrupt vector register: the APIC is enabled.
 const ENABLED: u32 = 1 << 8;
 /// Version: integrated, with [`LVTS`] local vectors.
@@ -103,6 +126,11 @@ fn contains(vectors: &Vectors, vector: u8) -> bool {
     vectors[usize::from(vector / 32)] >> (vector % 32) & 1 != 0
 }
 
+/// Index in the local vector table of the register at `offset`.
+fn lvt_index(offset: u64) -> usize {
+    ((offset - reg::LVT) >> 4) as usize
+}
+
 impl Default for Lapic {
     fn default() -> Self {
         Self::new()
@@ -113,8 +141,8 @@ impl Lapic {
     /// An APIC as firmware leaves it.
     pub fn new() -> Self {
         let mut lvt = [MASKED; LVTS];
-        lvt[LINT0] = EXTINT << 8;
-        lvt[LINT1] = 4 << 8;
+        lvt[LINT0] = EXTINT << DELIVERY_SHIFT;
+        lvt[LINT1] = NMI << DELIVERY_SHIFT;
         let s = LapicState {
             exists: true,
             id: 0,
@@ -145,7 +173,9 @@ impl Lapic {
     /// there.
     #[inline]
     pub fn passes_external(&self) -> bool {
-        !self.s.exists || self.s.svr & ENABLED != 0 && self.s.lvt[LINT0] & (MASKED | 7 << 8) == EXTINT << 8
+        !self.s.exists
+            || self.s.svr & ENABLED != 0
+                && self.s.lvt[LINT0] & (MASKED | DELIVERY) == EXTINT << DELIVERY_SHIFT
     }
 
     /// Whether an interrupt message reaches this processor.
@@ -166,7 +196,7 @@ impl Lapic {
         if !self.s.exists || self.s.svr & ENABLED == 0 {
             return;
         }
-        if vector < 16 {
+        if u32::from(vector) < LOWEST_VECTOR {
             self.error(RECEIVE_ILLEGAL);
             return;
         }
@@ -180,7 +210,7 @@ impl Lapic {
         self.s.errors[0] |= error;
         let vector = self.s.lvt[ERROR];
         // An error interrupt with an illegal vector would be its own cause.
-        if before & error == 0 && vector & MASKED == 0 && vector & 0xff >= 16 {
+        if before & error == 0 && vector & MASKED == 0 && vector & 0xff >= LOWEST_VECTOR {
             self.accept(vector as u8, false);
         }
     }
@@ -188,7 +218,7 @@ impl Lapic {
     /// LINT0 rises: what the 8259s ask for, in another mode than ExtINT.
     pub fn rise_lint0(&mut self) {
         let lvt = self.s.lvt[LINT0];
-        if lvt & (MASKED | 7 << 8) == FIXED << 8 {
+        if lvt & (MASKED | DELIVERY) == FIXED << DELIVERY_SHIFT {
             self.accept(lvt as u8, false);
         }
     }
@@ -239,16 +269,17 @@ impl Lapic {
     /// Sends what the command register says; the only processor there is may be a target.
     fn send(&mut self) {
         let [low, high] = self.s.icr;
+        // Destination shorthand: none, this processor, all, all others (SDM vol. 3 figure 11-12).
         let reached = match low >> 18 & 3 {
             0 => self.is_destination(low >> 11 & 1 != 0, (high >> 24) as u8),
             1 | 2 => true,
             _ => false,
         };
         // INIT, start-up, NMI and SMI have nobody to go to.
-        if !matches!(low >> 8 & 7, FIXED | LOWEST) {
+        if !matches!((low & DELIVERY) >> DELIVERY_SHIFT, FIXED | LOWEST) {
             return;
         }
-        if low & 0xff < 16 {
+        if low & 0xff < LOWEST_VECTOR {
             self.error(SEND_ILLEGAL);
         } else if reached {
             self.accept(low as u8, false);
@@ -265,11 +296,11 @@ impl Lapic {
     }
 
     fn mode(&self) -> u32 {
-        self.s.lvt[TIMER] >> 17 & 3
+        self.s.lvt[TIMER] >> TIMER_MODE_SHIFT & 3
     }
 
     fn is_deadline(&self) -> bool {
-        self.mode() == 2
+        self.mode() == TSC_DEADLINE
     }
 
     fn current_count(&self, now: u64) -> u32 {
@@ -305,7 +336,7 @@ impl Lapic {
         let period = u64::from(self.s.initial) * self.count_ns();
         self.s.expires = match self.mode() {
             // What was missed counts once.
-            1 if period > 0 => {
+            PERIODIC if period > 0 => {
                 let periods = (now - self.s.expires) / period + 1;
                 self.s.expires.saturating_add(periods.saturating_mul(period))
             }
@@ -362,24 +393,24 @@ impl Lapic {
         let s = &self.s;
         let vectors = |set: &Vectors| set[(offset >> 4 & 7) as usize];
         let word = match offset & !0xf {
-            0x20 => s.id,
-            0x30 => VERSION,
-            0x80 => s.tpr.into(),
-            0x90 | 0xa0 => self.processor_priority().into(),
-            0xd0 => s.ldr,
-            0xe0 => s.dfr,
-            0xf0 => s.svr,
-            0x100..0x180 => vectors(&s.isr),
-            0x180..0x200 => vectors(&s.tmr),
-            0x200..0x280 => vectors(&s.irr),
-            0x280 => s.errors[1],
-            0x300 => s.icr[0],
-            0x310 => s.icr[1],
-            0x320..0x380 => s.lvt[(offset >> 4) as usize - 0x32],
-            0x380 if !self.is_deadline() => s.initial,
-            0x390 => self.current_count(now()),
-            0x3e0 => s.divide,
-            0xb0 | 0x380 => 0,
+            reg::ID => s.id,
+            reg::VERSION => VERSION,
+            reg::TPR => s.tpr.into(),
+            reg::APR | reg::PPR => self.processor_priority().into(),
+            reg::LDR => s.ldr,
+            reg::DFR => s.dfr,
+            reg::SVR => s.svr,
+            reg::ISR..reg::ISR_END => vectors(&s.isr),
+            reg::TMR..reg::TMR_END => vectors(&s.tmr),
+            reg::IRR..reg::IRR_END => vectors(&s.irr),
+            reg::ESR => s.errors[1],
+            reg::ICR_LOW => s.icr[0],
+            reg::ICR_HIGH => s.icr[1],
+            reg::LVT..reg::LVT_END => s.lvt[lvt_index(offset)],
+            reg::INITIAL_COUNT if !self.is_deadline() => s.initial,
+            reg::CURRENT_COUNT => self.current_count(now()),
+            reg::DIVIDE => s.divide,
+            reg::EOI | reg::INITIAL_COUNT => 0,
             _ => {
                 self.error(ILLEGAL_REGISTER);
                 0
@@ -397,38 +428,38 @@ impl Lapic {
         }
         let word = value as u32;
         match offset {
-            0xb0 => return self.end_of_interrupt(),
-            0x20 => self.s.id = word & 0xff00_0000,
-            0x80 => self.s.tpr = word as u8,
-            0xd0 => self.s.ldr = word & 0xff00_0000,
-            0xe0 => self.s.dfr = word | 0x0fff_ffff,
-            0xf0 => {
-                self.s.svr = word & 0x1ff;
+            reg::EOI => return self.end_of_interrupt(),
+            reg::ID => self.s.id = word & ID_BITS,
+            reg::TPR => self.s.tpr = word as u8,
+            reg::LDR => self.s.ldr = word & ID_BITS,
+            reg::DFR => self.s.dfr = word | DFR_ONES,
+            reg::SVR => {
+                self.s.svr = word & SVR_BITS;
                 if self.s.svr & ENABLED == 0 {
                     self.s.lvt.iter_mut().for_each(|lvt| *lvt |= MASKED);
                 }
             }
-            0x280 => self.s.errors = [0, self.s.errors[0]],
-            0x300 => {
-                // Bit 12, delivery status: always idle.
-                self.s.icr[0] = word & 0x000c_cfff;
+            reg::ESR => self.s.errors = [0, self.s.errors[0]],
+            reg::ICR_LOW => {
+                self.s.icr[0] = word & ICR_LOW_BITS;
                 self.send();
             }
-            0x310 => self.s.icr[1] = word & 0xff00_0000,
-            0x320..0x380 => self.write_lvt((offset >> 4) as usize - 0x32, word, now),
-            0x380 if !self.is_deadline() => {
+            reg::ICR_HIGH => self.s.icr[1] = word & ID_BITS,
+            reg::LVT..reg::LVT_END => self.write_lvt(lvt_index(offset), word, now),
+            reg::INITIAL_COUNT if !self.is_deadline() => {
                 self.s.initial = word;
                 self.start_timer(word, now());
             }
-            0x3e0 => {
+            reg::DIVIDE => {
                 let now = now();
                 let count = self.current_count(now);
-                self.s.divide = word & 0xb;
+                self.s.divide = word & DIVIDE_BITS;
                 if self.s.expires != NEVER && !self.is_deadline() {
                     self.start_timer(count.max(1), now);
                 }
             }
-            0x30 | 0x90 | 0xa0 | 0x100..0x280 | 0x380 | 0x390 => {}
+            reg::VERSION | reg::APR | reg::PPR | reg::ISR..reg::IRR_END => {}
+            reg::INITIAL_COUNT | reg::CURRENT_COUNT => {}
             _ => self.error(ILLEGAL_REGISTER),
         }
         self.update();
@@ -467,9 +498,10 @@ impl Lapic {
     pub fn restore(state: LapicState) -> Result<Self, &'static str> {
         let beyond = state.lvt.iter().zip(LVT_BITS).any(|(lvt, bits)| lvt & !bits != 0);
         let illegal = (state.irr[0] | state.isr[0]) & 0xffff != 0;
-        let bits =
-            state.svr & !0x1ff | state.divide & !0xb | (state.id | state.ldr | state.icr[1]) & 0xff_ffff;
-        if beyond || illegal || bits != 0 || state.icr[0] & !0x000c_cfff != 0 {
+        let bits = state.svr & !SVR_BITS
+            | state.divide & !DIVIDE_BITS
+            | (state.id | state.ldr | state.icr[1]) & !ID_BITS;
+        if beyond || illegal || bits != 0 || state.icr[0] & !ICR_LOW_BITS != 0 {
             return Err("local APIC: a bit that does not exist");
         }
         let mut lapic = Lapic { s: state, ready: false };
@@ -477,6 +509,3 @@ impl Lapic {
         Ok(lapic)
     }
 }
-
-#[cfg(test)]
-mod tests;
