@@ -1,12 +1,13 @@
-//! Decoded blocks, kept by physical page.
+//! The cache of decoded blocks, by physical page.
 //!
-//! As the RISC-V vcpu's, with two differences. The same bytes mean different things in 64-bit and in
-//! compatibility mode, so a page has blocks of both kinds. And an instruction can begin at any byte: a table
-//! by offset would be 16 KiB for each page, most of what a short run touches; so a page has a sorted list,
-//! and one table for all pages ([`Front`]) answers the interpreter.
+//! It is that of the RISC-V interpreter with two differences. The same bytes mean different things in 64-bit
+//! and in compatibility mode, so a page has blocks of both modes. And an instruction can begin at any byte: a
+//! table by offset would take 16 KiB for each page, most of the memory that a short run touches. So a page
+//! has a sorted list of its blocks, and one direct-mapped table for all pages ([`Front`]) serves the
+//! interpreter.
 //!
-//! Instructions without a form of their own are kept as decoded by iced-x86, with the function that executes
-//! them.
+//! Instructions without a kind of their own are kept as iced-x86 decoded them, with the function that
+//! executes them.
 
 use super::entry::{Entry, MAX_BLOCK};
 use super::handler::Handler;
@@ -27,8 +28,8 @@ const MAX_INSTRUCTIONS: usize = ARENA_ENTRIES + (1 << 18);
 /// Places for instructions that straddle pages.
 const STRADDLING: usize = 256;
 
-/// Where the block that begins at one place is, if that place was looked for most recently among those that
-/// share the slot.
+/// A slot of the direct-mapped table of blocks: the block that was looked up last among those that share the
+/// slot.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Front {
@@ -41,7 +42,7 @@ pub(crate) struct Front {
 impl Front {
     /// Log2 of the number of slots: 1 MiB.
     const BITS: u32 = 17;
-    /// A slot that answers nothing: no page has this key.
+    /// An empty slot: no page has this key.
     const EMPTY: Front = Front { key: 0, block: 0 };
 
     /// The slot for a key: blocks of a page are near each other, pages are spread.
@@ -52,22 +53,22 @@ impl Front {
     }
 }
 
-/// What the blocks of a page in one mode have in common in their keys.
+/// The part of the key that all blocks of a page in one mode share.
 pub(crate) const fn key(page: u32, long: bool) -> u32 {
     (page * 2 + long as u32 + 1) << 12
 }
 
-/// An instruction that straddles two pages, by its bytes: pages that change, or are mapped elsewhere, do not
-/// matter.
+/// An instruction across two pages, identified by its bytes: so it does not matter whether a page changes or
+/// is mapped elsewhere.
 #[derive(Clone, Copy)]
 pub(crate) struct Straddling {
     /// Where it begins in its page.
     pub(crate) offset: u16,
     /// In 64-bit mode.
     pub(crate) long: bool,
-    /// Its bytes and those behind it.
+    /// Its bytes, and the bytes after it.
     pub(crate) bytes: [u8; 15],
-    /// The instruction, and the way on.
+    /// The instruction, and the end of its block.
     pub(crate) entries: [Entry; 2],
 }
 
@@ -114,7 +115,7 @@ impl Cache {
         self.arena.as_ptr()
     }
 
-    /// Slot 0 of the table that the interpreter looks in.
+    /// Slot 0 of the table that the interpreter probes.
     pub(crate) fn front(&self) -> *const Front {
         self.front.as_ptr()
     }
@@ -125,8 +126,8 @@ impl Cache {
         (index != 0).then(|| u32::from(index) - 1)
     }
 
-    /// Adds the code page at `pa`, which must be RAM and not be there yet; tells whether everything had to be
-    /// dropped.
+    /// Adds the code page at `pa`, which must be RAM and not be there yet; returns also whether everything
+    /// had to be dropped.
     pub(crate) fn add_page(&mut self, mem: &GuestMemory, pa: u64) -> (u32, bool) {
         let emptied = self.pages.len() == MAX_PAGES;
         if emptied {
@@ -162,7 +163,7 @@ impl Cache {
             && self.instructions.len() + MAX_BLOCK <= MAX_INSTRUCTIONS
     }
 
-    /// Adds a decoded block, noted at `place` (page, mode, offset) if given, and gives its entry's index.
+    /// Adds a decoded block, noted at `place` (page, mode, offset) if given, and returns its entry's index.
     /// There must be room.
     pub(crate) fn add_block(&mut self, place: Option<(u32, bool, u16)>, block: &[Entry]) -> u32 {
         let at = self.arena.len() as u32;
@@ -181,7 +182,7 @@ impl Cache {
         at
     }
 
-    /// Keeps an instruction; gives its index.
+    /// Keeps an instruction; returns its index.
     pub(crate) fn add_instruction(&mut self, handler: Handler, instruction: Instruction) -> i32 {
         self.instructions.push((handler, instruction));
         self.instructions.len() as i32 - 1
@@ -198,8 +199,8 @@ impl Cache {
         self.arena[branch as usize].target = target;
     }
 
-    /// Drops what is known of a page of RAM, whose contents changed; gives its number when there was
-    /// something.
+    /// Drops the blocks of a page of RAM, whose contents changed; returns the code page's index if there was
+    /// one.
     pub(crate) fn drop_ram_page(&mut self, page: u32) -> Option<u32> {
         let index = self.index.get(page as usize).copied().filter(|&index| index != 0)? - 1;
         self.drop_blocks(usize::from(index));

@@ -1,4 +1,5 @@
-//! What `cpuid` tells: an Intel processor of x86-64-v2 and a little more. What is advertised is complete.
+//! What `cpuid` reports: an Intel processor of x86-64-v2 and a little more. All that is reported is
+//! implemented.
 
 use super::mmu::PHYSICAL_BITS;
 

@@ -2,7 +2,7 @@
 //!
 //! They cost nothing where they are not in use. A page with watched data is in no data TLB, so that every
 //! access to it takes the slow path, which compares addresses. A page with an instruction breakpoint is in no
-//! instruction TLB, so that control comes to it through the dispatcher, which executes its code one
+//! instruction TLB, so that control comes to it through the run loop, which executes its code one
 //! instruction at a time.
 
 use super::fault::{DB, Fault};
@@ -130,12 +130,12 @@ impl Vcpu {
         let met = met.fold(0, |bits, b| bits | b.bit);
         if met != 0 {
             self.debug |= met;
-            // The interpreter goes back to the dispatcher behind the instruction.
+            // The interpreter goes back to the dispatcher after the instruction.
             self.code_dropped = true;
         }
     }
 
-    /// Whether a trap is due behind the instruction.
+    /// Whether a trap is due after the instruction.
     pub(crate) fn has_debug_trap(&self) -> bool {
         self.debug & PENDING != 0
     }
@@ -148,7 +148,7 @@ impl Vcpu {
 }
 
 impl Context<'_> {
-    /// Raises the trap that is due behind the last instruction.
+    /// Raises the trap that is due after the last instruction.
     pub(super) fn debug_trap(&mut self) -> Option<Exit> {
         self.vcpu.tell_causes(self.vcpu.debug & PENDING);
         self.raise(Fault::plain(DB))

@@ -1,4 +1,4 @@
-//! Exceptions and interrupts (SDM vol. 3 chapter 6; in long mode 6.14).
+//! Delivery of exceptions and interrupts through the IDT (SDM vol. 3 chapter 6; in long mode 6.14).
 
 use super::debug::{DR7, DR7_GD};
 use super::fault::{BP, DB, DE, DF, Fault, GP, NP, OF, PF, Res, SS as STACK_FAULT, TS};
@@ -9,7 +9,7 @@ use super::segment::Descriptor;
 use super::state::{CS, PENDING, SS, Segment};
 use super::{Context, Exit};
 
-/// What brought an event about: it decides about checks and error codes.
+/// The source of an event: it decides about checks and error codes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Source {
     /// `int n`, `int3`, `into`: the gate's privilege level is checked.
@@ -39,7 +39,7 @@ impl Context<'_> {
     /// Delivers an exception of the instruction at `vcpu.rip`; of a trap, `vcpu.rip` is the next
     /// instruction's already.
     pub(crate) fn raise(&mut self, fault: Fault) -> Option<Exit> {
-        // What an instruction met that does not come to its end is met again.
+        // Breakpoints that a faulting instruction met are met again when it is restarted.
         self.vcpu.debug &= !PENDING;
         if self.vcpu.user_only {
             return Some(Exit::Trap(fault));
@@ -72,15 +72,15 @@ impl Context<'_> {
 
     /// `int n` and the like: delivers the event with `next` as its return address.
     pub(crate) fn software_interrupt(&mut self, vector: u8, next: u64) -> Res<Flow> {
-        self.interrupt_behind(vector, next, Source::Software)
+        self.interrupt_after(vector, next, Source::Software)
     }
 
     /// `int1`: as `int n`, but the gate's privilege level does not matter (SDM vol. 2, INT1).
     pub(crate) fn debug_interrupt(&mut self, next: u64) -> Res<Flow> {
-        self.interrupt_behind(DB, next, Source::Hardware)
+        self.interrupt_after(DB, next, Source::Hardware)
     }
 
-    fn interrupt_behind(&mut self, vector: u8, next: u64, source: Source) -> Res<Flow> {
+    fn interrupt_after(&mut self, vector: u8, next: u64, source: Source) -> Res<Flow> {
         let at = core::mem::replace(&mut self.vcpu.rip, next);
         if self.vcpu.user_only {
             return Ok(Flow::Exit(Exit::Trap(Fault::plain(vector))));

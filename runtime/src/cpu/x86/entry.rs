@@ -1,8 +1,8 @@
-//! The predecoded form of an instruction: what the interpreter's switch runs on.
+//! The predecoded form of an instruction, which the interpreter's switch executes.
 //!
-//! Registers are byte offsets into the vcpu's `r` (AH is at 1), immediates are final, a branch knows its
-//! target's entry. Blocks never span pages, so addresses are offsets from the page's virtual address: the
-//! same entries serve a physical page wherever it is mapped.
+//! Registers are byte offsets into the register file (AH is at 1), immediates are sign-extended, and a branch
+//! knows its target's entry. Blocks never span pages, so addresses are offsets from the page's virtual
+//! address: the same entries serve a physical page wherever it is mapped.
 
 use super::kind::Kind;
 
@@ -16,7 +16,7 @@ pub struct Entry {
     pub d: u8,
     /// Byte offset of the second register operand; number of a condition; a shift's count.
     pub s: u8,
-    /// Memory operand: byte offset of its base, one of the vcpu's special slots for none.
+    /// Memory operand: byte offset of its base, one of the register file's special slots for none.
     pub base: u8,
     /// Memory operand: byte offset of its index, the zero slot for none.
     pub index: u8,

@@ -1,4 +1,4 @@
-//! Running code: the budget, interrupts and debug traps around the interpreter's switch.
+//! The run loop around the interpreter's switch: instruction budget, interrupts, debug traps, single steps.
 
 use super::cache::NO_PAGE;
 use super::fault::{DB, Fault};
@@ -40,7 +40,7 @@ pub(crate) fn single_step(cx: &mut Context<'_>) -> Option<Exit> {
         Err(fault) => return cx.raise(fault),
     };
     let (mut left, end) = (1, cx.vcpu.instret.wrapping_add(1));
-    // SAFETY: the entries outlive the call; with this budget it ends behind the first of them.
+    // SAFETY: the entries outlive the call; with this budget it ends after the first of them.
     let exit = unsafe { interpret(cx, entries.as_ptr(), NO_PAGE, end, &mut left) };
     cx.vcpu.instret = end.wrapping_sub(left as u64);
     exit
@@ -79,12 +79,12 @@ fn step(cx: &mut Context<'_>, end: u64, left: &mut i64) -> Option<Exit> {
 }
 
 impl Context<'_> {
-    /// What the dispatcher does when it cannot just run a block: traps behind the last instruction come
+    /// What [`step`] does when it cannot just run a block: traps after the last instruction come
     /// first, then interrupts, then the breakpoint on the next instruction (SDM vol. 3 table 6-2); then that
     /// is executed alone if it has to be. `Continue`: it has not.
     #[cold]
     pub(crate) fn careful_step(&mut self) -> ControlFlow<Option<Exit>> {
-        // Behind a load of SS the traps wait for one instruction (SDM vol. 3 6.8.3).
+        // After a load of SS the traps wait for one instruction (SDM vol. 3 6.8.3).
         if self.vcpu.has_debug_trap() && !self.vcpu.shadow {
             return ControlFlow::Break(self.debug_trap());
         }
@@ -104,17 +104,17 @@ impl Context<'_> {
         }
         let stepping = self.vcpu.rflags & TF != 0;
         if !stepping && !in_page && !self.vcpu.inhibit && !self.vcpu.has_debug_trap() {
-            // It would be cleared behind the instruction, which nothing but an instruction breakpoint can
+            // It would be cleared after the instruction, which nothing but an instruction breakpoint can
             // tell.
             self.vcpu.rflags &= !RF;
             return ControlFlow::Continue(());
         }
-        self.vcpu.trap_behind = false;
+        self.vcpu.trap_due = false;
         let exit = single_step(self);
         if exit.is_none() && !self.vcpu.shadow {
-            // A handler that was entered has cleared the flag: the trap is behind the instruction (SDM vol. 3
+            // A handler that was entered has cleared the flag: the trap follows the instruction (SDM vol. 3
             // 17.3.1.4).
-            if stepping && (self.vcpu.rflags & TF != 0 || self.vcpu.trap_behind) {
+            if stepping && (self.vcpu.rflags & TF != 0 || self.vcpu.trap_due) {
                 self.vcpu.debug |= STEP;
             }
             if self.vcpu.has_debug_trap() {

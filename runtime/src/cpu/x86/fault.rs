@@ -1,4 +1,4 @@
-//! Exceptions as values: what an instruction gives back instead of its result (Intel SDM vol. 3 6.3-6.15).
+//! Exceptions as values: what an instruction returns instead of its result (Intel SDM vol. 3 6.3-6.15).
 
 /// An exception that is to be delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub const AC: u8 = 17;
 /// SIMD floating-point error.
 pub const XM: u8 = 19;
 
-/// What an instruction gives.
+/// What an instruction returns.
 pub type Res<T> = Result<T, Fault>;
 
 impl Fault {

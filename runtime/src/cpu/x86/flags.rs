@@ -1,7 +1,7 @@
-//! Arithmetic flags, kept lazily: an instruction leaves its operands or its result, and who reads flags
-//! computes those it needs.
+//! Arithmetic flags, computed lazily: an instruction leaves its operands or its result, and whatever reads
+//! flags computes those it needs.
 //!
-//! | kind | `a` | `b` |
+//! | form | `a` | `b` |
 //! |---|---|---|
 //! | [`RAW`] | the six flags at their places in `rflags` | - |
 //! | [`LOGIC`] | result | - |
@@ -159,9 +159,9 @@ pub fn of_sub(a: u64, b: u64, borrow: u64, log2: u32) -> u64 {
 pub struct LazyFlags {
     /// Form of the other two: [`RAW`] and so on.
     pub form: u32,
-    /// First word.
+    /// First word, as its form has it.
     pub a: u64,
-    /// Second word.
+    /// Second word, as its form has it.
     pub b: u64,
 }
 
@@ -169,7 +169,7 @@ impl LazyFlags {
     /// All clear.
     pub const CLEAR: LazyFlags = LazyFlags { form: RAW, a: 0, b: 0 };
 
-    /// With its three words.
+    /// Flags of a form with its two words.
     pub fn new(form: u32, a: u64, b: u64) -> Self {
         LazyFlags { form, a, b }
     }

@@ -80,7 +80,7 @@ pub(super) enum Then {
 /// What the decoder knows of a kind.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
-    /// Arithmetic flags that it reads, those that it may leave as they are included.
+    /// Arithmetic flags that it reads, and those that it may leave as they are although it writes them.
     pub(super) reads: u64,
     /// Arithmetic flags that it writes.
     pub(super) writes: u64,
@@ -97,8 +97,8 @@ const CARRY_OVERFLOW: u64 = CF | OF;
 const NOT_CARRY: u64 = PF | AF | ZF | SF | OF;
 const ALL: u64 = ARITHMETIC;
 
-// Whether entries of a group may need their family, in the table's words: if an operand is in memory or in an XMM
-// register, or in any case.
+// Whether entries of a group may need their family, in the table's words: if an operand is in memory or in an
+// XMM register, or in any case.
 const BY_OPERAND: bool = false;
 const ALWAYS: bool = true;
 
@@ -126,7 +126,7 @@ macro_rules! kinds {
         fused { $($first:ident { $($fused:ident: $($fused_cc:ident)|+ => $_fused:expr;)* })* }
         quiet { $($quiet:ident: $loud:ident => $_quiet:expr;)* }
     ) => {
-        /// Operations of the interpreter.
+        /// Kinds of entry: the operations of the interpreter.
         #[allow(missing_docs, reason = "the names are the manual's mnemonics; the exceptions are documented")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u16)]
@@ -150,7 +150,7 @@ macro_rules! kinds {
 
             const fn find_facts(self) -> Facts {
                 match self {
-                    // Not known: the decoder knows them by themselves.
+                    // The decoder treats these by themselves.
                     $(Kind::$internal => Facts {
                         reads: ALL,
                         writes: NONE,

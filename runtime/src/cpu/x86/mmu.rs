@@ -1,6 +1,6 @@
-//! Address translation: 4-level page walks, TLB fill, and memory accesses that the TLB does not answer.
+//! Address translation: 4-level page walks, TLB fill, and memory accesses that miss the TLB.
 //!
-//! SDM vol. 3 4.5-4.7. Accessed and dirty bits are set by the walk. Accesses may be misaligned and span
+//! See SDM vol. 3 4.5-4.7. The walk sets accessed and dirty bits. Accesses may be misaligned and span
 //! pages; both pages are translated before anything is written. Entries that are not present are never
 //! cached.
 
@@ -29,7 +29,7 @@ const D: u64 = 1 << 6;
 const PS: u64 = 1 << 7;
 const G: u64 = 1 << 8;
 const NX: u64 = 1 << 63;
-/// Width of physical addresses in bits, as `cpuid` tells.
+/// Width of physical addresses in bits, as `cpuid` reports.
 pub const PHYSICAL_BITS: u32 = 40;
 /// Address bits of an entry beyond [`PHYSICAL_BITS`]: reserved.
 const BEYOND: u64 = (1 << 52) - (1 << PHYSICAL_BITS);

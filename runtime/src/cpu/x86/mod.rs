@@ -1,31 +1,34 @@
-//! One x86-64 processor: long mode with 64-bit and compatibility-mode code, predecoded interpreter, MMU,
-//! exceptions.
+//! The x86-64 virtual CPU: an interpreter of predecoded instructions, with MMU, segmentation and exceptions.
+//! It knows long mode only, with 64-bit code and 32-bit code in compatibility mode: kernels are entered
+//! there.
+//!
+//! iced-x86 decodes. Every instruction is implemented by a function of its [`family`], which works on the
+//! decoded instruction and is complete. Frequent instructions are predecoded further, into entries that the
+//! interpreter's one `match` executes; an entry that cannot go on (a TLB miss, a fault, a device) falls back
+//! to the family's function. Both share the arithmetic of [`flags`], and are tested against the host's CPU.
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`state`] | registers, TLBs: [`Vcpu`](state::Vcpu), at a fixed address in WebAssembly |
-//! | [`flags`] | arithmetic flags, kept lazily |
+//! | [`state`] | registers and TLBs: [`Vcpu`](state::Vcpu), at a fixed address in WebAssembly |
+//! | [`flags`] | arithmetic flags, computed lazily |
 //! | [`fault`] | exceptions as values |
-//! | [`mmu`] | page walk, TLB fill, memory accesses that the TLB does not answer |
+//! | [`mmu`] | page walk, TLB fill, memory accesses that miss the TLB |
 //! | [`operand`] | operands of a decoded instruction: registers, addresses, immediates |
+//! | `table` | the fast path: one row for each kind of entry, with all that is known of it |
+//! | `kind` | kinds of entry and their facts, expanded from the table |
+//! | `select` | the kind and the operands of a decoded instruction |
 //! | [`entry`] | the predecoded form of an instruction |
-//! | [`predecode`] | instruction to entry |
-//! | `table` | the fast path: which instructions have entries of their own, and all that is known of these |
-//! | `kind` | kinds of entry and facts about them, from the table |
-//! | `select` | the kind and the operands of an instruction |
+//! | [`predecode`] | decoding of blocks: fusing, dead flags |
 //! | [`cache`] | decoded blocks by physical page |
-//! | [`exec`] | running code: budget, interrupts, single steps |
-//! | `switch` | the interpreter: one switch over entries |
+//! | [`exec`] | the run loop: budget, interrupts, single steps |
+//! | `switch` | the interpreter: one `match` over entries |
 //! | `slow` | what entries cannot do by themselves |
-//! | `handler` | the type of the functions that execute instructions |
-//! | [`family`] | all instructions, by family: what an entry without a form of its own runs |
+//! | `handler` | the type of the families' functions |
+//! | [`family`] | all instructions, by family |
 //! | [`segment`] | descriptors, segment registers, far transfers, `syscall`, `iret` |
-//! | [`deliver`] | exceptions and interrupts |
+//! | [`deliver`] | delivery of exceptions and interrupts |
 //! | [`debug`] | debug registers: breakpoints, single steps |
-//! | [`cpuid`] | what the processor tells of itself |
-//!
-//! iced-x86 decodes. Every instruction has its meaning in [`family`]; those that are frequent have entries of
-//! their own, which share the arithmetic ([`flags`]) and are tested against the same host CPU.
+//! | [`cpuid`] | what `cpuid` reports |
 
 pub mod cache;
 pub mod cpuid;
@@ -75,7 +78,7 @@ pub trait Bus {
         let _ = (port, size);
         u32::MAX
     }
-    /// `out`: `size` is 1, 2 or 4. Gives what the machine has to do because of it.
+    /// `out`: `size` is 1, 2 or 4. Returns what the machine has to do because of it.
     fn port_out(&mut self, port: u16, size: u8, value: u32) -> Option<Exit> {
         let _ = (port, size, value);
         None
@@ -120,7 +123,7 @@ pub struct NoDevices;
 
 impl Bus for NoDevices {}
 
-/// Why [`Cpu::run`] came back.
+/// Why [`Cpu::run`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// The budget is used up.

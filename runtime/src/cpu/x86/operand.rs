@@ -1,7 +1,7 @@
 //! Operands of a decoded instruction: registers, addresses, immediates.
 //!
 //! Instructions are decoded as if their page lay at address 0: `rip`-relative addresses and targets of
-//! branches are offsets from the page's address, which is in the vcpu's [`PAGE`] slot.
+//! branches are offsets from the page's address, which is in the [`PAGE`] slot of the register file.
 
 use super::Context;
 use super::fault::{Fault, Res, SS as STACK_FAULT};
@@ -16,7 +16,7 @@ pub(crate) fn number(register: Register) -> usize {
         Register::AH | Register::CH | Register::DH | Register::BH => {
             register as usize - Register::AH as usize
         }
-        // Behind those four: SPL to R15L.
+        // After those four: SPL to R15L.
         _ if register >= Register::SPL && register <= Register::R15L => {
             register as usize - Register::SPL as usize + 4
         }
@@ -96,7 +96,7 @@ impl Vcpu {
 }
 
 impl Context<'_> {
-    /// Address of the instruction behind `i`.
+    /// Address of the instruction after `i`.
     pub(crate) fn next_rip(&self, i: &Instruction) -> u64 {
         self.code_address(i.next_ip())
     }

@@ -1,8 +1,9 @@
-//! Instruction to [`Entry`], and block decoding.
+//! Decoding of blocks: bytes to instructions to [entries](Entry).
 //!
 //! A block starts at any byte of a page and ends at an unconditional transfer of control, at an instruction
 //! that may change how the following ones are fetched, at [`MAX_BLOCK`] entries or at the end of the page.
-//! Conditional branches do not end it.
+//! Conditional branches do not end it. While it decodes, a comparison and the conditional jump after it
+//! become one entry, and entries whose flags are dead get a kind that does not compute them.
 
 use super::Context;
 use super::cache::{Cache, NO_PAGE, Straddling};
@@ -24,7 +25,7 @@ pub(crate) enum Block {
     Straddles,
 }
 
-/// Whether nothing behind the instruction can belong to its block: control leaves it, or it may change what
+/// Whether nothing after the instruction can belong to its block: control leaves it, or it may change what
 /// follows.
 fn ends_block(i: &Instruction) -> bool {
     match i.flow_control() {
@@ -115,16 +116,15 @@ impl Context<'_> {
         let entry = entry_of(self.cache, long, &i);
         let counted = u16::from(entry.op.is_branch());
         let entry = Entry { count: counted, offset, length: i.len() as u8, ..entry };
-        let behind = offset + i.len() as u16;
-        let end = Entry::next(behind, 1);
+        let end = Entry::next(offset + i.len() as u16, 1);
         if fault.is_none() {
             *self.cache.straddling(va) = Some(Straddling { offset, long, bytes, entries: [entry, end] });
         }
         Ok([entry, end])
     }
 
-    /// Decodes again the instruction of an entry that cannot do it: that is rarer than decoding is. It is not
-    /// fetched again, but for one that straddles pages.
+    /// Decodes the instruction of an entry again, for its family's function: that is rare. Its bytes are
+    /// taken from its page, and only fetched again if it straddles pages.
     pub(crate) fn decode_again(&mut self, e: &Entry) -> Res<(Handler, Instruction)> {
         let (offset, length) = (u64::from(e.offset), usize::from(e.length));
         let mut bytes = [0; LONGEST];
@@ -176,14 +176,14 @@ pub(super) fn decode(cache: &mut Cache, long: bool, bytes: &[u8], start: u16, en
             kind if kind.facts().leaves == Leaves::Kept => known,
             kind => kind.facts().leaves,
         };
-        // What transfers control counts itself: its charge is made when it is taken.
+        // A branch counts itself: it is charged when it is taken.
         count += 1;
         let counted = if entry.op.is_branch() { count } else { count - 1 };
         entries.push(Entry { count: counted, offset, length: i.len() as u8, ..entry });
         replaceable.note(entries);
         offset += i.len() as u16;
         match entry.op {
-            // The function may go on all the same.
+            // The function may still go on with the next instruction.
             Kind::Family if ends_block(&i) => entries.push(Entry::next(offset, count)),
             Kind::Family => continue,
             kind if kind.facts().then == Then::End => {}
@@ -201,8 +201,8 @@ fn entry_of(cache: &mut Cache, long: bool, i: &Instruction) -> Entry {
     })
 }
 
-/// The entries of a block that a quiet kind can replace, if their flags turn out to be dead: overwritten before
-/// anything can look at them.
+/// The entries of a block that a quiet kind can replace, if their flags turn out to be dead: overwritten
+/// before anything can look at them.
 #[derive(Default)]
 struct Replaceable {
     /// Those whose flags nothing has read or overwritten yet.

@@ -168,7 +168,7 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// The code segment of a far transfer, checked; `level` is the privilege level that it shall have.
+    /// The code segment of a far transfer, checked; `level` is the privilege level that it must have.
     fn code_segment(&mut self, selector: u16, level: u8) -> Res<Segment> {
         let code = u32::from(selector & !3);
         let fault = Fault::with_code(GP, code);
@@ -224,7 +224,7 @@ impl Context<'_> {
         Ok(Some(((gate.low >> 16) as u16, target)))
     }
 
-    /// The code segment behind a call gate, at the level that it gives: 64-bit code. A jump stays at its
+    /// The code segment that a call gate names, at the level that it gives: 64-bit code. A jump stays at its
     /// level.
     fn gate_segment(&mut self, selector: u16, target: u64, jumps: bool) -> Res<Segment> {
         if selector & !3 == 0 {
@@ -436,7 +436,7 @@ impl Context<'_> {
         let before = self.vcpu.all_flags();
         let flags = before & !mask | popped & mask;
         self.vcpu.set_all_flags(flags);
-        self.vcpu.trap_behind = before & !flags & flags::TF != 0;
+        self.vcpu.trap_due = before & !flags & flags::TF != 0;
         Ok(Flow::Goto)
     }
 
@@ -480,7 +480,7 @@ impl Context<'_> {
         vcpu.cpl = 3;
         vcpu.update_mode();
         if traps {
-            // Unlike other instructions that set TF, this one is trapped behind, as if the system call had
+            // Unlike other instructions that set TF, this one is trapped after it, as if the system call had
             // just returned.
             vcpu.debug |= STEP;
         }

@@ -9,9 +9,9 @@ use super::mmu::Access;
 use super::predecode::Block;
 use super::{Context, Exit};
 
-/// What a called slow path asks for.
+/// How the interpreter goes on after the slow path.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Then {
+pub(super) enum SlowResult {
     /// Execute the same entry again.
     Again,
     /// Go on with the next entry.
@@ -37,11 +37,11 @@ pub(super) struct Missed {
 /// Does what an entry could not: enters the page that it accesses into the data TLB, or executes it as its
 /// family does.
 #[inline(never)]
-pub(super) unsafe fn slow(cx: *mut Context<'_>, e: &Entry, missed: Missed) -> Then {
+pub(super) unsafe fn slow(cx: *mut Context<'_>, e: &Entry, missed: Missed) -> SlowResult {
     // SAFETY: the interpreter's own context.
     let cx = unsafe { &mut *cx };
     if missed.size != 0 && cx.enter(missed.va, missed.size, missed.access) {
-        return Then::Again;
+        return SlowResult::Again;
     }
     cx.vcpu.rip = cx.code_address(e.offset.into());
     let (handler, instruction) = if e.op == Kind::Family {
@@ -51,22 +51,22 @@ pub(super) unsafe fn slow(cx: *mut Context<'_>, e: &Entry, missed: Missed) -> Th
             Ok(decoded) => decoded,
             Err(fault) => {
                 cx.vcpu.slow_fault = fault;
-                return Then::Fault;
+                return SlowResult::Fault;
             }
         }
     };
     match handler(cx, &instruction) {
         Ok(Flow::Next) if cx.vcpu.code_dropped => {
             cx.vcpu.rip = cx.next_rip(&instruction);
-            Then::Redispatch
+            SlowResult::Redispatch
         }
-        Ok(Flow::Next) => Then::Next,
-        Ok(Flow::Goto) => Then::Redispatch,
-        Ok(Flow::Again) => Then::Unfinished,
-        Ok(Flow::Exit(exit)) => Then::Exit(exit),
+        Ok(Flow::Next) => SlowResult::Next,
+        Ok(Flow::Goto) => SlowResult::Redispatch,
+        Ok(Flow::Again) => SlowResult::Unfinished,
+        Ok(Flow::Exit(exit)) => SlowResult::Exit(exit),
         Err(fault) => {
             cx.vcpu.slow_fault = fault;
-            Then::Fault
+            SlowResult::Fault
         }
     }
 }

@@ -46,7 +46,7 @@ pub(crate) const TLB_SETS: usize = 2;
 
 /// DR6: breakpoint `n` is bit `n`.
 pub(crate) const DR6_BREAKPOINTS: u64 = 0xf;
-/// [`Vcpu::debug`]: what the trap behind the instruction will report, as in DR6.
+/// [`Vcpu::debug`]: what the trap after the instruction will report, as in DR6.
 pub(crate) const PENDING: u32 = DR6_BREAKPOINTS as u32 | STEP;
 /// [`Vcpu::debug`]: single step, DR6.BS.
 pub(crate) const STEP: u32 = 1 << 14;
@@ -196,9 +196,9 @@ pub struct VcpuState {
     pub dr: [u64; 6],
     /// Model-specific registers.
     pub msr: Msr,
-    /// Interrupts wait for one instruction (behind `sti` and loads of SS).
+    /// Interrupts wait for one instruction (after `sti` and loads of SS).
     pub inhibit: bool,
-    /// So do debug traps (behind loads of SS).
+    /// So do debug traps (after loads of SS).
     pub shadow: bool,
     /// What they will report, as in DR6.
     pub debug_pending: u32,
@@ -264,12 +264,12 @@ pub struct Vcpu {
     pub cpl: u8,
     /// 64-bit code runs (`cs.L`), not compatibility mode.
     pub long: bool,
-    /// Interrupts wait for one instruction (behind `sti` and loads of SS).
+    /// Interrupts wait for one instruction (after `sti` and loads of SS).
     pub inhibit: bool,
-    /// So do debug traps (behind loads of SS).
+    /// So do debug traps (after loads of SS).
     pub(crate) shadow: bool,
-    /// The instruction has cleared the trap flag, under which it began: the trap behind it is still due.
-    pub(crate) trap_behind: bool,
+    /// The instruction has cleared the trap flag, under which it began: the trap after it is still due.
+    pub(crate) trap_due: bool,
     /// Hand every exception to the caller of `run` (user-mode tests).
     pub user_only: bool,
     /// SSE instructions run: CR0.EM and CR0.TS are clear, CR4.OSFXSR is set.
@@ -373,7 +373,7 @@ impl Vcpu {
         long: true,
         inhibit: false,
         shadow: false,
-        trap_behind: false,
+        trap_due: false,
         user_only: false,
         sse_enabled: true,
         code_dropped: false,

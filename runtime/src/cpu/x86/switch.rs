@@ -2,8 +2,8 @@
 //!
 //! The arms are the bodies in the [table](super::table); here are the operations that they are made of. As in
 //! the RISC-V interpreter, only taken branches and the ends of blocks touch the instruction budget, and an
-//! interrupt is taken at one of these. Exceptions are precise at any entry, since an entry knows its offset in
-//! the page and its position in the block.
+//! interrupt is taken at one of these. Exceptions are precise at any entry, since an entry knows its offset
+//! in the page and its position in the block.
 
 use super::cache::Front;
 use super::entry::Entry;
@@ -12,7 +12,7 @@ use super::family::sse::packed_int;
 use super::flags::{ADD, CF, Int, LOGIC, OF, RAW, RESULT, SUB, of_add, of_sub};
 use super::kind::Kind;
 use super::mmu::{Access, is_canonical};
-use super::slow::{Missed, Then, link, slow};
+use super::slow::{Missed, SlowResult, link, slow};
 use super::state::{ITLB_ENTRIES, ItlbEntry, PAGE, Vcpu, vcpu_ptr};
 use super::table::fast_path;
 use super::{Context, Exit};
@@ -114,21 +114,21 @@ pub(super) unsafe fn interpret(
                 let before = i64::from($e.count) - i64::from($e.op.is_branch());
                 (*h).instret = end.wrapping_sub((left - before) as u64);
                 match slow(cx, $e, Missed { va: $va, size: $size, access: $access }) {
-                    Then::Again => {}
-                    Then::Next => next!(),
-                    Then::Redispatch => {
+                    SlowResult::Again => {}
+                    SlowResult::Next => next!(),
+                    SlowResult::Redispatch => {
                         left -= before + 1;
                         leave!(None);
                     }
-                    Then::Unfinished => {
+                    SlowResult::Unfinished => {
                         left -= before;
                         leave!(None);
                     }
-                    Then::Fault => {
+                    SlowResult::Fault => {
                         left -= before;
                         leave!((*cx).fault_at($e));
                     }
-                    Then::Exit(exit) => {
+                    SlowResult::Exit(exit) => {
                         left -= before + 1;
                         leave!(Some(exit));
                     }

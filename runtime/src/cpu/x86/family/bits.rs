@@ -44,7 +44,7 @@ fn bit_test(cx: &mut Context<'_>, i: &Instruction, change: fn(u64, u64) -> Optio
     let number = cx.read_signed(i, 1)?;
     let bit = 1 << (number & (bits - 1));
     let value = if i.op_kind(0) == OpKind::Memory {
-        // A register reaches bits before and behind the operand (SDM vol. 2 3.1.1.9).
+        // A register reaches bits before and past the operand (SDM vol. 2 3.1.1.9).
         let reach = match i.op_kind(1) {
             OpKind::Register => ((number as i64) >> bits.trailing_zeros()).wrapping_mul(size as i64),
             _ => 0,
@@ -214,7 +214,7 @@ mod tests {
         m.run("c4 e2 70 f7 c3"); // bextr eax, ebx, ecx
         assert_eq!((m.r(0), m.arithmetic() & (CF | ZF)), (0x543, 0));
         m.set_r(1, 0xff20);
-        m.run("c4 e2 70 f7 c3"); // begins behind the operand
+        m.run("c4 e2 70 f7 c3"); // begins past the operand
         assert_eq!((m.r(0), m.arithmetic() & (CF | ZF)), (0, ZF));
         m.run("c4 e2 70 f5 c3"); // bzhi eax, ebx, ecx
         assert_eq!((m.r(0), m.arithmetic() & (CF | SF)), (0x8765_4321, CF | SF));

@@ -120,7 +120,7 @@ fn jump_if_no_count(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     if cx.vcpu.r[1] & mask(count_size(i)) == 0 { jmp(cx, i) } else { Ok(Flow::Next) }
 }
 
-/// Goes on behind an instruction that ends its block.
+/// Goes on with the instruction after one that ends its block.
 fn go_on(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     cx.vcpu.rip = cx.next_rip(i);
     Ok(Flow::Goto)
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn interrupts_by_instruction_come_behind_it() {
+    fn interrupts_by_instruction_come_after_it() {
         let mut m = Machine::with_registers(&[(3, DATA), (0, 5)]).compatibility();
         for (code, vector) in [("cc", BP), ("cd 03", BP), ("cd 80", 0x80), ("ce", OVERFLOW)] {
             m.set_flags(OF);

@@ -121,7 +121,7 @@ fn rotate(cx: &mut Context<'_>, i: &Instruction, operation: fn(u64, u32, u32, u6
     Ok(Flow::Next)
 }
 
-/// `shld` and `shrd`. With 16 bits, counts above 16 (undefined) bring the first operand in again behind the
+/// `shld` and `shrd`. With 16 bits, counts above 16 (undefined) bring the first operand in again after the
 /// second, as on Intel's processors.
 fn double(cx: &mut Context<'_>, i: &Instruction, left: bool) -> Res<Flow> {
     let (bits, count) = count(cx, i, 2)?;

@@ -92,8 +92,8 @@ fn pop_flags(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     }
     cx.vcpu.set_all_flags(old & !changes | new & changes & !RF);
     cx.set_stack_pointer(cx.vcpu.r[RSP].wrapping_add(size as u64));
-    cx.vcpu.trap_behind = old & !new & TF != 0;
-    // TF or IF may be new: the instruction behind is looked at with them.
+    cx.vcpu.trap_due = old & !new & TF != 0;
+    // TF or IF may be new: the next instruction sees them.
     cx.vcpu.rip = cx.next_rip(i);
     Ok(Flow::Goto)
 }

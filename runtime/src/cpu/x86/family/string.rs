@@ -135,7 +135,7 @@ fn repeat(
     if !i.has_rep_prefix() && !i.has_repne_prefix() {
         return one(cx, &s).map(|_| Flow::Next);
     }
-    // A trap comes behind each element.
+    // A trap follows each element.
     let mut left = if cx.vcpu.rflags & TF != 0 { 1 } else { SLICE };
     let flags = cx.vcpu.flags;
     loop {
@@ -341,7 +341,7 @@ fn ins(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 }
 
 /// When the machine has to act on what was written, that is left to the element's end: the registers are
-/// those behind it.
+/// those after it.
 fn outs(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     cx.io_permitted(cx.vcpu.r[2] as u16, i.memory_size().size() as u8)?;
     let exit = core::cell::Cell::new(None);
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn comparisons_stop_behind_the_element() {
+    fn comparisons_stop_after_the_element() {
         let mut m = Machine::with_registers(&[(0, b'x'.into()), (7, DATA), (1, !0)]);
         m.store_bytes(DATA + 0x1803, b"x");
         m.run("f2 ae"); // repne scasb
@@ -476,7 +476,7 @@ mod tests {
     #[test]
     fn a_fault_leaves_the_registers_at_its_element() {
         let mut m = Machine::with_registers(&[(6, DATA + 0xff8), (7, DATA + 0x3000), (1, 5)]);
-        // Three levels of tables, then pages of 4 KiB: all of the first 64 KiB of RAM but the page behind
+        // Three levels of tables, then pages of 4 KiB: all of the first 64 KiB of RAM but the page after
         // DATA's.
         let tables = [0x2_0000, 0x2_1000, 0x2_2000, 0x2_3000].map(|at| RAM_BASE + at);
         m.store(tables[0] + (RAM_BASE >> 39) * 8, tables[1] | 3);

@@ -92,7 +92,7 @@ fn breakpoints_are_met_on_ways_that_were_linked_before() {
 }
 
 #[test]
-fn data_breakpoints_trap_behind_the_access() {
+fn data_breakpoints_trap_after_the_access() {
     // mov al,[rdi] / mov [rdi],al and wider; add [rdi],rax; push [rdi]; movups; each with its size and what
     // it does.
     let (load, store, both) = (1, 2, 3);
@@ -126,8 +126,8 @@ fn data_breakpoints_trap_behind_the_access() {
                 let expected = overlaps && (kind == ACCESS || does & store != 0);
                 let what = format!("{instruction:02x?} {kind} {length} {distance}");
                 if expected {
-                    let behind = CODE + instruction.len() as u64;
-                    assert_eq!((m.run(), m.rip(), m.met()), (TRAP, behind, 2), "{what}");
+                    let next = CODE + instruction.len() as u64;
+                    assert_eq!((m.run(), m.rip(), m.met()), (TRAP, next, 2), "{what}");
                     assert_eq!(m.cpu.hart.r[3], 1, "{what}");
                 }
                 assert_eq!((m.run(), m.cpu.hart.r[3]), (END, 2), "{what}");
@@ -148,7 +148,7 @@ fn an_access_across_pages_is_watched_in_both() {
 }
 
 #[test]
-fn a_repetition_stops_behind_the_element() {
+fn a_repetition_stops_after_the_element() {
     // rep stosb; int3
     let mut m = machine(&[0xf3, 0xaa, 0xcc]);
     (m.cpu.hart.r[7], m.cpu.hart.r[1], m.cpu.hart.r[0]) = (DATA, 0x3000, 0x55);
@@ -160,7 +160,7 @@ fn a_repetition_stops_behind_the_element() {
         assert_eq!(m.cpu.hart.instret, 0);
     }
     assert_eq!((m.run(), m.cpu.hart.r[7]), (END, DATA + 0x3000));
-    // The last element's trap is behind the instruction.
+    // The last element's trap follows the instruction.
     (m.cpu.hart.rip, m.cpu.hart.r[7], m.cpu.hart.r[1]) = (CODE, DATA + 0x1230, 5);
     assert_eq!((m.run(), m.rip(), m.cpu.hart.r[1]), (TRAP, CODE + 2, 0));
     assert_eq!(m.cpu.hart.rflags & flags::RF, 0);
@@ -230,7 +230,7 @@ fn the_resume_flag_is_in_the_frames_of_faults() {
 
 #[test]
 fn a_trap_comes_before_an_interrupt_and_that_before_a_breakpoint() {
-    // mov [rdi],al; inc eax; out 0xf4,al. The handlers note their vectors behind RSI.
+    // mov [rdi],al; inc eax; out 0xf4,al. The handlers note their vectors at RSI and after.
     let mut m = machine(&[0x88, 0x07, 0xff, 0xc0, 0xe6, 0xf4]);
     // mov byte [rsi],V; inc rsi; or dword [rsp+16],0x10000 / and dword [rsp+16],~0x10000; iretq
     let handler = |v, op, mask: [u8; 4]| {
@@ -271,7 +271,7 @@ fn debug_registers_can_be_guarded_and_have_other_names() {
     m.cpu.hart.cr4 |= CR4_DE;
     m.cpu.hart.rip = CODE;
     assert_eq!(m.run(), Exit::Trap(Fault::plain(UD)));
-    // A breakpoint that the code behind sets itself: mov dr0,rbx; mov dr7,rax; inc ecx; int3
+    // A breakpoint that the code sets itself: mov dr0,rbx; mov dr7,rax; inc ecx; int3
     let mut m = machine(&[0x0f, 0x23, 0xc3, 0x0f, 0x23, 0xf8, 0xff, 0xc1, 0xcc]);
     (m.cpu.hart.r[3], m.cpu.hart.r[0]) = (CODE + 6, 1);
     assert_eq!((m.run(), m.rip(), m.cpu.hart.r[1]), (TRAP, CODE + 6, 0));

@@ -227,8 +227,8 @@ fn with_programs(programs: &[Vec<u8>]) -> Machine {
     m
 }
 
-/// Makes a machine begin at program `n`. All registers lead to memory but RCX and RAX, which hold `a` and `b`; the
-/// memory holds `a`.
+/// Makes a machine begin at program `n`. All registers lead to memory but RCX and RAX, which hold `a` and
+/// `b`; the memory holds `a`.
 fn begin(m: &mut Machine, n: usize, (a, b): (u64, u64), flags: u64) {
     m.cpu.hart.r[..8].copy_from_slice(&[b, a, DATA, DATA, STACK, DATA, DATA, DATA]);
     m.cpu.hart.rip = program(n);

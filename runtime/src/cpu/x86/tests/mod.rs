@@ -92,7 +92,7 @@ fn code_may_change_itself_in_the_same_block() {
 }
 
 #[test]
-fn the_instruction_that_clears_the_trap_flag_is_trapped_behind() {
+fn the_instruction_that_clears_the_trap_flag_is_trapped_after_it() {
     // pushfq; and qword [rsp],~0x100; popfq; nop; ud2
     let code = [0x9c, 0x48, 0x81, 0x24, 0x24, 0xff, 0xfe, 0xff, 0xff, 0x9d, 0x90, 0x0f, 0x0b];
     let mut m = machine(&code);

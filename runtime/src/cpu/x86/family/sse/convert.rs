@@ -75,7 +75,7 @@ fn truncated<T: ToInteger<I>, I>(a: T, env: &mut Env) -> I {
     a.to_integer(Round::Rtz, env)
 }
 
-/// As many elements as both types have room for; zeros behind them.
+/// As many elements as both types have room for; zeros after them.
 #[inline(always)]
 fn converted<S: Lane, D: Lane>(b: [u8; 16], env: &mut Env, f: impl Fn(S, &mut Env) -> D) -> [u8; 16] {
     let mut result = [0; 16];

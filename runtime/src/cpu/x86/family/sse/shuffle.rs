@@ -196,7 +196,7 @@ pub(crate) fn pshufhw(b: [u8; 16], imm: u8) -> [u8; 16] {
     result
 }
 
-/// `N` bytes of `b` with `a` behind it and zeros behind that.
+/// `N` bytes of `b` then `a`, then zeros.
 #[inline]
 pub(crate) fn palignr<const N: usize>(a: [u8; N], b: [u8; N], imm: u8) -> [u8; N] {
     core::array::from_fn(|n| {

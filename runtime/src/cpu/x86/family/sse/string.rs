@@ -65,7 +65,7 @@ fn compare(a: &Elements, b: &Elements, imm: u8) -> u32 {
             let inside = |y| a.valid().chunks_exact(2).any(|bounds| bounds[0] <= y && y <= bounds[1]);
             b.valid().iter().enumerate().map(|(n, &y)| set(n, inside(y))).sum()
         }
-        // Equal each: behind the end of both, equal.
+        // Equal each: past the end of both, equal.
         2 => {
             let equal = |n: usize| match (n < a.length, n < b.length) {
                 (true, true) => a.values[n] == b.values[n],

@@ -97,7 +97,7 @@ pub(super) fn mov_debug(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
         _ => return Err(Fault::ud()),
     };
     if cx.vcpu.dr[DR7] & DR7_GD != 0 {
-        // A fault, not of a breakpoint: behind the handler the instruction is executed.
+        // A fault, not a breakpoint: after the handler the instruction is executed.
         cx.vcpu.dr[DR6] |= DR6_BD;
         cx.vcpu.rflags |= flags::RF;
         return Err(Fault::plain(DB));

@@ -86,7 +86,7 @@ fn privileged(cx: &Context<'_>) -> Res<()> {
     if cx.vcpu.cpl == 0 { Ok(()) } else { Err(Fault::gp()) }
 }
 
-/// Goes on behind the instruction, after what changes the meaning of the code behind it.
+/// Goes on with the next instruction after one that changes what the following code means.
 fn go_on(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     cx.vcpu.rip = cx.next_rip(i);
     Ok(Flow::Goto)
@@ -137,7 +137,7 @@ fn cli(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
 
 fn sti(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     interrupt_flag(cx)?;
-    // The instruction behind is executed before any interrupt: `sti; hlt` must not lose one.
+    // The next instruction is executed before any interrupt: `sti; hlt` must not lose one.
     cx.vcpu.inhibit = cx.vcpu.rflags & flags::IF == 0;
     cx.vcpu.rflags |= flags::IF;
     go_on(cx, i)

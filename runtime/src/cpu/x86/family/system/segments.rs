@@ -30,7 +30,7 @@ pub(super) fn mov_segment(cx: &mut Context<'_>, i: &Instruction) -> Res<Flow> {
     load_segment(cx, i, segment(i.op0_register()), selector)
 }
 
-/// Loads a segment register; behind a load of SS interrupts wait for one instruction.
+/// Loads a segment register; after a load of SS interrupts wait for one instruction.
 fn load_segment(cx: &mut Context<'_>, i: &Instruction, number: usize, selector: u16) -> Res<Flow> {
     cx.load_segment(number, selector)?;
     if number == SS {

@@ -86,7 +86,7 @@ pub(crate) struct HostCode(pub(in crate::cpu::x86::family) *mut u8);
 impl HostCode {
     const SIZE: usize = 4096;
 
-    /// `code`, and a return behind it.
+    /// `code`, then a return.
     pub(crate) fn new(code: &[u8]) -> Self {
         const RET: u8 = 0xc3;
         assert!(code.len() < Self::SIZE);

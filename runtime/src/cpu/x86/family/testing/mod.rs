@@ -136,7 +136,7 @@ impl Machine {
         self.cpu.hart.instret = 0;
     }
 
-    /// Executes an instruction that goes on behind itself.
+    /// Executes an instruction that goes on with the next one.
     #[track_caller]
     pub(super) fn run(&mut self, code: &str) {
         let length = self.place(code);

@@ -24,7 +24,7 @@ const DATA: usize = 16;
 const MXCSR: usize = 24;
 const REGISTERS: usize = 32;
 const XMM: usize = 160;
-/// Behind the last byte that is used.
+/// Offset past the last byte that is used.
 const USED: usize = XMM + 16 * 16;
 
 /// How many XMM registers take part: none if the system has not said that it saves them.

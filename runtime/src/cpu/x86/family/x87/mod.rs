@@ -93,7 +93,7 @@ fn note(cx: &mut Context<'_>, i: &Instruction) {
     if cx.vcpu.fpu.pending()
         && let Ok((bytes, ..)) = cx.fetch(cx.vcpu.rip)
     {
-        // Behind the prefixes.
+        // After the prefixes.
         let opcode = bytes.windows(2).find(|w| w[0] & 0xf8 == 0xd8);
         if let Some(&[first, second]) = opcode {
             cx.vcpu.fpu.opcode = u16::from(first & 7) << 8 | u16::from(second);

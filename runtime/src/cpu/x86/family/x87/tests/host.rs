@@ -173,7 +173,7 @@ fn prepare(i: &Instruction, state: &mut State, random: &mut Random) {
 
 /// Removes what is undefined, or depends on where the code is.
 fn mask(i: &Instruction, state: &mut State) {
-    // Opcode and addresses; what is behind the state.
+    // Opcode and addresses; what follows the state.
     state.fpu[12..28].fill(0);
     state.fpu[108..].fill(0);
     match i.mnemonic() {
