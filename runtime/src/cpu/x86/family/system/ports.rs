@@ -7,8 +7,8 @@ use crate::cpu::x86::operand::number;
 use iced_x86::{Instruction, OpKind, Register};
 
 impl Context<'_> {
-    /// #GP unless ports from `port` to `port + size - 1` may be used: by I/O privilege level, or by the task's
-    /// bitmap (SDM vol. 1 19.5).
+    /// #GP unless ports from `port` to `port + size - 1` may be used: by I/O privilege level, or by the
+    /// task's bitmap (SDM vol. 1 19.5).
     pub(crate) fn io_permitted(&mut self, port: u16, size: u8) -> Res<()> {
         if self.vcpu.has_io_privilege() {
             return Ok(());
