@@ -3,7 +3,7 @@
 //! It is that of the RISC-V interpreter with two differences. The same bytes mean different things in 64-bit
 //! and in compatibility mode, so a page has blocks of both modes. And an instruction can begin at any byte: a
 //! table by offset would take 16 KiB for each page, most of the memory that a short run touches. So a page
-//! has a sorted list of its blocks, and one direct-mapped table for all pages ([`Front`]) serves the
+//! has a sorted list of its blocks, and one direct-mapped table for all pages (`Front`) serves the
 //! interpreter.
 //!
 //! Instructions without a kind of their own are kept as iced-x86 decoded them, with the function that

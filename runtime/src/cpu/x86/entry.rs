@@ -26,7 +26,7 @@ pub struct Entry {
     pub length: u8,
     /// Memory operand: displacement.
     pub disp: i32,
-    /// Immediate; page offset of a branch's target; index of the instruction for [`Kind::Family`].
+    /// Immediate; page offset of a branch's target; index of the instruction for `Kind::Family`.
     pub imm: i32,
     /// Branches: index of the target's entry.
     pub target: u32,

@@ -9,7 +9,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`state`] | registers and TLBs: [`Vcpu`](state::Vcpu), at a fixed address in WebAssembly |
+//! | [`state`] | registers and TLBs: [`Vcpu`], at a fixed address in WebAssembly |
 //! | [`flags`] | arithmetic flags, computed lazily |
 //! | [`fault`] | exceptions as values |
 //! | [`mmu`] | page walk, TLB fill, memory accesses that miss the TLB |

@@ -1,7 +1,7 @@
 //! All instructions, by family: functions that execute an instruction as iced-x86 decoded it.
 //!
 //! This is the reference implementation: complete and plain. An instruction gets its function when it is
-//! decoded ([`handler`]); frequent ones have a kind of entry in the interpreter besides. A function finds
+//! decoded (`handler`); frequent ones have a kind of entry in the interpreter besides. A function finds
 //! `vcpu.rip` at its own instruction and leaves registers untouched when it returns a fault.
 
 mod alu;
