@@ -16,6 +16,7 @@ pub mod cache;
 pub mod cli;
 pub mod embed;
 pub mod erofs;
+pub mod fuzz;
 pub mod image;
 pub mod lift;
 pub mod lockstep;

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use wasm_encoder::{ConstExpr, DataSection, Encode, MemorySection, MemoryType};
 use wasmtime::{Engine, Module};
 
-use super::{RunError, one_line};
+use super::error::{RunError, one_line};
 use crate::{
     cache::{open_own, replace},
     pack::{PackedImage, compiled::fold, mapping::page_size, module, plan::PAGE},

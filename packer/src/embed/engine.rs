@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use wasmtime::{Config, CustomCodeMemory, Engine, OptLevel, ProfilingStrategy};
 
-use super::{Profile, RunError, one_line};
+use super::{
+    error::{RunError, one_line},
+    options::Profile,
+};
 use crate::pack::mapping::page_size;
 
 /// An engine for images.

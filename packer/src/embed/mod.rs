@@ -17,110 +17,23 @@
 pub mod code;
 pub mod control;
 pub mod engine;
+mod error;
+mod options;
 pub mod poll;
 pub mod shares;
 pub mod stdio;
 pub mod terminal;
 pub mod wasi;
 
-use std::{io, path::PathBuf};
+pub use error::RunError;
+pub use options::{Profile, RunOptions, Share};
 
-use thiserror::Error;
 use wasmtime::{Instance, Linker, Memory, Module, Store};
 
-use crate::pack::{PackedImage, mapping, module::WASM_PAGE, reader::OpenError};
+use crate::pack::{PackedImage, mapping, module::WASM_PAGE};
 use control::Control;
-use shares::ShareError;
+pub(crate) use error::one_line;
 use wasi::{Exit, Host};
-
-/// A host directory for the guest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Share {
-    /// The directory on the host.
-    pub host: PathBuf,
-    /// Where it is mounted in the container.
-    pub guest: String,
-    /// Whether the container may change nothing in it.
-    pub read_only: bool,
-}
-
-/// What a profiler is told of the code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Profile {
-    /// The functions' names, in `/tmp/perf-PID.map`, where `perf` looks for them.
-    PerfMap,
-}
-
-/// How to run an image.
-#[derive(Clone, Debug, Default)]
-pub struct RunOptions {
-    /// The image's arguments, with the name of the program first.
-    pub args: Vec<String>,
-    /// Environment, name and value.
-    pub env: Vec<(String, String)>,
-    /// Host directories.
-    pub shares: Vec<Share>,
-    /// Whether standard input is connected; otherwise it is at its end.
-    pub stdin: bool,
-    /// Whether the container gets a terminal. With `stdin`, the host's is made raw meanwhile.
-    pub tty: bool,
-    /// Where native code is kept between runs; `None`: nowhere.
-    pub cache: Option<PathBuf>,
-    /// For a profiler.
-    pub profile: Option<Profile>,
-}
-
-/// Why an image did not run, or not to its end.
-#[derive(Debug, Error)]
-pub enum RunError {
-    /// The image is unusable.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// wasmtime refuses the settings, or this host.
-    #[error("wasmtime: {0}")]
-    Engine(String),
-    /// The module does not compile.
-    #[error("{path}: compiling: {message}")]
-    Compile {
-        /// The image.
-        path: PathBuf,
-        /// What wasmtime says.
-        message: String,
-    },
-    /// Precompiled code of another build or for another CPU.
-    #[error(
-        "{path}: its native code does not suit this build of forelift or this host: make it again with \
-         `forelift compile` ({message})"
-    )]
-    Incompatible {
-        /// The image.
-        path: PathBuf,
-        /// What wasmtime says.
-        message: String,
-    },
-    /// A directory cannot be shared.
-    #[error(transparent)]
-    Share(#[from] ShareError),
-    /// The host lacks memory or terminals.
-    #[error("{what}: {source}")]
-    Host {
-        /// What was attempted.
-        what: &'static str,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// The module cannot be started.
-    #[error("{path}: {message}")]
-    Instantiate {
-        /// The image.
-        path: PathBuf,
-        /// What wasmtime says.
-        message: String,
-    },
-    /// The emulator stopped in a way that it must not.
-    #[error("the emulator failed: {0}")]
-    Trap(String),
-}
 
 /// Runs `image` to its end and gives its exit status.
 ///
@@ -199,10 +112,4 @@ fn status(result: wasmtime::Result<()>) -> Result<u8, RunError> {
             None => Err(RunError::Trap(one_line(&e))),
         },
     }
-}
-
-/// An error and its causes in one line.
-pub(crate) fn one_line(e: &wasmtime::Error) -> String {
-    let text = format!("{e:#}");
-    text.split('\n').map(str::trim).filter(|s| !s.is_empty()).collect::<Vec<_>>().join(": ")
 }

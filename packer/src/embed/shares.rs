@@ -8,7 +8,7 @@ use forelift_runtime::dev::fuse::{HostFs, MAX_MESSAGE, Server};
 use thiserror::Error;
 
 use super::{
-    Share,
+    options::Share,
     stdio::{errno, put},
 };
 

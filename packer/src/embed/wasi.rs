@@ -22,9 +22,9 @@ use wasmtime_wasi::{
 use wiggle::GuestMemory;
 
 use super::{
-    RunError, RunOptions,
     control::Control,
-    one_line,
+    error::{RunError, one_line},
+    options::RunOptions,
     poll::{self, Streams},
     shares::Shares,
     stdio::{self, errno, put},

@@ -1,12 +1,6 @@
 //! The architecture of an image, as its programs show it.
 
-use super::{
-    ImageError, LoadOptions, LoadedImage,
-    layer::Builder,
-    oci::LoadedParts,
-    tree::{InodeId, Kind, Tree},
-};
-use crate::platform::Platform;
+use super::tree::{InodeId, Kind, Tree};
 use forelift_abi::config::ContainerConfig;
 use goblin::elf::header::{self as elf, Header};
 
@@ -16,11 +10,11 @@ const HEADER: usize = 64;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A program, and what it is for.
-struct Probe {
-    arch: &'static str,
-    path: String,
+pub(super) struct Probe {
+    pub(super) arch: &'static str,
+    pub(super) path: String,
     /// Whether the container certainly runs it, rather than carrying it along.
-    sure: bool,
+    pub(super) sure: bool,
 }
 
 /// The OCI name of a program's architecture.
@@ -73,7 +67,7 @@ fn candidates(config: &ContainerConfig) -> Vec<String> {
     paths
 }
 
-fn probe(tree: &Tree, config: &ContainerConfig) -> Option<Probe> {
+pub(super) fn probe(tree: &Tree, config: &ContainerConfig) -> Option<Probe> {
     let sure = candidates(config).into_iter().find_map(|path| {
         let arch = arch_of(tree, tree.lookup(path.as_bytes())?)?;
         Some(Probe { arch, path, sure: true })
@@ -100,46 +94,4 @@ fn probe(tree: &Tree, config: &ContainerConfig) -> Option<Probe> {
         }
         None
     })
-}
-
-/// Whether a container for `told` can start with a program for `arch`.
-fn runs(told: &str, arch: &str) -> bool {
-    told == arch || Platform::of(told).is_some_and(|platform| platform.runs(arch))
-}
-
-/// Makes the result of loading: settles the architecture, and gathers warnings.
-pub(crate) fn finish(
-    builder: Builder,
-    parts: LoadedParts,
-    options: &LoadOptions,
-) -> Result<LoadedImage, ImageError> {
-    let LoadedParts { name, digest, image, claimed, layers, archive_bytes } = parts;
-    let Builder { tree, dropped, .. } = builder;
-    let config = image.container();
-    let probe = probe(&tree, &config);
-    let mut warnings = Vec::new();
-    if let Some((count, first)) = dropped {
-        warnings.push(format!(
-            "{name}: {count} extended attributes were left out (only user., trusted., security. and POSIX ACLs are \
-             kept, of at most 65535 bytes); the first: {first}"
-        ));
-    }
-    let told = claimed.or(options.arch.clone());
-    let arch = match (told, probe) {
-        (None, probe) => probe.map(|p| p.arch.to_owned()),
-        (Some(told), Some(probe)) if !runs(&told, probe.arch) => {
-            let problem = format!(
-                "it should be for {told}, but `{}` in it is a program for {}",
-                probe.path, probe.arch
-            );
-            if probe.sure {
-                let problem = format!("{problem}: get the right image, or have it rebuilt for {told}");
-                return Err(ImageError::WrongArch { place: name, problem });
-            }
-            warnings.push(format!("{name}: {problem}"));
-            Some(told)
-        }
-        (told, _) => told,
-    };
-    Ok(LoadedImage { source: name, digest, arch, config, tree, warnings, layers, archive_bytes })
 }

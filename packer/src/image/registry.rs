@@ -8,7 +8,7 @@
 
 use super::{
     ImageError, LoadOptions, LoadedImage, Progress,
-    oci::{self, Descriptor},
+    oci::{self, spec::Descriptor},
     store::Store,
 };
 use docker_credential::{CredentialRetrievalError, DockerCredential};

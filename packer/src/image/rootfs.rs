@@ -2,9 +2,10 @@
 //! as they are.
 
 use super::{
-    ImageError, Limits, LoadOptions, LoadedImage, Progress, Tree, Xattr, elf,
+    ImageError, Limits, LoadOptions, LoadedImage, Progress, Tree, Xattr,
     layer::{Builder, Refusal},
-    oci::LoadedParts,
+    loaded::{self, LoadedParts},
+    oci::spec::ImageFile,
     stream::{self, Hasher, Stored, Unpacked},
     tar::{Archive, Fault},
     tree::{Extent, InodeId, Kind, Meta, Mtime},
@@ -26,7 +27,7 @@ use std::{
 };
 
 fn plain(name: String, digest: String, archive_bytes: u64) -> LoadedParts {
-    let image = super::oci::plain_image();
+    let image = ImageFile::plain();
     LoadedParts { name, digest, image, claimed: None, layers: 1, archive_bytes }
 }
 
@@ -56,7 +57,7 @@ pub(crate) fn load_tar(
     let hasher = archive.into_inner().finish().map_err(|e| Fault::Io(offset, e).at(&name))?;
     let digest = hasher.map(Hasher::finish).unwrap_or_default();
     let (bytes, _) = stored.finish().map_err(io)?;
-    elf::finish(builder, plain(name, digest, bytes), options)
+    loaded::finish(builder, plain(name, digest, bytes), options)
 }
 
 /// Reads a directory of the host.
@@ -95,7 +96,7 @@ pub(crate) fn load_dir(
     let dir = options.spool_dir.clone().unwrap_or_else(std::env::temp_dir);
     let digest = builder.tree.digest().map_err(|source| ImageError::Spool { dir, source })?;
     let bytes = builder.tree.file_bytes();
-    elf::finish(builder, plain(name, digest, bytes), options)
+    loaded::finish(builder, plain(name, digest, bytes), options)
 }
 
 fn failed<E: Into<io::Error>>(path: &Path) -> impl FnOnce(E) -> ImageError {

@@ -4,7 +4,7 @@
 use super::{
     ImageError, LoadOptions, Progress,
     error::show,
-    oci::Descriptor,
+    oci::spec::Descriptor,
     stream::{self, Codec, Hasher, Unpacked},
     tar::{Archive, EntryKind},
     tree::components,

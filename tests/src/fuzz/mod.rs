@@ -33,7 +33,7 @@ pub const TARGETS: [Target; 6] = [
 
 /// An archive, in any compression, as a layer over an empty tree; what is taken is written as a file system.
 pub fn layer(data: &[u8]) {
-    forelift::image::fuzz_layer(data);
+    forelift::fuzz::layer(data);
 }
 
 /// A session with the server of host directories.

@@ -9,7 +9,7 @@
 //! lower layer's link or file, as it does in containerd's and docker's overlays.
 
 use super::{
-    Builder, Refusal,
+    builder::{Builder, Refusal},
     resolve::{Obstacle, obstacle},
 };
 use crate::image::tree::InodeId;

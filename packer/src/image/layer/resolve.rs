@@ -3,7 +3,7 @@
 //! A path is resolved first, without a change to the tree, and its directories are made then: what does not
 //! exist on the way of a link is only a name, as in *filepath-securejoin*, which umoci and runc use.
 
-use super::{Builder, MAX_LINKS, NAME_MAX, Refusal};
+use super::builder::{Builder, MAX_LINKS, NAME_MAX, Refusal};
 use crate::image::{
     error::show,
     tree::{InodeId, Kind, Meta, Tree, components},

@@ -1,97 +1,23 @@
 //! OCI images (image-spec 1.1) and docker's (image-spec v1.2, `docker save`): from the index to the laid-out
 //! tree.
 
+mod document;
+mod layers;
 mod select;
-mod spec;
+pub(super) mod spec;
 mod survey;
 
-pub(crate) use spec::Descriptor;
-
-/// The configuration of a plain root file system.
-pub(crate) fn plain_image() -> ImageFile {
-    ImageFile::plain()
-}
-
 use super::{
-    ImageError, LoadOptions, LoadedImage, Progress, Tree, elf,
+    ImageError, LoadOptions, LoadedImage, Progress, Tree,
     layer::Builder,
+    loaded::{self, LoadedParts},
     store::Store,
-    stream::{self, Codec, Hasher, Stored, Unpacked},
-    tar::Archive,
+    stream,
 };
-use serde::de::DeserializeOwned;
+use document::{MAX_INDEXES, check_digest_form, fetch, json, read_document};
+use layers::apply;
 use spec::{DockerArchive, Document, ImageFile, Manifest};
-use std::io::Read;
 use survey::Survey;
-
-/// Longest index, manifest or configuration in bytes.
-const MAX_DOCUMENT: u64 = 16 << 20;
-/// Most indexes within indexes.
-const MAX_INDEXES: usize = 8;
-
-/// Reads a document whole, within bounds.
-fn read_document(reader: impl Read, place: &str) -> Result<Vec<u8>, ImageError> {
-    let mut data = Vec::new();
-    reader.take(MAX_DOCUMENT + 1).read_to_end(&mut data).map_err(|source| ImageError::Io {
-        action: "cannot be read",
-        path: place.into(),
-        source,
-    })?;
-    if data.len() as u64 > MAX_DOCUMENT {
-        let problem = format!("a document of more than {MAX_DOCUMENT} bytes: this is no image");
-        return Err(ImageError::Unsupported { place: place.into(), problem });
-    }
-    Ok(data)
-}
-
-fn json<T: DeserializeOwned>(data: &[u8], place: &str) -> Result<T, ImageError> {
-    serde_json::from_slice(data).map_err(|source| ImageError::Json { place: place.into(), source })
-}
-
-fn check_digest_form(digest: &str, place: &str) -> Result<Hasher, ImageError> {
-    Hasher::of(digest).ok_or_else(|| ImageError::Unsupported {
-        place: place.into(),
-        problem: format!(
-            "`{}` is no digest that can be verified: sha256 and sha512 are known",
-            super::error::show(digest.as_bytes())
-        ),
-    })
-}
-
-/// Reads a document by its descriptor and verifies it.
-fn fetch(
-    store: &mut dyn Store,
-    descriptor: &Descriptor,
-    manifest: bool,
-    place: &str,
-    progress: &mut dyn Progress,
-) -> Result<Vec<u8>, ImageError> {
-    let place = format!("{place}: {}", descriptor.digest);
-    check_digest_form(&descriptor.digest, &place)?;
-    let data = read_document(store.blob(descriptor, manifest, &place, progress)?, &place)?;
-    verify(&place, Some((&descriptor.digest, descriptor.size)), data.len() as u64, || {
-        stream::digest_of(&descriptor.digest, &data)
-    })?;
-    Ok(data)
-}
-
-fn verify(
-    place: &str,
-    told: Option<(&str, u64)>,
-    bytes: u64,
-    digest: impl FnOnce() -> Option<String>,
-) -> Result<(), ImageError> {
-    let Some((expected, size)) = told else { return Ok(()) };
-    if bytes != size {
-        return Err(ImageError::Size { place: place.into(), expected: size, found: bytes });
-    }
-    match digest() {
-        Some(found) if found != expected => {
-            Err(ImageError::Digest { place: place.into(), expected: expected.into(), found })
-        }
-        _ => Ok(()),
-    }
-}
 
 /// Loads an image from a layout, whatever holds it.
 pub(crate) fn load_layout(
@@ -194,78 +120,11 @@ fn load_manifest(
         archive_bytes += apply(&mut builder, reader, &place, told, diff_id, options, progress)?;
     }
     let digest = manifest.config.digest.clone();
-    elf::finish(builder, LoadedParts { name, digest, image, claimed, layers: count, archive_bytes }, options)
-}
-
-/// What is known of an image besides its tree.
-pub(crate) struct LoadedParts {
-    pub(crate) name: String,
-    pub(crate) digest: String,
-    pub(crate) image: ImageFile,
-    /// Architecture that the image claims.
-    pub(crate) claimed: Option<String>,
-    pub(crate) layers: usize,
-    pub(crate) archive_bytes: u64,
-}
-
-/// Lays a layer over what is there, and verifies all that is known about it; gives its stored size.
-fn apply(
-    builder: &mut Builder,
-    reader: Box<dyn Read + '_>,
-    place: &str,
-    told: Option<(&str, u64)>,
-    diff_id: &str,
-    options: &LoadOptions,
-    progress: &mut dyn Progress,
-) -> Result<u64, ImageError> {
-    let io = |source| ImageError::Io { action: "cannot be read", path: place.into(), source };
-    // One byte more than told is enough to notice that there are more.
-    let reader: Box<dyn Read + '_> = match told {
-        Some((_, size)) => Box::new(reader.take(size.saturating_add(1))),
-        None => reader,
-    };
-    let hasher = told.and_then(|(digest, _)| Hasher::of(digest));
-    let stored = Stored::new(reader, hasher, progress);
-    let outcome = unpack(builder, stored.clone(), place, told, diff_id, options);
-    // Whatever went wrong in the archive: when its digest is wrong, that is the reason to tell.
-    let worth = !matches!(
-        &outcome,
-        Err(ImageError::Bomb { .. } | ImageError::TooLarge { .. } | ImageError::Spool { .. })
-    );
-    if worth {
-        let (bytes, digest) = stored.finish().map_err(io)?;
-        verify(place, told, bytes, || digest)?;
-        outcome?;
-        return Ok(bytes);
-    }
-    outcome.map(|()| 0)
-}
-
-fn unpack(
-    builder: &mut Builder,
-    stored: Stored<'_>,
-    place: &str,
-    told: Option<(&str, u64)>,
-    diff_id: &str,
-    options: &LoadOptions,
-) -> Result<(), ImageError> {
-    let expected = check_digest_form(diff_id, place)?;
-    let fault = |offset| move |source: std::io::Error| super::tar::Fault::Io(offset, source).at(place);
-    let (codec, reader) = stream::decompress(stored).map_err(fault(0))?;
-    // An uncompressed layer has one digest by both names: it need not be computed twice.
-    let same = codec == Codec::None && told.is_some_and(|(digest, _)| digest == diff_id);
-    let hasher = (!same).then_some(expected);
-    let mut archive = Archive::new(Unpacked::new(reader, hasher, options.limits.archive_bytes()));
-    builder.apply(&mut archive, place, true)?;
-    let offset = archive.offset();
-    match archive.into_inner().finish().map_err(fault(offset))? {
-        Some(hasher) if !stream::is_archive(hasher.clone(), diff_id) => Err(ImageError::Digest {
-            place: format!("{place}, unpacked"),
-            expected: diff_id.into(),
-            found: hasher.finish(),
-        }),
-        _ => Ok(()),
-    }
+    loaded::finish(
+        builder,
+        LoadedParts { name, digest, image, claimed, layers: count, archive_bytes },
+        options,
+    )
 }
 
 /// Loads an image from what `docker save` wrote.
@@ -300,5 +159,9 @@ pub(crate) fn load_docker_archive(
     }
     // A docker archive names its configuration by its digest, but nothing depends on the name being right.
     let digest = stream::digest_of(&format!("sha256:{}", "0".repeat(64)), &config).unwrap_or_default();
-    elf::finish(builder, LoadedParts { name, digest, image, claimed, layers: count, archive_bytes }, options)
+    loaded::finish(
+        builder,
+        LoadedParts { name, digest, image, claimed, layers: count, archive_bytes },
+        options,
+    )
 }

@@ -1,11 +1,14 @@
 //! Which image of several: by tag, by platform; and whether it is one at all.
 
 use super::{
-    ImageError,
+    document::json,
     spec::{Descriptor, DockerArchive, ImageFile, Manifest, Platform as Claimed},
     survey::{Candidate, Probe},
 };
-use crate::{image::error::show, platform::Platform};
+use crate::{
+    image::{ImageError, error::show},
+    platform::Platform,
+};
 use std::collections::BTreeSet;
 
 fn listed(names: impl Iterator<Item = String>) -> String {
@@ -254,7 +257,7 @@ pub(super) fn image_file(manifest: &Manifest, data: &[u8], place: &str) -> Resul
     const IMAGES: [&str; 2] =
         ["application/vnd.oci.image.config.", "application/vnd.docker.container.image."];
     let kind = media_type(&manifest.config);
-    match super::json::<ImageFile>(data, &format!("{place}: image configuration")) {
+    match json::<ImageFile>(data, &format!("{place}: image configuration")) {
         Ok(image) if image.has_files() => Ok(image),
         image if kind.is_empty() || IMAGES.iter().any(|known| kind.starts_with(known)) => image,
         _ => Err(artifact(manifest, place)),

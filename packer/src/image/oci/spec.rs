@@ -1,7 +1,7 @@
 //! The JSON documents of an image, as far as they matter here (image-spec: *descriptor.md*, *image-index.md*,
 //! *manifest.md*, *config.md*).
 
-use super::ImageError;
+use crate::image::ImageError;
 use forelift_abi::config::ContainerConfig;
 use serde::Deserialize;
 use std::collections::BTreeMap;

@@ -4,10 +4,10 @@
 //! of a multi-platform image, and the blobs of the platforms that were pulled.
 
 use super::{
-    ImageError, MAX_INDEXES, fetch,
+    document::{MAX_INDEXES, fetch, json},
     spec::{Descriptor, Document, ImageFile, Platform},
 };
-use crate::image::{Progress, error::show, store::Store};
+use crate::image::{ImageError, Progress, error::show, store::Store};
 
 /// Most images that indexes may name.
 const MAX_IMAGES: usize = 10_000;
@@ -132,7 +132,7 @@ impl<'a> Survey<'a> {
 
     fn document(&mut self, descriptor: &Descriptor) -> Result<Document, ImageError> {
         let data = fetch(self.store, descriptor, true, self.place, self.progress)?;
-        super::json(&data, &format!("{}: {}", self.place, show(descriptor.digest.as_bytes())))
+        json(&data, &format!("{}: {}", self.place, show(descriptor.digest.as_bytes())))
     }
 
     /// Finds out what can be known of an image without reading its layers.

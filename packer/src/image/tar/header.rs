@@ -1,6 +1,7 @@
 //! One header block (POSIX.1-2008 *ustar Interchange Format*; GNU tar manual, *Basic Tar Format*).
 
-use super::BLOCK;
+/// Unit of an archive, in bytes.
+pub(super) const BLOCK: usize = 512;
 
 /// The fields of a header that matter here, checked and decoded.
 pub(super) struct Header {

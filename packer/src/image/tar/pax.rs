@@ -1,7 +1,8 @@
 //! PAX extended headers (POSIX.1-2008 *pax*, *Extended Header*), with the `SCHILY.xattr` and `GNU.sparse`
 //! vendor keys.
 
-use super::{Mtime, sparse::Described};
+use super::sparse::Described;
+use crate::image::tree::Mtime;
 use std::collections::BTreeMap;
 
 /// What extension headers say about an entry.

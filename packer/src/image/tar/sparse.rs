@@ -1,6 +1,10 @@
 //! Sparse files in the four forms GNU tar has written (GNU tar manual, *Storing Sparse Files*).
 
-use super::{Archive, BLOCK, Fault, header};
+use super::{
+    fault::Fault,
+    header::{self, BLOCK},
+    reader::Archive,
+};
 use std::io::Read;
 
 /// Most runs of data in a file.

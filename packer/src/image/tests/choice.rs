@@ -2,7 +2,7 @@
 
 use crate::image::{
     ImageError, LoadOptions, Progress, load,
-    oci::{Descriptor, load_document},
+    oci::{load_document, spec::Descriptor},
     store::Store,
     testing::{Layout, Tar, content, elf, gzip, on_disk, pack_dir, paths, sha256, zstd},
 };

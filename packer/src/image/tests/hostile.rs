@@ -294,6 +294,6 @@ fn fuzz_entry_survives_mutations() {
                 data[block + 148..block + 156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
             }
         }
-        crate::image::fuzz_layer(&data);
+        crate::fuzz::layer(&data);
     }
 }
