@@ -1,5 +1,6 @@
 //! Converts a Linux container image into one WebAssembly file, and runs it.
 //!
+//! * [`convert`](mod@convert) is the conversion, a pipeline of the following;
 //! * [`image`] reads container images, [`erofs`] makes the root file system image of one;
 //! * [`boot`] runs the machine up to the snapshot;
 //! * [`lift`](mod@lift) finds out what is hot and translates it;
@@ -14,6 +15,7 @@ pub mod assets;
 pub mod boot;
 pub mod cache;
 pub mod cli;
+pub mod convert;
 pub mod embed;
 pub mod erofs;
 pub mod fuzz;

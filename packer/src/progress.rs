@@ -109,6 +109,13 @@ impl Stages {
         }
     }
 
+    /// As [`warn`](Self::warn), of what matters to those who wait only: not when quiet.
+    pub fn remark(&self, text: &str) {
+        if !matches!(self.mode, Mode::Quiet) {
+            self.warn(text);
+        }
+    }
+
     /// Sets how many bytes (or percent) of the stage are done. It never goes back: threads may come out of
     /// order.
     pub fn set(&self, done: u64) {

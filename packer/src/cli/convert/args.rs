@@ -21,7 +21,7 @@ Files:
 The emulator, the kernel and the init of an image are looked for in the directory FORELIFT_ASSETS if it is \
 set, else in ../share/forelift seen from the directory of this program: see `forelift --help`.";
 
-/// What the image starts from.
+/// What the module starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Snapshot {
     /// A running kernel that waits for its command

@@ -1,72 +1,22 @@
-//! What is told of an image that was made: in the image, and to whoever made it.
+//! What is told of a module that was made.
 
 use std::path::Path;
 
-use forelift_abi::{config::ImageConfig, header};
-use serde_json::json;
-use sha2::{Digest, Sha256};
+use serde_json::{Value, json};
 
-use super::{args::Args, installed::Installed, lifting::Hot};
-use crate::{
-    cli::print,
-    image::LoadedImage,
-    pack::{Manifest, Summary, manifest},
-    progress::Stages,
-    units::format_size,
-};
-
-/// What the image says of itself.
-pub(super) fn manifest(config: &ImageConfig, loaded: &LoadedImage, installed: &Installed) -> Manifest {
-    let binary = |origin: &str, source: &str, bytes: &[u8]| manifest::Binary {
-        origin: origin.into(),
-        source: source.into(),
-        bytes: bytes.len() as u64,
-        sha256: format!("{:x}", Sha256::digest(bytes)),
-    };
-    let Installed { kernel, interpreter, .. } = installed;
-    Manifest {
-        forelift: env!("CARGO_PKG_VERSION").into(),
-        header_version: header::VERSION,
-        name: config.name.clone(),
-        digest: loaded.digest.clone(),
-        arch: config.arch.oci_name().into(),
-        kernel: binary(&kernel.origin, &kernel.source, &kernel.bytes),
-        interpreter: interpreter.as_ref().map(|i| binary("qemu-aarch64", &i.source, &i.bytes)),
-        ..Manifest::default()
-    }
-}
+use super::args::Args;
+use crate::{cli, convert::Converted, progress::Stages, units::format_size};
 
 /// Prints what was made, as the options ask for it.
-pub(super) fn report(
-    args: &Args,
-    path: &Path,
-    loaded: &LoadedImage,
-    config: &ImageConfig,
-    summary: &Summary,
-    hot: Option<&Hot>,
-    stages: &Stages,
-) -> anyhow::Result<()> {
+pub(super) fn print(args: &Args, path: &Path, converted: &Converted, stages: &Stages) -> anyhow::Result<()> {
     if args.json {
-        return print(&serde_json::to_string_pretty(&json!({
-            "out": path.display().to_string(),
-            "size": summary.size,
-            "memory": summary.memory,
-            "segments": summary.segments,
-            "arch": config.arch.oci_name(),
-            "image": loaded.source,
-            "digest": loaded.digest,
-            "snapshot": summary.header.state.len > 0,
-            "snapshot_pages": if summary.header.state.len > 0 { summary.ram_pages } else { 0 },
-            "stored": summary.stored,
-            "lifted": hot.map(|hot| &hot.report),
-            "effort": hot.map(|hot| &hot.effort),
-            "stages": stages.times(),
-        }))?);
+        return cli::print(&serde_json::to_string_pretty(&to_json(path, converted, stages))?);
     }
     if args.quiet {
         return Ok(());
     }
-    print(&format!(
+    let summary = &converted.summary;
+    cli::print(&format!(
         "{}: {} ({} root file system, {} guest memory, {} emulator and kernel); run it with `forelift run {}`",
         path.display(),
         format_size(summary.size),
@@ -75,4 +25,24 @@ pub(super) fn report(
         format_size(summary.size - summary.stored.root - summary.stored.ram),
         path.display()
     ))
+}
+
+fn to_json(path: &Path, converted: &Converted, stages: &Stages) -> Value {
+    let Converted { image, digest, arch, summary, lifted } = converted;
+    let has_snapshot = summary.header.state.len > 0;
+    json!({
+        "out": path.display().to_string(),
+        "size": summary.size,
+        "memory": summary.memory,
+        "segments": summary.segments,
+        "arch": arch.oci_name(),
+        "image": image,
+        "digest": digest,
+        "snapshot": has_snapshot,
+        "snapshot_pages": if has_snapshot { summary.ram_pages } else { 0 },
+        "stored": summary.stored,
+        "lifted": lifted.as_ref().map(|(report, _)| report),
+        "effort": lifted.as_ref().map(|(_, effort)| effort),
+        "stages": stages.times(),
+    })
 }

@@ -1,0 +1,27 @@
+//! The machine's state when the guest is ready to exec: what every start of the module resumes.
+
+use std::fs::File;
+
+use memmap2::Mmap;
+
+use super::{ConvertError, guest::Guest};
+use crate::{
+    boot::{self, Snapshot},
+    progress::Stages,
+};
+
+/// Boots `guest` with the root file system `root`.
+///
+/// # Errors
+/// When the guest does not get ready.
+pub fn boot(guest: &Guest, root: &File, stages: &mut Stages) -> Result<Snapshot, ConvertError> {
+    stages.begin("booting the guest", None);
+    // SAFETY: an unlinked file of our own; this second mapping goes to the machine.
+    let root = unsafe { Mmap::map(root) }.map_err(ConvertError::MapRoot)?;
+    let Guest { installed, config, .. } = guest;
+    let ram_len = installed.ram_len as usize;
+    let snapshot =
+        boot::boot_to_ready(config, &installed.kernel.bytes, &installed.initrd, ram_len, Some(root), stages)?;
+    stages.end();
+    Ok(snapshot)
+}
