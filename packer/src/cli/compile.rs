@@ -1,16 +1,11 @@
 //! `forelift compile`.
 
-use std::{io::Write, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::{Parser, ValueHint};
 
-use super::{at, print};
-use crate::{
-    embed::{code, engine},
-    pack::{compiled, output::Output, reader},
-    progress::Stages,
-    units::format_size,
-};
+use super::print;
+use crate::{compile, progress::Stages, units::format_size};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,23 +34,9 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let mut stages = Stages::new(args.quiet);
     let path = args.output.clone().unwrap_or_else(|| args.image.with_extension("cwasm"));
-    let image = reader::open(&args.image)?;
-    if path.extension().is_some_and(|e| e == "wasm") {
-        anyhow::bail!("{}: a precompiled image is no .wasm: name it .cwasm", path.display());
-    }
-    let mut output = Output::create(&path).map_err(at(&path))?;
-    let engine = engine::new(None)?;
-    stages.begin("compiling", None);
-    let native = code::compile(&engine, &image)?;
-    stages.begin("writing", None);
-    {
-        let mut out = output.writer();
-        compiled::write(&native, image.wasm(), &mut out).and_then(|()| out.flush()).map_err(at(&path))?;
-    }
-    output.finish().map_err(at(&path))?;
-    stages.end();
+    let bytes = compile::compile(&args.image, &path, &mut stages)?;
     if !args.quiet {
-        print(&format!("{}: {} of native code", path.display(), format_size(native.len() as u64)))?;
+        print(&format!("{}: {} of native code", path.display(), format_size(bytes)))?;
     }
     Ok(())
 }

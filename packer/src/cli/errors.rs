@@ -56,6 +56,8 @@ mod tests {
     use crate::{
         assets::AssetError,
         boot::BootError,
+        compile::CompileError,
+        convert::ConvertError,
         embed::{RunError, shares::ShareError},
         erofs::ErofsError,
         image::ImageError,
@@ -63,6 +65,11 @@ mod tests {
         lockstep::LockstepError,
         native::NativeError,
         pack::{PackError, compiled::CompiledError, module::ModuleError, reader::OpenError},
+        run::{
+            StartError,
+            environment::EnvironmentError,
+            mounts::{MountError, MountsError},
+        },
     };
 
     /// What the system says: the innermost cause of all below that have one.
@@ -91,6 +98,18 @@ mod tests {
             ErofsError::Spool(io_error()).into(),
             ErofsError::Output(io_error()).into(),
             PackError::Io(io_error()).into(),
+            ConvertError::File { path: "o.wasm".into(), source: io_error() }.into(),
+            ConvertError::WriteRoot { place: "o.erofs".into(), source: ErofsError::Output(io_error()) }
+                .into(),
+            ConvertError::WriteModule { path: "o.wasm".into(), source: PackError::Io(io_error()) }.into(),
+            CompileError::File { path: "o.cwasm".into(), source: io_error() }.into(),
+            StartError::from(RunError::Open(open())).into(),
+            EnvironmentError::File { path: "e".into(), source: io_error() }.into(),
+            MountsError::Mount { option: "-v", text: "a:b".into(), source: MountError::Host(io_error()) }
+                .into(),
+            ConvertError::MapRoot(io_error()).into(),
+            ConvertError::from(PackError::Io(io_error())).into(),
+            ConvertError::from(BootError::Memory { mib: 1, source: io_error() }).into(),
             ImageError::Io { action: "cannot be read", path: "x".into(), source: io_error() }.into(),
             ImageError::Spool { dir: "d".into(), source: io_error() }.into(),
             // As the command adds to them.

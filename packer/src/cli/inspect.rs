@@ -1,19 +1,17 @@
 //! `forelift inspect`.
 
-use std::{fmt::Write, path::PathBuf};
+use std::{
+    fmt::{Display, Write},
+    path::PathBuf,
+};
 
 use clap::{Parser, ValueHint};
-use forelift_abi::config::ImageConfig;
-use serde_json::{Value, json};
 
 use super::print;
 use crate::{
+    inspect::{self, Inspection, PartSize},
     lift::Report,
-    pack::{
-        PackedImage,
-        plan::PAGE,
-        reader::{self},
-    },
+    pack::{Manifest, PackedImage, manifest::Binary, plan::PAGE, reader},
     units::format_size,
 };
 
@@ -37,122 +35,89 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// A part's name, its size in memory and what the file stores of it.
-fn parts(image: &PackedImage) -> Vec<(&'static str, u64, u64)> {
-    let h = &image.header;
-    let parts = [
-        ("state", h.state),
-        ("config", h.config),
-        ("kernel", h.kernel),
-        ("initrd", h.initrd),
-        ("ram", h.ram),
-        ("root", h.root),
-        ("tlb", h.tlb),
-        ("lifted", h.lifted),
-    ];
-    let mut out: Vec<_> = parts.iter().map(|(name, span)| (*name, span.len, image.stored(*span))).collect();
-    let stored: u64 = out.iter().map(|p| p.2).sum();
-    let runtime = (image.wasm().len() as u64).saturating_sub(stored);
-    out.insert(0, ("runtime", runtime, runtime));
-    out
-}
-
-fn to_json(image: &PackedImage) -> anyhow::Result<Value> {
-    let native = image.code()?.map(<[u8]>::len);
-    let parts: Value = parts(image)
-        .into_iter()
-        .map(|(name, size, stored)| (name.to_string(), json!({ "size": size, "stored": stored })))
-        .collect::<serde_json::Map<_, _>>()
-        .into();
-    let c = &image.config;
-    Ok(json!({
-        "file": image.path().display().to_string(),
-        "size": image.file_len(),
-        "native_code": native,
-        "name": c.name,
-        "arch": c.arch.oci_name(),
-        "hostname": c.hostname,
-        "cmdline": c.cmdline,
-        "config": c.container,
-        "memory": image.module.memory_size(),
-        "ram": image.header.ram.len,
-        "root": image.header.root.len,
-        "snapshot": image.header.state.len > 0,
-        "snapshot_pages": if image.header.state.len > 0 { image.ram_pages() } else { 0 },
-        "segments": image.module.segments.len(),
-        "parts": parts,
-        "manifest": image.manifest,
-    }))
-}
-
 fn words(words: &[String]) -> String {
     if words.is_empty() { "-".into() } else { format!("{words:?}") }
 }
 
-fn text(image: &PackedImage) -> anyhow::Result<String> {
-    let mut out = String::new();
-    let ImageConfig { arch, name, container: c, hostname, cmdline } = &image.config;
-    let or_dash = |s: &str| if s.is_empty() { "-".to_string() } else { s.to_string() };
-    let mut line = |label: &str, value: String| {
+/// Lines with a label and a value each.
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, label: &str, value: impl Display) {
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "{label:<14} {value}");
-    };
-    line("image", or_dash(name));
-    if let Some(m) = &image.manifest {
-        line("digest", or_dash(&m.digest));
-        line("made by", format!("forelift {}", m.forelift));
-        line(
-            "kernel",
-            format!("{} ({}, sha256 {})", m.kernel.origin, format_size(m.kernel.bytes), m.kernel.sha256),
-        );
-        line("kernel source", or_dash(&m.kernel.source));
-        if let Some(i) = &m.interpreter {
-            line("interpreter", format!("{} ({}, sha256 {})", i.origin, format_size(i.bytes), i.sha256));
-            line("its source", or_dash(&i.source));
-        }
+        let _ = writeln!(self.0, "{label:<14} {value}");
     }
-    line("architecture", arch.oci_name().into());
-    line("command line", or_dash(cmdline));
-    line("guest RAM", format_size(image.header.ram.len));
-    line("root", format_size(image.header.root.len));
-    line(
+}
+
+fn or_dash(text: &str) -> &str {
+    if text.is_empty() { "-" } else { text }
+}
+
+fn text(image: &PackedImage) -> anyhow::Result<String> {
+    let found = inspect::inspect(image)?;
+    let mut lines = Lines::default();
+    lines.add("image", or_dash(found.name));
+    if let Some(manifest) = found.manifest {
+        origin(manifest, &mut lines);
+    }
+    container(&found, &mut lines);
+    match found.manifest.and_then(|manifest| manifest.lifted.as_ref()) {
+        Some(report) => {
+            for (label, value) in lifted(report) {
+                lines.add(label, value);
+            }
+            lines.0.push_str(&places(report));
+        }
+        None => lines.add("lifted", "nothing: all guest code is interpreted"),
+    }
+    lines.add("file", format!("{} bytes, {} data segments", found.size, found.segments));
+    if let Some(bytes) = found.native_code {
+        lines.add("native code", format_size(bytes as u64));
+    }
+    for (name, PartSize { size, stored }) in inspect::parts(image).into_iter().filter(|p| p.1.size > 0) {
+        let sizes = format!("{} stored of {}", format_size(stored), format_size(size));
+        lines.add(&format!("  {name}"), sizes);
+    }
+    Ok(lines.0.trim_end().to_string())
+}
+
+/// Where image, kernel and interpreter come from.
+fn origin(manifest: &Manifest, lines: &mut Lines) {
+    let binary = |b: &Binary| format!("{} ({}, sha256 {})", b.origin, format_size(b.bytes), b.sha256);
+    lines.add("digest", or_dash(&manifest.digest));
+    lines.add("made by", format!("forelift {}", manifest.forelift));
+    lines.add("kernel", binary(&manifest.kernel));
+    lines.add("kernel source", or_dash(&manifest.kernel.source));
+    if let Some(interpreter) = &manifest.interpreter {
+        lines.add("interpreter", binary(interpreter));
+        lines.add("its source", or_dash(&interpreter.source));
+    }
+}
+
+/// The machine, and the container's defaults.
+fn container(found: &Inspection<'_>, lines: &mut Lines) {
+    lines.add("architecture", found.arch);
+    lines.add("command line", or_dash(found.cmdline));
+    lines.add("guest RAM", format_size(found.ram));
+    lines.add("root", format_size(found.root));
+    lines.add(
         "snapshot",
-        match image.header.state.len {
-            0 => "none: it boots at every start".into(),
-            _ => format!("{} pages of {PAGE} bytes", image.ram_pages()),
+        match found.snapshot {
+            false => "none: it boots at every start".into(),
+            true => format!("{} pages of {PAGE} bytes", found.snapshot_pages),
         },
     );
-    line("entrypoint", words(&c.entrypoint));
-    line("cmd", words(&c.cmd));
-    line("env", words(&c.env));
-    line("workdir", or_dash(&c.working_dir));
-    line("user", or_dash(&c.user));
-    line("stop signal", or_dash(&c.stop_signal));
-    line("volumes", words(&c.volumes));
-    line("ports", words(&c.exposed_ports));
-    line("hostname", or_dash(hostname));
-    if let Some(report) = image.manifest.as_ref().and_then(|m| m.lifted.as_ref()) {
-        for (label, value) in lifted(report) {
-            line(label, value);
-        }
-    } else {
-        line("lifted", "nothing: all guest code is interpreted".into());
-    }
-    if let Some(report) = image.manifest.as_ref().and_then(|m| m.lifted.as_ref()) {
-        out.push_str(&places(report));
-    }
-    let mut line = |label: &str, value: String| {
-        // Writing to a String cannot fail.
-        let _ = writeln!(out, "{label:<14} {value}");
-    };
-    line("file", format!("{} bytes, {} data segments", image.file_len(), image.module.segments.len()));
-    if let Some(code) = image.code()? {
-        line("native code", format_size(code.len() as u64));
-    }
-    for (name, size, stored) in parts(image).into_iter().filter(|p| p.1 > 0) {
-        line(&format!("  {name}"), format!("{} stored of {}", format_size(stored), format_size(size)));
-    }
-    Ok(out.trim_end().to_string())
+    let config = found.config;
+    lines.add("entrypoint", words(&config.entrypoint));
+    lines.add("cmd", words(&config.cmd));
+    lines.add("env", words(&config.env));
+    lines.add("workdir", or_dash(&config.working_dir));
+    lines.add("user", or_dash(&config.user));
+    lines.add("stop signal", or_dash(&config.stop_signal));
+    lines.add("volumes", words(&config.volumes));
+    lines.add("ports", words(&config.exposed_ports));
+    lines.add("hostname", or_dash(found.hostname));
 }
 
 /// What was lifted, in lines.
@@ -214,5 +179,9 @@ fn places(report: &Report) -> String {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let image = reader::open(&args.image)?;
-    if args.json { print(&serde_json::to_string_pretty(&to_json(&image)?)?) } else { print(&text(&image)?) }
+    match args.json {
+        // By way of a value, which sorts the names.
+        true => print(&serde_json::to_string_pretty(&serde_json::to_value(inspect::inspect(&image)?)?)?),
+        false => print(&text(&image)?),
+    }
 }
