@@ -2,7 +2,7 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use forelift::{
-    erofs::{Options, Plan},
+    erofs::{Options, Volume},
     image::{LoadOptions, load},
 };
 use std::{fs::File, io, path::Path};
@@ -48,13 +48,13 @@ fn rootfs(c: &mut Criterion) {
         );
     });
     group.throughput(Throughput::Elements(image.tree.live_inodes() as u64));
-    let plan =
-        || Plan::new(&image.tree, &Options { seed: image.digest.clone() }).expect("the image is planned");
-    group.bench_function("plan", |b| b.iter(plan));
-    let plan = plan();
-    group.throughput(Throughput::Bytes(plan.size()));
+    let volume =
+        || Volume::new(&image.tree, &Options { seed: image.digest.clone() }).expect("the image is planned");
+    group.bench_function("plan", |b| b.iter(volume));
+    let volume = volume();
+    group.throughput(Throughput::Bytes(volume.size()));
     group.bench_function("write", |b| {
-        b.iter(|| plan.write_to(&mut io::sink(), &mut ()).expect("the image is written"));
+        b.iter(|| volume.write_to(&mut io::sink(), &mut ()).expect("the image is written"));
     });
     group.finish();
 }

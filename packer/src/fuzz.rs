@@ -21,7 +21,7 @@ pub fn layer(data: &[u8]) {
     if builder.apply(&mut archive, "fuzz", true).is_ok() {
         // What was taken must be a sound tree: the writer relies on it.
         let _ = builder.tree.digest();
-        let _ = erofs::Plan::new(&builder.tree, &erofs::Options::default())
-            .map(|plan| plan.write_to(&mut std::io::sink(), &mut ()));
+        let _ = erofs::Volume::new(&builder.tree, &erofs::Options::default())
+            .map(|volume| volume.write_to(&mut std::io::sink(), &mut ()));
     }
 }

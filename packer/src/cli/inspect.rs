@@ -11,7 +11,7 @@ use super::print;
 use crate::{
     inspect::{self, Inspection, PartSize},
     lift::Report,
-    pack::{Manifest, PackedImage, manifest::Binary, plan::PAGE, reader},
+    pack::{Manifest, PackedImage, manifest::Binary, memory::PAGE, reader},
     units::format_size,
 };
 

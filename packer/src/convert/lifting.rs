@@ -15,7 +15,7 @@ use crate::{
         names::{self, GuestFile, KernelSymbols, Names},
         train::Inputs,
     },
-    pack::{PackError, extend, module::Module, plan},
+    pack::{PackError, extend, memory, module::Module},
     progress::Stages,
 };
 
@@ -105,7 +105,7 @@ fn runtime_layout(
     ram_len: u64,
 ) -> Result<forelift_abi::lift::Layout, ConvertError> {
     let template = Module::parse(runtime).map_err(PackError::Runtime)?;
-    plan::layout(&template, runtime, config, ram_len)?.ok_or(ConvertError::EmulatorVersion)
+    memory::lift_layout(&template, runtime, config, ram_len)?.ok_or(ConvertError::EmulatorVersion)
 }
 
 /// The names of the guest code in `program`.

@@ -14,7 +14,7 @@ use crate::{
     erofs,
     image::{LoadedImage, Progress},
     lift::names,
-    pack::{output::Output, plan},
+    pack::{memory, output::Output},
     platform::Platform,
     progress::Stages,
 };
@@ -41,7 +41,7 @@ pub fn build(
     stages: &mut Stages,
 ) -> Result<Root, ConvertError> {
     let image = lay_out(loaded)?;
-    plan::check_sum(ram_len, image.size(), 0, plan::MEMORY_LIMIT)?;
+    memory::check_sum(ram_len, image.size(), 0, memory::MEMORY_LIMIT)?;
     stages.begin("building the root file system", Some(image.size()));
     let file = tempfile::tempfile_in(dir).map_err(ConvertError::at(dir))?;
     let mut out = BufWriter::with_capacity(256 << 10, &file);
@@ -83,8 +83,8 @@ pub fn write_root(
     Ok(())
 }
 
-fn lay_out(loaded: &LoadedImage) -> Result<erofs::Plan<'_>, ConvertError> {
-    Ok(erofs::Plan::new(&loaded.tree, &erofs::Options { seed: loaded.digest.clone() })?)
+fn lay_out(loaded: &LoadedImage) -> Result<erofs::Volume<'_>, ConvertError> {
+    Ok(erofs::Volume::new(&loaded.tree, &erofs::Options { seed: loaded.digest.clone() })?)
 }
 
 /// Reports bytes without opening further stages.

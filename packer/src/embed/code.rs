@@ -20,7 +20,7 @@ use wasmtime::{Engine, Module};
 use super::error::{RunError, one_line};
 use crate::{
     cache::{open_own, replace},
-    pack::{PackedImage, compiled::fold, mapping::page_size, module, plan::PAGE},
+    pack::{PackedImage, compiled::fold, mapping::page_size, memory::PAGE, module},
 };
 
 /// Most files that stay in the cache. One build of Forelift needs one.

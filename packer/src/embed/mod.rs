@@ -33,7 +33,7 @@ use wasmtime::{Instance, Linker, Memory, Module, Store};
 use crate::pack::{PackedImage, mapping, module::WASM_PAGE};
 use control::Control;
 pub(crate) use error::one_line;
-use wasi::{Exit, Host};
+use wasi::{Host, ProcExit};
 
 /// Runs `image` to its end and gives its exit status.
 ///
@@ -107,8 +107,8 @@ fn fill(image: &PackedImage, memory: Memory, store: &mut Store<Host>) -> Result<
 fn status(result: wasmtime::Result<()>) -> Result<u8, RunError> {
     match result {
         Ok(()) => Ok(0),
-        Err(e) => match e.downcast_ref::<Exit>() {
-            Some(&Exit(code)) => Ok(code as u8),
+        Err(e) => match e.downcast_ref::<ProcExit>() {
+            Some(&ProcExit(code)) => Ok(code as u8),
             None => Err(RunError::Trap(one_line(&e))),
         },
     }

@@ -44,15 +44,15 @@ const FLAG_NONBLOCK: u16 = 1 << 2;
 
 /// The module ended itself with this code.
 #[derive(Debug)]
-pub struct Exit(pub u32);
+pub struct ProcExit(pub u32);
 
-impl std::fmt::Display for Exit {
+impl std::fmt::Display for ProcExit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "exit with code {}", self.0)
     }
 }
 
-impl std::error::Error for Exit {}
+impl std::error::Error for ProcExit {}
 
 /// What the imports work on.
 pub struct Host {
@@ -234,7 +234,7 @@ pub fn linker(engine: &Engine) -> Result<Linker<Host>, RunError> {
         linker.func_wrap(MODULE, "poll_oneoff", poll_oneoff)?;
         linker.func_wrap(MODULE, "clock_time_get", clock_time_get)?;
         linker.func_wrap(MODULE, "proc_exit", |code: i32| -> wasmtime::Result<()> {
-            Err(wasmtime::Error::from(Exit(code as u32)))
+            Err(wasmtime::Error::from(ProcExit(code as u32)))
         })?;
         Ok(linker)
     };

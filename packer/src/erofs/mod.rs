@@ -1,7 +1,7 @@
 //! Writes a read-only EROFS image of a tree (Linux, *Documentation/filesystems/erofs.rst* and
 //! *fs/erofs/erofs_fs.h*).
 //!
-//! Method: [`Plan`] settles where everything goes and how long the image is; then [`Plan::write_to`] gives
+//! Method: [`Volume`] settles where everything goes and how long the image is; then [`Volume::write_to`] gives
 //! the bytes strictly in order, with bounded memory, so that they can go straight into a module's data
 //! section:
 //!
@@ -22,13 +22,13 @@
 
 mod dir;
 mod inode;
-mod plan;
 #[cfg(test)]
 mod tests;
+mod volume;
 mod write;
 mod xattr;
 
-pub use plan::Plan;
+pub use volume::Volume;
 
 use std::io;
 use thiserror::Error;

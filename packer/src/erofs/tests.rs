@@ -1,6 +1,6 @@
 //! Images are checked by erofs-utils, and read back by a reader written from the format's description.
 
-use super::{Options, Plan};
+use super::{Options, Volume};
 use crate::image::{
     InodeId, Kind, LoadOptions, Tree, load,
     testing::{Tar, layers},
@@ -9,10 +9,10 @@ use std::{fs, io, process::Command};
 
 /// An image of a tree, made in one go.
 fn image(tree: &Tree) -> Vec<u8> {
-    let plan = Plan::new(tree, &Options { seed: "sha256:0".into() }).unwrap();
+    let volume = Volume::new(tree, &Options { seed: "sha256:0".into() }).unwrap();
     let mut out = Vec::new();
-    plan.write_to(&mut out, &mut ()).unwrap();
-    assert_eq!(out.len() as u64, plan.size());
+    volume.write_to(&mut out, &mut ()).unwrap();
+    assert_eq!(out.len() as u64, volume.size());
     assert_eq!(out.len() % (2 << 20), 0);
     out
 }
@@ -277,7 +277,7 @@ fn damage_is_noticed() {
 fn what_does_not_fit_is_refused() {
     let refused = |tar: Tar, words: &str| {
         let loaded = layers(&[tar.done()]);
-        let error = Plan::new(&loaded.tree, &Options::default()).err().unwrap().to_string();
+        let error = Volume::new(&loaded.tree, &Options::default()).err().unwrap().to_string();
         assert!(error.contains(words), "{error}");
     };
     refused(Tar::new().device("d/x", tar::EntryType::Char, 4096, 0), "`/d/x`: device number 4096:0");
@@ -304,11 +304,11 @@ impl io::Write for Full {
 #[test]
 fn a_full_disk_is_an_error() {
     let loaded = sample();
-    let plan = Plan::new(&loaded.tree, &Options::default()).unwrap();
-    for room in [0, 5000, 100_000, plan.size() as usize - 1] {
-        assert!(plan.write_to(&mut Full(room), &mut ()).is_err());
+    let volume = Volume::new(&loaded.tree, &Options::default()).unwrap();
+    for room in [0, 5000, 100_000, volume.size() as usize - 1] {
+        assert!(volume.write_to(&mut Full(room), &mut ()).is_err());
     }
-    plan.write_to(&mut Full(plan.size() as usize), &mut ()).unwrap();
+    volume.write_to(&mut Full(volume.size() as usize), &mut ()).unwrap();
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! The bytes of an image, in order.
 
 use super::{
-    BLOCK, ErofsError, Plan,
+    BLOCK, ErofsError, Volume,
     dir::Encoder,
     inode::{self, Placed},
-    plan::Slot,
+    volume::Slot,
     xattr,
 };
 use crate::image::{Kind, Progress};
@@ -65,8 +65,8 @@ impl Output<'_> {
     }
 }
 
-impl Plan<'_> {
-    /// Writes the image: exactly [`Plan::size`] bytes, in order.
+impl Volume<'_> {
+    /// Writes the image: exactly [`Volume::size`] bytes, in order.
     ///
     /// # Errors
     /// When the spool cannot be read or `out` not be written.

@@ -133,17 +133,17 @@ pub(crate) fn sha256(data: &[u8]) -> String {
 }
 
 /// An OCI layout in a temporary directory.
-pub(crate) struct Layout {
+pub(crate) struct OciLayout {
     pub(crate) dir: tempfile::TempDir,
     manifests: Vec<serde_json::Value>,
 }
 
-impl Layout {
+impl OciLayout {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("blobs/sha256")).unwrap();
         fs::write(dir.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-        Layout { dir, manifests: Vec::new() }
+        OciLayout { dir, manifests: Vec::new() }
     }
 
     pub(crate) fn blob_file(&self, digest: &str) -> PathBuf {
@@ -200,7 +200,7 @@ pub(crate) fn layers(tars: &[Vec<u8>]) -> LoadedImage {
 }
 
 pub(crate) fn try_layers(tars: &[Vec<u8>]) -> Result<LoadedImage, super::ImageError> {
-    let mut layout = Layout::new();
+    let mut layout = OciLayout::new();
     let stored: Vec<_> = tars.iter().map(|t| (t.clone(), t.clone())).collect();
     layout.image("riscv64", None, serde_json::json!({}), &stored);
     load(&layout.name(), &LoadOptions::default(), &mut ())

@@ -45,7 +45,7 @@ pub struct GuestFile<'a> {
 
 /// The regular files of `tree` that are not empty: path, and where they are in the file system image. In the
 /// order of their paths' names, each file once.
-pub fn files(tree: &Tree, plan: &erofs::Plan<'_>) -> Vec<(String, Range<u64>)> {
+pub fn files(tree: &Tree, plan: &erofs::Volume<'_>) -> Vec<(String, Range<u64>)> {
     let mut out = Vec::new();
     let mut seen: HashSet<InodeId> = HashSet::new();
     let mut todo = vec![(String::new(), tree.root())];

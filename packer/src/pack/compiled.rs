@@ -15,7 +15,7 @@ use std::{io::Write, ops::Range};
 use forelift_abi::header::checksum;
 use thiserror::Error;
 
-use super::plan::PAGE;
+use super::memory::PAGE;
 
 /// First bytes of the file.
 pub const MAGIC: [u8; 8] = *b"\x7fFLCWASM";

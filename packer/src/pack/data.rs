@@ -4,14 +4,14 @@
 //! to agree modulo the page size. A segment's head of [`HEAD`] bytes stands between two segments' contents,
 //! so the segment before a mappable one is lengthened with zeros until the next one's contents fall on the
 //! right offset. Those zeros are correct: the planner leaves a page of nothing behind every part and every
-//! stretch ([`plan`](super::plan)).
+//! stretch ([`memory`](super::memory)).
 
 use std::io::{self, Write};
 
 use super::{
     PackError,
+    memory::{PAGE, Piece},
     module::{leb5, sleb5},
-    plan::{PAGE, Piece},
 };
 
 /// Bytes before a segment's contents: flags, `i32.const` with five bytes, `end`, five bytes of length.

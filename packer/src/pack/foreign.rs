@@ -15,7 +15,7 @@ use crate::image::reference::{self, Source};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Foreign {
     /// A directory with a container image in it.
-    Layout,
+    OciLayout,
     /// Another directory.
     Directory,
     /// No file that can be mapped: a pipe, a device, a socket.
@@ -74,7 +74,7 @@ impl Foreign {
     /// What something is that is no regular file.
     pub(super) fn of_type(path: &Path, kind: FileType) -> Self {
         match kind {
-            _ if kind.is_dir() && fs::exists(path.join("oci-layout")).unwrap_or(false) => Foreign::Layout,
+            _ if kind.is_dir() && fs::exists(path.join("oci-layout")).unwrap_or(false) => Foreign::OciLayout,
             _ if kind.is_dir() => Foreign::Directory,
             _ if kind.is_fifo() => Foreign::Special("a pipe"),
             _ if kind.is_socket() => Foreign::Special("a socket"),
@@ -139,7 +139,7 @@ impl fmt::Display for Foreign {
         const CONVERT: &str = "convert it first, with `forelift convert`";
         const GIVE: &str = "give a file that `forelift convert` made";
         match self {
-            Foreign::Layout => write!(f, "this is an image in OCI layout: {CONVERT}"),
+            Foreign::OciLayout => write!(f, "this is an image in OCI layout: {CONVERT}"),
             Foreign::Directory => write!(f, "this is a directory: {GIVE}"),
             Foreign::Special(what) => write!(f, "this is {what}: {GIVE}"),
             Foreign::Empty => write!(f, "the file is empty: convert the image again"),

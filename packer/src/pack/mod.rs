@@ -1,7 +1,7 @@
 //! From the runtime module and the parts of an image to one `.wasm`, and back.
 //!
 //! * [`module`]: what is needed of a WebAssembly module;
-//! * [`plan`]: addresses in linear memory, and which bytes are stored;
+//! * [`memory`]: addresses in linear memory, and which bytes are stored;
 //! * [`data`]: the data section, laid out so that it can be mapped from the file;
 //! * [`extend`](mod@extend): lifted functions in the runtime module;
 //! * [`writer`]: the whole module;
@@ -19,16 +19,16 @@ pub mod foreign;
 pub mod initrd;
 pub mod manifest;
 pub mod mapping;
+pub mod memory;
 pub mod module;
 pub mod output;
-pub mod plan;
 pub mod reader;
 pub mod writer;
 
 use thiserror::Error;
 
 pub use manifest::Manifest;
-pub use plan::Parts;
+pub use memory::Parts;
 pub use reader::PackedImage;
 pub use writer::{Summary, pack};
 

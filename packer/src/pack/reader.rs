@@ -25,8 +25,8 @@ use super::{
     foreign::{Foreign, is_image_name},
     manifest::SECTION,
     mapping::{self, Region, Source},
+    memory::PAGE,
     module::{Module, ModuleError, Segment},
-    plan::PAGE,
 };
 
 /// Longest configuration that is read, in bytes.

@@ -12,8 +12,8 @@ use super::{
     Manifest, PackError, Parts,
     data::DataSection,
     manifest::{SECTION, StoredSizes},
+    memory::{self, PAGE, Piece},
     module::{Module, WASM_PAGE},
-    plan::{self, PAGE, Piece},
 };
 
 /// Largest module that V8 (browsers, Node) accepts, in bytes: `kV8MaxWasmModuleSize`.
@@ -76,14 +76,14 @@ pub fn pack(
     if header_addr + header::SIZE as u64 > template.memory_size() {
         return Err(PackError::NoHeader);
     }
-    let (image, memory) = plan::place(&template, parts)?;
+    let (image, memory) = memory::place(&template, parts)?;
     let block = image.encode();
     let mut pieces: Vec<Piece<'_>> = template
         .segments
         .iter()
         .map(|s| Piece { addr: s.addr, bytes: &runtime[s.offset..s.offset + s.len], mappable: false })
         .collect();
-    pieces.extend(plan::pieces(header_addr, &block, &image, parts));
+    pieces.extend(memory::pieces(header_addr, &block, &image, parts));
 
     let (stored, ram_pages) = stored_sizes(&image, runtime, &pieces);
     manifest.stored = stored.clone();

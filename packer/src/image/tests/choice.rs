@@ -4,7 +4,7 @@ use crate::image::{
     ImageError, LoadOptions, Progress, load,
     oci::{load_document, spec::Descriptor},
     store::Store,
-    testing::{Layout, Tar, content, elf, gzip, on_disk, pack_dir, paths, sha256, zstd},
+    testing::{OciLayout, Tar, content, elf, gzip, on_disk, pack_dir, paths, sha256, zstd},
 };
 use serde_json::{Value, json};
 use std::{
@@ -40,8 +40,8 @@ fn absent(os: &str, arch: &str) -> Value {
 }
 
 /// A layout with images for these architectures.
-fn present(archs: &[&str]) -> (Layout, Vec<Value>) {
-    let mut layout = Layout::new();
+fn present(archs: &[&str]) -> (OciLayout, Vec<Value>) {
+    let mut layout = OciLayout::new();
     let mut found = Vec::new();
     for arch in archs {
         let tar = root(arch);
@@ -51,7 +51,7 @@ fn present(archs: &[&str]) -> (Layout, Vec<Value>) {
 }
 
 /// Writes the index of a layout: the manifests, or one index of them, or one of one.
-fn write_index(layout: &Layout, mut manifests: Vec<Value>, depth: usize, annotations: Value) {
+fn write_index(layout: &OciLayout, mut manifests: Vec<Value>, depth: usize, annotations: Value) {
     for level in 0..depth {
         let inner = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests });
         let mut descriptor = layout.blob(INDEX, inner.to_string().as_bytes());
@@ -65,7 +65,7 @@ fn write_index(layout: &Layout, mut manifests: Vec<Value>, depth: usize, annotat
 }
 
 /// As a directory and as archives: bare, and by their transports.
-fn everywhere(layout: &Layout, check: &dyn Fn(&str)) {
+fn everywhere(layout: &OciLayout, check: &dyn Fn(&str)) {
     check(&layout.name());
     check(&layout.dir.path().display().to_string());
     let packed = pack_dir(layout.dir.path());
@@ -115,7 +115,7 @@ fn the_platform_that_is_there_is_taken() {
 #[test]
 fn with_none_there_the_error_says_what_was_named() {
     for depth in [0, 1] {
-        let layout = Layout::new();
+        let layout = OciLayout::new();
         let manifests =
             vec![absent("linux", "riscv64"), absent("linux", "amd64"), absent("unknown", "unknown")];
         write_index(&layout, manifests, depth, json!(null));
@@ -180,7 +180,7 @@ fn indexes_in_an_index_are_searched_in_order_of_preference() {
 }
 
 /// A registry in a layout: it cannot say what it has, and remembers what it was asked for.
-struct Remote<'a>(&'a Layout, Vec<String>);
+struct Remote<'a>(&'a OciLayout, Vec<String>);
 
 impl Store for Remote<'_> {
     fn blob(
@@ -235,7 +235,7 @@ fn a_registry_is_asked_for_one_manifest() {
 
 #[test]
 fn an_index_that_repeats_itself_is_read_in_bounds() {
-    let layout = Layout::new();
+    let layout = OciLayout::new();
     let mut inner = vec![absent("linux", "s390x")];
     for _ in 0..6 {
         let index = json!({ "schemaVersion": 2, "manifests": inner });
@@ -247,7 +247,7 @@ fn an_index_that_repeats_itself_is_read_in_bounds() {
 }
 
 /// One more image for riscv64 in a layout.
-fn layout_image(layout: &Layout) -> Value {
+fn layout_image(layout: &OciLayout) -> Value {
     let tar = Tar::new().file("arch", b"another").done();
     let config = json!({
         "architecture": "riscv64", "os": "linux", "rootfs": { "type": "layers", "diff_ids": [sha256(&tar)] }
@@ -299,8 +299,8 @@ fn tags_and_names() {
 type Pack = fn(&[u8]) -> Vec<u8>;
 
 /// A layout of one image with these types; the configuration's bytes are given.
-fn typed(config_type: Option<&str>, config: Option<Value>, layer_types: &[Option<&str>]) -> Layout {
-    let layout = Layout::new();
+fn typed(config_type: Option<&str>, config: Option<Value>, layer_types: &[Option<&str>]) -> OciLayout {
+    let layout = OciLayout::new();
     let tars: Vec<Vec<u8>> =
         (0..layer_types.len()).map(|n| Tar::new().file(&format!("f{n}"), b"").done()).collect();
     let diff_ids: Vec<String> = tars.iter().map(|tar| sha256(tar)).collect();

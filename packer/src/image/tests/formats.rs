@@ -2,7 +2,7 @@
 
 use crate::image::{
     LoadOptions, load,
-    testing::{Layout, Tar, content, elf, gzip, on_disk, pack_dir, paths, sha256, zstd},
+    testing::{OciLayout, Tar, content, elf, gzip, on_disk, pack_dir, paths, sha256, zstd},
 };
 use serde_json::json;
 
@@ -33,7 +33,7 @@ fn configuration_and_every_compression() {
     let members = [gzip(first), gzip(second)].concat();
     let stored =
         [(tars[0].clone(), gzip(&tars[0])), (tars[1].clone(), zstd(&tars[1])), (tars[2].clone(), members)];
-    let mut layout = Layout::new();
+    let mut layout = OciLayout::new();
     let settings = json!({
         "Entrypoint": ["/bin/sh", "-c"], "Cmd": null, "Env": ["A=1"], "WorkingDir": "/w", "User": "1:2",
         "StopSignal": "SIGINT", "Volumes": {"/v": {}, "/a": {}}, "ExposedPorts": {"80/tcp": {}},
@@ -54,7 +54,7 @@ fn configuration_and_every_compression() {
 
 #[test]
 fn platforms_and_tags() {
-    let mut layout = Layout::new();
+    let mut layout = OciLayout::new();
     for (arch, machine) in [("amd64", AMD64), ("riscv64", RISCV)] {
         let tar = root(machine, arch.as_bytes());
         layout.image(arch, None, json!({}), &[(tar.clone(), gzip(&tar))]);
@@ -65,7 +65,7 @@ fn platforms_and_tags() {
     let error = load(&layout.name(), &options("s390x"), &mut ()).unwrap_err().to_string();
     assert!(error.contains("no linux/s390x") && error.contains("linux/amd64, linux/riscv64"), "{error}");
 
-    let mut layout = Layout::new();
+    let mut layout = OciLayout::new();
     for tag in ["one", "two"] {
         let tar = root(RISCV, tag.as_bytes());
         layout.image("riscv64", Some(tag), json!({}), &[(tar.clone(), tar)]);
@@ -80,7 +80,7 @@ fn platforms_and_tags() {
 fn the_platform_that_runs_best_is_chosen() {
     let all = [("s390x", S390), ("arm64", ARM64), ("386", I386), ("amd64", AMD64), ("riscv64", RISCV)];
     for (count, best) in [(5, "riscv64"), (4, "amd64"), (3, "386"), (2, "arm64")] {
-        let mut layout = Layout::new();
+        let mut layout = OciLayout::new();
         for (arch, machine) in &all[..count] {
             let tar = root(*machine, arch.as_bytes());
             layout.image(arch, None, json!({}), &[(tar.clone(), tar)]);
@@ -93,7 +93,7 @@ fn the_platform_that_runs_best_is_chosen() {
         let image = load(&layout.name(), &options("arm64"), &mut ()).unwrap();
         assert_eq!(content(&image.tree, "/t"), b"arm64");
     }
-    let mut layout = Layout::new();
+    let mut layout = OciLayout::new();
     for (arch, machine) in [("s390x", S390), ("ppc64le", 21)] {
         let tar = root(machine, b"");
         layout.image(arch, None, json!({}), &[(tar.clone(), tar)]);
@@ -108,7 +108,7 @@ fn one_processor_runs_amd64_and_386() {
         [("amd64", I386, true), ("386", AMD64, true), ("amd64", ARM64, false), ("arm64", AMD64, false)]
     {
         let tar = root(machine, b"");
-        let mut layout = Layout::new();
+        let mut layout = OciLayout::new();
         layout.image(claimed, None, json!({}), &[(tar.clone(), tar)]);
         let loaded = load(&layout.name(), &LoadOptions::default(), &mut ());
         assert_eq!(loaded.as_ref().ok().and_then(|i| i.arch.as_deref()), good.then_some(claimed));
@@ -118,7 +118,7 @@ fn one_processor_runs_amd64_and_386() {
 
 #[test]
 fn programs_are_added_to_the_root_directory() {
-    let mut layout = Layout::new();
+    let mut layout = OciLayout::new();
     let tar = root(ARM64, b"t");
     layout.image("arm64", None, json!({}), &[(tar.clone(), tar)]);
     let mut image = load(&layout.name(), &LoadOptions::default(), &mut ()).unwrap();
@@ -138,17 +138,17 @@ fn programs_are_added_to_the_root_directory() {
 #[test]
 fn wrong_architectures() {
     let tar = root(AMD64, b"");
-    let mut layout = Layout::new();
+    let mut layout = OciLayout::new();
     layout.image("riscv64", None, json!({}), &[(tar.clone(), tar.clone())]);
     let error = load(&layout.name(), &LoadOptions::default(), &mut ()).unwrap_err().to_string();
     assert!(error.contains("should be for riscv64, but `/bin/sh` in it is a program for amd64"), "{error}");
-    let mut layout = Layout::new();
+    let mut layout = OciLayout::new();
     layout.image("amd64", None, json!({}), &[(tar.clone(), tar.clone())]);
     let error = load(&layout.name(), &options("riscv64"), &mut ()).unwrap_err().to_string();
     assert!(error.contains("for amd64, not for riscv64"), "{error}");
     // A foreign program that is merely carried along is no reason to refuse.
     let carried = Tar::new().program("data/tool", &elf(AMD64)).done();
-    let mut layout = Layout::new();
+    let mut layout = OciLayout::new();
     layout.image("riscv64", None, json!({}), &[(carried.clone(), carried)]);
     let image = load(&layout.name(), &LoadOptions::default(), &mut ()).unwrap();
     assert!(image.arch.as_deref() == Some("riscv64") && image.warnings[0].contains("/data/tool"));
@@ -157,7 +157,7 @@ fn wrong_architectures() {
 #[test]
 fn archives_of_layouts() {
     let tar = root(RISCV, b"layout");
-    let mut layout = Layout::new();
+    let mut layout = OciLayout::new();
     layout.image("riscv64", Some("v1"), json!({}), &[(tar.clone(), gzip(&tar))]);
     let packed = pack_dir(layout.dir.path());
     for data in [packed.clone(), gzip(&packed), zstd(&packed)] {
@@ -225,7 +225,7 @@ fn padding_behind_the_end_mark_may_be_missing() {
     padded.resize(end.next_multiple_of(10240), 0);
     assert!(padded.len() > end);
     let loads = |stored: &[u8]| {
-        let mut layout = Layout::new();
+        let mut layout = OciLayout::new();
         layout.image("riscv64", None, json!({}), &[(padded.clone(), zstd(stored))]);
         load(&layout.name(), &LoadOptions::default(), &mut ()).map_err(|e| e.to_string())
     };

@@ -2,7 +2,7 @@
 
 use crate::image::{
     ImageError, Limits, LoadOptions, load,
-    testing::{Layout, Tar, elf, gzip, on_disk, try_layers, zstd},
+    testing::{OciLayout, Tar, elf, gzip, on_disk, try_layers, zstd},
 };
 use std::{fs, fs::OpenOptions};
 
@@ -77,8 +77,8 @@ fn deep_trees_do_not_overflow_the_stack() {
     let image = try_layers(&[tar.done()]).unwrap();
     assert_eq!(image.tree.live_inodes(), 1 + 30_000 + 30);
     image.tree.digest().unwrap();
-    let plan = crate::erofs::Plan::new(&image.tree, &crate::erofs::Options::default()).unwrap();
-    plan.write_to(&mut std::io::sink(), &mut ()).unwrap();
+    let volume = crate::erofs::Volume::new(&image.tree, &crate::erofs::Options::default()).unwrap();
+    volume.write_to(&mut std::io::sink(), &mut ()).unwrap();
     let image =
         try_layers(&[Tar::new().dir("d", 0o755).done(), Tar::new().file(".wh.d", b"").done()]).unwrap();
     assert_eq!(image.tree.live_inodes(), 1);
@@ -154,11 +154,11 @@ fn a_layer_may_end_without_padding() {
     refused(whole[..data - 1].to_vec(), "1 bytes of this entry are missing");
 }
 
-fn one_layer() -> (Layout, String) {
+fn one_layer() -> (OciLayout, String) {
     let tar = Tar::new().program("bin/sh", &elf(243)).done();
     let stored = gzip(&tar);
     let digest = crate::image::testing::sha256(&stored);
-    let mut layout = Layout::new();
+    let mut layout = OciLayout::new();
     layout.image("riscv64", Some("v1"), serde_json::json!({}), &[(tar, stored)]);
     (layout, digest)
 }
@@ -193,7 +193,7 @@ fn wrong_digests_sizes_and_missing_blobs() {
 fn a_wrong_diff_id_is_noticed() {
     let tar = Tar::new().file("a", b"1").done();
     let other = Tar::new().file("a", b"2").done();
-    let mut layout = Layout::new();
+    let mut layout = OciLayout::new();
     layout.image("riscv64", None, serde_json::json!({}), &[(other, gzip(&tar))]);
     assert!(load_error(&layout.name()).contains("unpacked: digest"));
 }
@@ -201,7 +201,7 @@ fn a_wrong_diff_id_is_noticed() {
 #[test]
 fn bad_documents() {
     let index = |text: &str| {
-        let layout = Layout::new();
+        let layout = OciLayout::new();
         fs::write(layout.dir.path().join("index.json"), text).unwrap();
         load_error(&layout.name())
     };
@@ -215,13 +215,13 @@ fn bad_documents() {
         index(&format!(r#"{{"manifests":[{{"digest":"sha256:{}","size":1}}]}}"#, "a".repeat(64)))
             .contains("missing")
     );
-    let layout = Layout::new();
+    let layout = OciLayout::new();
     assert!(load_error(&layout.name()).contains("index.json is missing"));
 }
 
 #[test]
 fn endless_indexes_end() {
-    let layout = Layout::new();
+    let layout = OciLayout::new();
     let mut inner = layout.blob("x", b"{\"manifests\":[]}");
     for _ in 0..20 {
         let index = serde_json::json!({ "manifests": [inner] });
@@ -256,7 +256,7 @@ fn compressions_that_are_not_read() {
             assert!(error.contains(&words) && error.contains("root.tar"), "{error}");
         }
         let tar = Tar::new().file("a", b"1").done();
-        let mut layout = Layout::new();
+        let mut layout = OciLayout::new();
         layout.image("riscv64", None, serde_json::json!({}), &[(tar, start.to_vec())]);
         assert!(load_error(&layout.name()).contains(&words));
     }

@@ -2,7 +2,7 @@
 
 use crate::image::{
     LoadOptions, load,
-    testing::{Layout, Tar, content, gzip, on_disk, pack_dir, sha256},
+    testing::{OciLayout, Tar, content, gzip, on_disk, pack_dir, sha256},
 };
 use serde_json::{Value, json};
 use std::fs;
@@ -65,7 +65,7 @@ fn archives_of_jib() {
 /// BuildKit's `type=docker` and docker's own `save` since 25: an OCI layout that is a docker archive, too.
 #[test]
 fn archives_of_buildkit() {
-    let mut layout = Layout::new();
+    let mut layout = OciLayout::new();
     let descriptor = layout.image("riscv64", None, json!({"Cmd": ["x"]}), &[(layer(), gzip(&layer()))]);
     let of_manifest = fs::read(layout.blob_file(descriptor["digest"].as_str().unwrap())).unwrap();
     let of_manifest: Value = serde_json::from_slice(&of_manifest).unwrap();

@@ -8,7 +8,7 @@ mod stacks;
 
 use crate::image::{
     Kind, LoadOptions, LoadedImage, load,
-    testing::{Layout, gzip},
+    testing::{OciLayout, gzip},
 };
 use stacks::{DEVIATIONS, Deviation, Entry, archive, stack};
 use std::{
@@ -37,8 +37,8 @@ fn seeds() -> Range<u64> {
 }
 
 /// A layout of these layers, tagged `t`.
-fn layout(layers: &[Vec<Entry>]) -> Layout {
-    let mut layout = Layout::new();
+fn layout(layers: &[Vec<Entry>]) -> OciLayout {
+    let mut layout = OciLayout::new();
     let tars: Vec<_> =
         layers.iter().map(|layer| archive(layer)).map(|tar| (tar.clone(), gzip(&tar))).collect();
     layout.image("riscv64", Some("t"), serde_json::json!({}), &tars);
@@ -50,7 +50,7 @@ fn is_root() -> bool {
 }
 
 /// What umoci makes of a layout.
-fn unpack(layout: &Layout, to: &Path) -> LoadedImage {
+fn unpack(layout: &OciLayout, to: &Path) -> LoadedImage {
     let mut command = Command::new("umoci");
     command.args(["raw", "unpack", "--image", &format!("{}:t", layout.dir.path().display())]);
     if !is_root() {

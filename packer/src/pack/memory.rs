@@ -100,7 +100,7 @@ pub fn place(template: &Module, parts: &Parts<'_>) -> Result<(ImageHeader, u64),
 ///
 /// # Errors
 /// [`PackError::TooLarge`].
-pub fn layout(
+pub fn lift_layout(
     template: &Module,
     bytes: &[u8],
     config: &[u8],

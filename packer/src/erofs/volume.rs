@@ -31,7 +31,7 @@ pub(super) struct Slot {
 }
 
 /// The layout of an image.
-pub struct Plan<'a> {
+pub struct Volume<'a> {
     pub(super) tree: &'a Tree,
     pub(super) seed: String,
     /// In the order of their offsets.
@@ -44,13 +44,13 @@ pub struct Plan<'a> {
     pub(super) blocks: u64,
 }
 
-impl<'a> Plan<'a> {
+impl<'a> Volume<'a> {
     /// Lays out an image of `tree`.
     ///
     /// # Errors
     /// See [`ErofsError`].
     pub fn new(tree: &'a Tree, options: &Options) -> Result<Self, ErofsError> {
-        let mut plan = Plan {
+        let mut volume = Volume {
             tree,
             seed: options.seed.clone(),
             slots: Vec::with_capacity(tree.live_inodes()),
@@ -58,9 +58,9 @@ impl<'a> Plan<'a> {
             meta_blocks: 0,
             blocks: 0,
         };
-        plan.place_inodes()?;
-        plan.place_data()?;
-        Ok(plan)
+        volume.place_inodes()?;
+        volume.place_data()?;
+        Ok(volume)
     }
 
     /// Length of the image in bytes: a multiple of [`REGION_ALIGN`].
@@ -149,7 +149,7 @@ impl<'a> Plan<'a> {
             links: node.links,
         });
         let at = self.slots.len() - 1;
-        let fail = |plan: &Self, problem| Err(ErofsError::Entry { path: plan.path(at), problem });
+        let fail = |volume: &Self, problem| Err(ErofsError::Entry { path: volume.path(at), problem });
         let xattrs = match xattr::encode(&node.xattrs) {
             Ok(bytes) => bytes.len() as u64,
             Err(problem) => return fail(self, problem),
