@@ -1,9 +1,9 @@
 //! The files that Forelift is installed with: for each guest architecture the emulator as WebAssembly, the
 //! guest's init and the guest's kernel; and the interpreter of arm64 programs.
 //!
-//! They are looked for in `$FORELIFT_ASSETS` if that is set, else in `../share/forelift` seen from the
-//! program's directory, which is how `scripts/build` lays them out. Nothing else is tried: no path of the
-//! machine that built the program is in it.
+//! They are looked up in `$FORELIFT_ASSETS` if that is set, else in `../share/forelift` relative to the
+//! program's directory, where `scripts/build` puts them. Nothing else is tried: the program contains no path
+//! of the machine that built it.
 
 use std::{
     env, fs, io,
@@ -91,7 +91,7 @@ pub struct Kernel {
     pub bytes: Vec<u8>,
     /// `built-in`, or the file it was read from.
     pub origin: String,
-    /// Where its source is to be had; one line.
+    /// Where to get its source; one line.
     pub source: String,
     /// Bytes of RAM that it takes from [`KERNEL_OFFSET`] on, with its zeroed data.
     pub memory: u64,
@@ -111,8 +111,8 @@ fn names(arch: Arch) -> [String; 3] {
     [format!("runtime-{suffix}.wasm"), format!("init-{suffix}"), format!("Image-{suffix}")]
 }
 
-/// Where the files are looked for. The program may be called by a symbolic link: the directory is that of the
-/// file itself.
+/// Where the files are looked up. If the program is called through a symbolic link, the directory is that of
+/// the file itself.
 fn directory() -> io::Result<PathBuf> {
     if let Some(dir) = env::var_os(VARIABLE).filter(|dir| !dir.is_empty()) {
         return Ok(dir.into());
@@ -122,7 +122,7 @@ fn directory() -> io::Result<PathBuf> {
     Ok(prefix.join("share/forelift"))
 }
 
-/// The file of that name, which an architecture's images need.
+/// The file of that name, which images for `arch` need.
 fn find(name: &str, arch: Option<Arch>) -> Result<PathBuf, AssetError> {
     let dir = directory().map_err(|source| AssetError::Io { path: "/proc/self/exe".into(), source })?;
     let path = dir.join(name);
@@ -152,7 +152,7 @@ pub fn runtime(arch: Arch) -> Result<Vec<u8>, AssetError> {
 pub struct Interpreter {
     /// The ELF file.
     pub bytes: Vec<u8>,
-    /// Where its source is to be had; one line.
+    /// Where to get its source; one line.
     pub source: String,
 }
 
@@ -202,8 +202,8 @@ pub fn kernel(arch: Arch, user: Option<&Path>) -> Result<Kernel, AssetError> {
     Ok(Kernel { bytes, origin, source, memory })
 }
 
-/// The `System.map` of the guest's kernel, for names: the installed one, or what is beside the user's kernel.
-/// Empty when there is none.
+/// The `System.map` of the guest's kernel, for names: the installed one, or the one next to the user's
+/// kernel. Empty when there is none.
 pub fn kernel_symbols(arch: Arch, user: Option<&Path>) -> String {
     let path = match user {
         Some(kernel) => Ok(kernel.with_file_name("System.map")),
@@ -223,8 +223,8 @@ fn source_line(file: &Path, suffix: &str) -> String {
     if lines.is_empty() { "see NOTICE".into() } else { lines.join(" | ") }
 }
 
-/// Checks the header of a RISC-V `Image` (Documentation/arch/riscv/boot-image-header.rst) and gives the RAM
-/// it takes.
+/// Checks the header of a RISC-V `Image` (Documentation/arch/riscv/boot-image-header.rst); returns the bytes
+/// of RAM it takes.
 fn check_riscv(bytes: &[u8]) -> Result<u64, String> {
     const HEADER: usize = 64;
     let hint = "give the file arch/riscv/boot/Image of a riscv64 kernel build";
@@ -250,7 +250,8 @@ fn check_riscv(bytes: &[u8]) -> Result<u64, String> {
     Ok(size)
 }
 
-/// Checks an x86_64 `vmlinux` and gives the RAM it takes from [`KERNEL_OFFSET`] on; its RAM starts at address 0.
+/// Checks an x86_64 `vmlinux`, whose RAM starts at address 0; returns the bytes of RAM it takes from
+/// [`KERNEL_OFFSET`] on.
 fn check_x86_64(bytes: &[u8]) -> Result<u64, String> {
     let hint = "give the file vmlinux of an x86_64 kernel build";
     // Documentation/arch/x86/boot.rst: the magic number of the header that a bzImage starts with.

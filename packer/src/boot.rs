@@ -1,4 +1,5 @@
-//! Boots the machine natively up to *ready to exec*, during conversion.
+//! Boots the guest natively during conversion, up to *ready to exec*: kernel and init have done all that does
+//! not depend on the command. The snapshot is taken there.
 
 use forelift_abi::config::{Arch, ImageConfig};
 use forelift_runtime::{
@@ -10,7 +11,7 @@ use forelift_runtime::{
 use memmap2::Mmap;
 use thiserror::Error;
 
-/// Told how the boot proceeds.
+/// Progress of a boot.
 pub trait BootProgress {
     /// The guest has executed this many instructions in all.
     fn instructions(&mut self, count: u64);
@@ -20,7 +21,7 @@ impl BootProgress for () {
     fn instructions(&mut self, _count: u64) {}
 }
 
-/// A machine that waits for its orders.
+/// A machine whose init waits for its command.
 pub struct Snapshot {
     /// Guest memory.
     pub ram: GuestMemory,
@@ -44,18 +45,18 @@ pub enum BootError {
     Guest(#[from] MachineError),
 }
 
-/// What the kernel's random number generator starts from in every snapshot: equal inputs give equal outputs.
-/// Init credits fresh entropy at each start, before any program of the container runs.
+/// The seed of the kernel's random number generator, the same in every snapshot: equal inputs give equal
+/// outputs. At each start, init credits fresh entropy before any program of the container runs.
 const RNG_SEED: [u8; 64] = *b"forelift: the same for all, replaced at every start of an image.";
 
-/// Kernel command line of an image, before the user's additions. Where the devices are is added when the
-/// machine boots.
+/// Kernel command line of an image, before the user's additions. The machine adds the addresses of the
+/// devices when it boots.
 pub fn default_cmdline(arch: Arch) -> &'static str {
     match arch {
         Arch::Riscv64 => "quiet",
-        // The serial port is no console, whatever a driver thinks of it. The time-stamp counter needs no
-        // other clock to watch it, which would wake an idle machine twice a second. There is no keyboard
-        // controller to reset the machine by, but a triple fault does.
+        // The console is virtio's, not a serial port. The clocksource watchdog is off (tsc=reliable): it
+        // would wake an idle machine twice a second. There is no keyboard controller to reset the machine
+        // through, so the kernel resets it by a triple fault.
         Arch::X86_64 => "quiet console=hvc0 tsc=reliable reboot=t",
     }
 }

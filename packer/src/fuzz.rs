@@ -1,4 +1,4 @@
-//! Entries for fuzzing: input that crosses several modules.
+//! Entry points for fuzzing that cross several modules.
 
 use crate::{
     erofs,
@@ -19,7 +19,7 @@ pub fn layer(data: &[u8]) {
     let unpacked = Unpacked::new(reader, None, limits.archive_bytes());
     let mut archive = Archive::new(unpacked);
     if builder.apply(&mut archive, "fuzz", true).is_ok() {
-        // What was taken must be a sound tree: the writer relies on it.
+        // A layer that was accepted must leave a sound tree: the writer relies on it.
         let _ = builder.tree.digest();
         let _ = erofs::Volume::new(&builder.tree, &erofs::Options::default())
             .map(|volume| volume.write_to(&mut std::io::sink(), &mut ()));

@@ -17,7 +17,7 @@ pub enum Platform {
     I386,
 }
 
-/// Text that names no platform known here.
+/// Text that is not the name of a known platform.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("`{text}` is no platform that can be converted: use {}", listed())]
 pub struct UnknownPlatform {
@@ -30,7 +30,7 @@ fn listed() -> String {
 }
 
 impl Platform {
-    /// All of them, those that are run fastest first: the order of choice when an image comes for several.
+    /// All of them, those that run fastest first: the order of choice when an image comes for several.
     pub const ALL: [Platform; 4] = [Platform::Riscv64, Platform::Amd64, Platform::I386, Platform::Arm64];
 
     /// The architecture's name in OCI image configurations (GOARCH).
@@ -56,15 +56,16 @@ impl Platform {
         }
     }
 
-    /// Whether the machine's processor knows none of its instructions, so that its programs need an
+    /// Whether the guest's processor cannot execute its instructions, so that its programs need an
     /// interpreter in the guest.
     pub fn is_foreign(self) -> bool {
         self == Platform::Arm64
     }
 
-    /// Whether programs of that architecture can be what a container of this platform starts with, unaided.
+    /// Whether a container of this platform can start with a program of that architecture, without an
+    /// interpreter.
     pub fn runs(self, oci_arch: &str) -> bool {
-        // Of the two that one processor runs, either is found in images that claim the other.
+        // One processor runs both of these, and images for either contain programs of the other.
         self.oci_arch() == oci_arch
             || matches!((self, oci_arch), (Platform::Amd64, "386") | (Platform::I386, "amd64"))
     }
@@ -76,8 +77,8 @@ impl fmt::Display for Platform {
     }
 }
 
-/// As docker's `--platform`: `linux/arm64`, `linux/arm64/v8`, `arm64`; other names of an architecture count,
-/// too (containerd, *platforms*: `normalizeArch`).
+/// As docker's `--platform`: `linux/arm64`, `linux/arm64/v8`, `arm64`. Other names of an architecture are
+/// accepted, too (containerd, *platforms*: `normalizeArch`).
 impl FromStr for Platform {
     type Err = UnknownPlatform;
 
@@ -96,7 +97,7 @@ impl FromStr for Platform {
             "aarch64" => "arm64",
             other => other,
         };
-        // A variant that is more than the least asks for what the machine may not have.
+        // A variant above the baseline may ask for instructions that the machine lacks.
         let least = match (arch, variant) {
             (_, None) => true,
             ("arm64", Some(v)) => matches!(v, "v8" | "8"),

@@ -1,5 +1,5 @@
-//! Progress of a long command, on stderr: a bar per stage on a terminal, a line per stage elsewhere, or
-//! nothing.
+//! Progress of a long command, in stages, on stderr: a bar per stage on a terminal, a line per stage
+//! elsewhere, or nothing.
 
 use std::{
     io::{IsTerminal, stderr},
@@ -65,7 +65,7 @@ impl Stages {
         self.current = Some((name.to_string(), Instant::now()));
         if let Mode::Bars = self.mode {
             let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
-            // A template that is constant: an error would show in the first test on a terminal.
+            // The template is constant: an error would show in the first test on a terminal.
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style);
             }
@@ -77,7 +77,7 @@ impl Stages {
         }
     }
 
-    /// Something to be said of the current stage at its end.
+    /// Text to add to the current stage's line when it ends.
     pub fn note(&mut self, text: String) {
         self.note = text;
     }
@@ -100,7 +100,7 @@ impl Stages {
         self.done.push(StageTime { stage, ms });
     }
 
-    /// A line that does not disturb the bar.
+    /// Prints a warning without disturbing the bar.
     pub fn warn(&self, text: &str) {
         let print = || eprintln!("forelift: warning: {text}");
         match &self.bar {
@@ -109,14 +109,14 @@ impl Stages {
         }
     }
 
-    /// As [`warn`](Self::warn), of what matters to those who wait only: not when quiet.
+    /// As [`warn`](Self::warn), but not when quiet.
     pub fn remark(&self, text: &str) {
         if !matches!(self.mode, Mode::Quiet) {
             self.warn(text);
         }
     }
 
-    /// Sets how many bytes (or percent) of the stage are done. It never goes back: threads may come out of
+    /// Sets how many bytes (or percent) of the stage are done. It never goes back: threads may report out of
     /// order.
     pub fn set(&self, done: u64) {
         if let Some(bar) = &self.bar {
@@ -124,7 +124,7 @@ impl Stages {
         }
     }
 
-    /// So many more bytes of the stage are done.
+    /// Adds to the bytes of the stage that are done.
     pub fn add(&self, bytes: u64) {
         if let Some(bar) = &self.bar {
             bar.inc(bytes);
@@ -157,7 +157,7 @@ impl BootProgress for Stages {
 
 impl Drop for Stages {
     fn drop(&mut self) {
-        // A stage that failed leaves no bar behind; the error follows.
+        // A failed stage leaves no bar on the screen; the error follows.
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }

@@ -1,10 +1,10 @@
-//! Sizes as people write and read them.
+//! Sizes in bytes as people write and read them.
 
 /// Reads a size: digits and an optional unit (`K`, `M`, `G`, also `KiB`, `MB`, ...; all powers of 1024, upper
 /// or lower case). Without a unit it is bytes.
 ///
 /// # Errors
-/// One line that says what is wrong.
+/// What is wrong, in one line.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -21,7 +21,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| format!("`{text}` is too large"))
 }
 
-/// A size in the unit that suits it.
+/// A size with a suitable unit.
 pub fn format_size(bytes: u64) -> String {
     match bytes {
         0..10_240 => format!("{bytes} B"),

@@ -1,4 +1,4 @@
-//! The command line: usage, errors, their exit status, and what they leave behind.
+//! The command line: usage, errors, their exit status, and the files that they leave.
 
 mod common;
 

@@ -56,7 +56,7 @@ fn line(args: &[&str], dir: &Path, status: i32) -> String {
     text
 }
 
-/// Every command refuses the file with these words, and leaves nothing behind.
+/// Every command refuses the file with these words and leaves no file.
 fn refused(dir: &Path, name: &str, words: &[&str]) {
     let listing = || {
         let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name()).collect();
@@ -256,7 +256,7 @@ fn only(whole: &[u8], part: &[u8]) -> usize {
     places[0]
 }
 
-/// The code as if made by another version of wasmtime: the version stands behind its length, as text.
+/// The code as if made by another version of wasmtime: the version follows its length, as text.
 fn other_version(mut code: Vec<u8>) -> Vec<u8> {
     let section = only(&code, format!("{}-unknown-linux", std::env::consts::ARCH).as_bytes());
     let version = code[..section].iter_mut().rev().find(|byte| byte.is_ascii_digit()).unwrap();

@@ -1,7 +1,7 @@
-//! What is kept between runs: where, and how files get there and back.
+//! Caches between runs: where they are, how their files are written and read, and a store of values by key.
 //!
-//! A cache never makes anything fail: what cannot be read or is damaged is a miss, what cannot be written is
-//! not cached.
+//! A cache never makes anything fail: a file that cannot be read or is damaged is a miss, and a file that
+//! cannot be written is not cached.
 
 #[cfg(test)]
 mod tests;
@@ -30,7 +30,7 @@ pub fn default_dir() -> Option<PathBuf> {
     })
 }
 
-/// Opens a file that nobody but this user can have written.
+/// Opens a file that only this user can have written.
 pub(crate) fn open_own(path: &Path) -> Option<File> {
     let file = File::open(path).ok()?;
     let meta = file.metadata().ok()?;
@@ -39,7 +39,8 @@ pub(crate) fn open_own(path: &Path) -> Option<File> {
     (meta.uid() == user && meta.mode() & 0o022 == 0 && meta.is_file()).then_some(file)
 }
 
-/// Writes `parts` to a file of this user's alone that appears whole, with its directories.
+/// Writes `parts` to a file that only this user may read or write, and makes its directories. The file
+/// appears whole or not at all.
 pub(crate) fn replace(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
@@ -55,7 +56,7 @@ pub(crate) fn replace(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
 /// A digest of everything that a value depends on.
 pub type Key = [u8; 32];
 
-/// Values by key. A value that was put may be gone at any time, but what is there is what was put.
+/// Values by key. A value may be evicted at any time, but a value that is found is the one that was put.
 pub trait Store: Sync {
     /// The value of `key`.
     fn get(&self, key: &Key) -> Option<Vec<u8>>;
@@ -64,31 +65,31 @@ pub trait Store: Sync {
 }
 
 /// A [`Store`] in a directory that any number of processes share: one file per value, in sixteen directories
-/// by the first digit of the key. What was not used for longest goes when it gets too large.
+/// by the first digit of the key. The least recently used values are evicted when it gets too large.
 pub struct Directory {
     dir: PathBuf,
     limit: u64,
-    /// Directories that something was put into, as bits.
+    /// Bit N: something was put into directory N.
     written: AtomicU32,
     problem: OnceLock<String>,
 }
 
-/// Bytes on disk that a [`Directory`] takes by default, about.
+/// Bytes on disk that a [`Directory`] takes by default, approximately.
 pub const DEFAULT_LIMIT: u64 = 1 << 30;
 const SHARDS: u64 = 16;
-/// Directories that are looked through at the end of a use: so that a full cache does not show in its time.
+/// Directories that are trimmed at the end of a use. Few, so that a full cache does not slow a run down.
 const TRIMMED_AT_ONCE: usize = 2;
-/// A use is noted when the last one that was is this long ago.
+/// A file's time of last use is updated when it is older than this.
 const NOTED_AFTER: Duration = Duration::from_secs(3600);
 const MAGIC: [u8; 8] = *b"FLcache1";
 
 impl Directory {
-    /// The store in `dir`, which is made when something is put, of about `limit` bytes.
+    /// The store in `dir`, of about `limit` bytes. The directory is made when something is put.
     pub fn new(dir: PathBuf, limit: u64) -> Self {
         Directory { dir, limit, written: AtomicU32::new(0), problem: OnceLock::new() }
     }
 
-    /// The first failure to write, if there was one.
+    /// The first failure to write, if any.
     pub fn problem(&self) -> Option<&str> {
         self.problem.get().map(String::as_str)
     }
@@ -102,19 +103,19 @@ impl Directory {
         self.shard(u64::from(key[0] >> 4)).join(&name[1..])
     }
 
-    /// Of the contents and of the key, so that a file under a wrong name is damaged, too.
+    /// Covers the contents and the key, so that a file under a wrong name counts as damaged.
     fn checksum(key: &Key, value: &[u8]) -> [u8; 8] {
         let mut sum = fold(value).to_le_bytes();
         sum.iter_mut().zip(key).for_each(|(a, b)| *a ^= b);
         sum
     }
 
-    /// Makes everything fit the limit.
+    /// Evicts values until the store fits its limit.
     pub fn trim(&self) {
         (0..SHARDS).for_each(|number| self.trim_shard(number));
     }
 
-    /// Removes what was not used for longest, to nine tenths of the limit so that not every use has to.
+    /// Removes the least recently used files, down to nine tenths of the limit: so not every use has to.
     fn trim_shard(&self, number: u64) {
         let limit = self.limit / SHARDS;
         let Ok(entries) = fs::read_dir(self.shard(number)) else { return };
@@ -124,7 +125,7 @@ impl Directory {
             .filter_map(|entry| {
                 let meta = entry.metadata().ok()?;
                 let modified = meta.modified().ok()?;
-                // A file that somebody is writing now; one that is old was left behind.
+                // A temporary file of a writer. An old one was left by a writer that was killed.
                 let unfinished = entry.file_name().as_encoded_bytes().starts_with(b".")
                     && now.duration_since(modified).ok().is_none_or(|ago| ago < NOTED_AFTER);
                 (!unfinished).then(|| (modified, meta.blocks() * 512, entry.path()))
@@ -139,7 +140,7 @@ impl Directory {
             if total <= limit / 10 * 9 {
                 break;
             }
-            // Another process may have been faster.
+            // Another process may have removed it.
             let _ = fs::remove_file(path);
             total -= bytes;
         }
@@ -159,7 +160,7 @@ impl Store for Directory {
         let now = SystemTime::now();
         let used = file.metadata().and_then(|meta| meta.modified()).unwrap_or(now);
         if now.duration_since(used).is_ok_and(|ago| ago > NOTED_AFTER) {
-            // Not noted: it goes a little earlier.
+            // If this fails, the file is evicted a little earlier.
             let _ = file.set_modified(now);
         }
         bytes.drain(..MAGIC.len() + 8);
@@ -181,7 +182,7 @@ impl Store for Directory {
 impl Drop for Directory {
     fn drop(&mut self) {
         let written = self.written.load(Ordering::Relaxed);
-        // From another one each time, so that all get their turn.
+        // A different one first each time, so that all directories are trimmed in turn.
         let first = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| u64::from(time.subsec_micros()));
         let shards = (0..SHARDS).map(|n| (first + n) % SHARDS).filter(|n| written >> n & 1 != 0);
         shards.take(TRIMMED_AT_ONCE).for_each(|number| self.trim_shard(number));

@@ -180,7 +180,7 @@ fn places(report: &Report) -> String {
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let image = reader::open(&args.image)?;
     match args.json {
-        // By way of a value, which sorts the names.
+        // Through a value, which sorts the names.
         true => print(&serde_json::to_string_pretty(&serde_json::to_value(inspect::inspect(&image)?)?)?),
         false => print(&text(&image)?),
     }

@@ -57,12 +57,12 @@ enum Command {
     Rootfs(rootfs::Args),
     Lockstep(lockstep::Args),
     Completions(completions::Args),
-    // For who installs it: named in the manual, not in the list of commands.
+    // For packagers: not in the list of commands.
     #[command(hide = true)]
     Man(man::Args),
 }
 
-/// The whole command line, for what is generated from it.
+/// The whole command line, for generated files.
 fn command() -> clap::Command {
     Cli::command()
 }
@@ -126,7 +126,7 @@ fn at(path: &std::path::Path) -> impl Fn(std::io::Error) -> anyhow::Error {
 mod tests {
     use super::*;
 
-    /// What a command's long help says behind the options, before it is wrapped.
+    /// What follows the options in a command's long help, before it is wrapped.
     fn more(command: &clap::Command) -> String {
         command.get_after_long_help().map(ToString::to_string).unwrap_or_default()
     }
@@ -178,7 +178,7 @@ mod tests {
         let lines = texts.iter().flat_map(|text| text.lines());
         let long: Vec<&str> = lines.filter(|line| line.chars().count() > 80).collect();
         assert!(texts.len() > 8 && long.is_empty(), "{long:#?}");
-        // What is not to be filled is short enough to stay as it is.
+        // Indented lines are not wrapped: they must be short enough.
         for command in [&root].into_iter().chain(root.get_subcommands()) {
             for line in more(command).lines().filter(|line| line.starts_with(' ')) {
                 assert!(line.chars().count() <= 80, "{line}");

@@ -1,4 +1,4 @@
-//! The guest as data, before anything of it runs: the container image, what the installation adds to it, and the
+//! The guest as data, before it runs: the container image, what the installation adds to it, and the
 //! configuration that the module carries.
 
 use forelift_abi::config::{ARM64_INTERPRETER, ImageConfig};

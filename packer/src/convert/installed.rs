@@ -33,12 +33,12 @@ pub struct Installed {
 }
 
 impl Installed {
-    /// Reads the files for `platform`, for a guest with `memory` bytes of RAM; `kernel` takes the place of the
-    /// installed one.
+    /// Reads the files for `platform`, for a guest with `memory` bytes of RAM; `kernel` replaces the
+    /// installed kernel.
     ///
     /// # Errors
-    /// When a file is missing or unfit; when the kernel cannot boot in so little memory, or the machine cannot
-    /// have so much.
+    /// When a file is missing or unusable; when the kernel cannot boot in so little memory, or the machine
+    /// cannot have so much.
     pub fn find(platform: Platform, kernel: Option<&Path>, memory: u64) -> Result<Self, ConvertError> {
         let arch = platform.machine();
         let runtime = assets::runtime(arch)?;

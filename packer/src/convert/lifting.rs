@@ -41,7 +41,7 @@ pub fn is_lifted(arch: Arch) -> bool {
 /// Trains, lifts what is hot, and adds it to the emulator; `None` when nothing is to be lifted.
 ///
 /// # Errors
-/// When a training command cannot run, the emulator does not suit this program, or this host is not supported.
+/// When a training command cannot run, the emulator is of another version, or this host is not supported.
 pub fn lift(
     options: &Options,
     guest: &Guest,

@@ -29,8 +29,8 @@ pub struct Root {
     pub files: Vec<(String, Range<u64>)>,
 }
 
-/// Writes the files of `loaded` to an unlinked file in `dir` and maps it. `ram_len` is guest RAM in bytes: both
-/// have to fit the module's memory.
+/// Writes the root file system of `loaded` to an unlinked file in `dir` and maps it. `ram_len` is guest RAM
+/// in bytes: both must fit the module's memory.
 ///
 /// # Errors
 /// When they do not fit, or the file cannot be written.

@@ -1,8 +1,8 @@
-//! Native code: a module compiled without its data, and the cache of that.
+//! Native code: compiles a module without its data, and caches the result.
 //!
-//! The cache is a directory of files, each named for the SHA-256 of what was compiled and of the settings,
-//! written under another name and renamed. Its contents are executed, so files that another user owns or may
-//! write are not used.
+//! The cache is a directory of files, each named by the SHA-256 of the module and of the settings, written
+//! under another name and renamed. Their contents are executed, so files that another user owns or may write
+//! are not used.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ use crate::{
     pack::{PackedImage, compiled::fold, mapping::page_size, memory::PAGE, module},
 };
 
-/// Most files that stay in the cache. One build of Forelift needs one.
+/// Most files in the cache.
 const KEEP: usize = 16;
 /// Directory below the cache's.
 const SUBDIR: &str = "code";
@@ -50,8 +50,8 @@ pub fn strip(bytes: &[u8], parsed: &module::Module, names: bool) -> Vec<u8> {
                 out.push(5);
                 memory.encode(&mut out);
             }
-            // Code may name segments by number when there is a count of them: as many empty ones take their
-            // place. (They count as dropped after instantiation, like any active segment.)
+            // With a data count section, code may refer to segments by number: they are replaced by as many
+            // empty ones. (Like any active segment, they are dropped after instantiation.)
             11 if parsed.has_data_count => {
                 let mut data = DataSection::new();
                 for _ in &parsed.segments {
@@ -106,7 +106,7 @@ pub fn load(
     }
     let code = compile_stripped(engine, image, &stripped)?;
     if let Some(entry) = entry {
-        // A cache that cannot be written (read-only home, full disk) is none.
+        // A cache that cannot be written (read-only home, full disk) is no error.
         let _ = entry.store(&code);
     }
     // SAFETY: the bytes were made by this engine just now.
@@ -114,8 +114,8 @@ pub fn load(
         .map_err(|e| RunError::Compile { path: image.path().into(), message: one_line(&e) })
 }
 
-/// The module whose code is `code`, executed where it lies, in a mapping of its file: a copy would cost each
-/// start as much as all of the code that the start executes. Copied where the file system forbids that
+/// The module whose code is `code`, executed in place, in a mapping of its file: a copy would cost each start
+/// as much as all of the code that the start executes. It is copied where the file system forbids this
 /// (mounted with `noexec`).
 ///
 /// # Safety
@@ -159,7 +159,8 @@ impl Entry {
         if fold(code) != u64::from_le_bytes(*sum) {
             return None;
         }
-        // perf asks the file for the names of a mapping's functions, and not the process that made them.
+        // perf would look for the function names of a mapped file in that file, not in its map of the
+        // process.
         let load = if names { Module::deserialize } else { in_place };
         // SAFETY: written by `store`, by this user, intact; a module that is made of it keeps it mapped.
         let module = unsafe { load(engine, code) }.ok()?;
@@ -168,7 +169,7 @@ impl Entry {
     }
 
     fn store(&self, code: &[u8]) -> std::io::Result<()> {
-        // The checksum has a page of its own: what is mapped begins at one.
+        // The checksum has a page of its own, so that the code begins at a page.
         let mut head = [0; PAGE];
         head[..8].copy_from_slice(&fold(code).to_le_bytes());
         let written = replace(&self.path, &[&head, code]);

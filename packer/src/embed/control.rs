@@ -1,8 +1,8 @@
 //! Signals of the host process and the terminal's size, as records for the runtime ([`forelift_abi::embed`]).
 //!
 //! A handler writes the signal's number to a pipe; the runtime polls the pipe's other end through its control
-//! descriptor. A runtime that takes no notice cannot keep its process alive: the third INT, TERM or QUIT that
-//! finds earlier ones unread ends it.
+//! descriptor. A runtime that does not read it cannot keep its process alive: when three INT, TERM or QUIT
+//! are unread, the process ends.
 
 use std::{
     collections::VecDeque,
@@ -50,7 +50,8 @@ extern "C" fn on_signal(signal: c_int) {
     }
 }
 
-/// The control descriptor's host side. One at a time in a process. Dropped, it gives the signals back.
+/// The control descriptor's host side. There is one at a time in a process. Its destructor restores the
+/// signals' actions.
 pub struct Control {
     queue: VecDeque<Record>,
     pipe: File,
@@ -62,7 +63,7 @@ impl Control {
     /// Catches the signals and queues the record about the terminal.
     ///
     /// # Errors
-    /// When the pipe or a handler cannot be had.
+    /// When the pipe cannot be made or a handler cannot be installed.
     pub fn new(tty: bool, raw: bool) -> io::Result<Self> {
         let (rows, cols) = if tty { terminal::size().unwrap_or((0, 0)) } else { (0, 0) };
         let (pipe, write_end) = nonblocking_pipe()?;
@@ -83,13 +84,13 @@ impl Control {
             if libc::sigaction(signal, std::ptr::null(), &mut old) != 0 {
                 return Err(io::Error::last_os_error());
             }
-            // What is ignored stays ignored (nohup, background jobs of a shell without job control).
+            // An ignored signal stays ignored (nohup, background jobs of a shell without job control).
             if old.sa_sigaction == libc::SIG_IGN {
                 return Ok(());
             }
             let mut new: libc::sigaction = std::mem::zeroed();
             new.sa_sigaction = on_signal as extern "C" fn(c_int) as libc::sighandler_t;
-            // No SA_RESTART: a signal shall end a wait. SA_ONSTACK: wasmtime's threads may be deep in their
+            // No SA_RESTART: a signal must end a wait. SA_ONSTACK: wasmtime's threads may be deep in their
             // stack.
             new.sa_flags = libc::SA_ONSTACK;
             if libc::sigaction(signal, &new, std::ptr::null_mut()) != 0 {

@@ -1,4 +1,4 @@
-//! wasmtime's settings, one set for compiling and running.
+//! wasmtime's settings, the same for compiling and running.
 
 use std::sync::Arc;
 
@@ -17,11 +17,12 @@ use crate::pack::mapping::page_size;
 pub fn new(profile: Option<Profile>) -> Result<Engine, RunError> {
     let mut config = Config::new();
     config.cranelift_opt_level(OptLevel::Speed);
-    // 4 GiB reserved and as much guarded: no address that the module can form needs a check.
+    // 4 GiB reserved and as much guard: no address that the module can form needs a bounds check.
     config.memory_reservation(4 << 30);
     config.memory_guard_size(4 << 30);
     config.memory_may_move(false);
-    // A trap is the end: its place in the module helps nobody without names, and the map costs start-up time.
+    // A trap ends the run. Its address in the module would not help without names, and the map costs start-up
+    // time.
     config.generate_address_map(false);
     config.native_unwind_info(false);
     config.profiler(match profile {
@@ -29,16 +30,16 @@ pub fn new(profile: Option<Profile>) -> Result<Engine, RunError> {
         None => ProfilingStrategy::None,
     });
     config.with_custom_code_memory(Some(Arc::new(CodePages)));
-    // SAFETY: this flag only leaves out the masking of table indices against speculation. Nothing secret of
-    // another tenant is in this process: it runs one image for its own user. The interpreter's dispatch gains
-    // by it.
+    // SAFETY: this flag only leaves out the masking of table indices against speculation. There are no
+    // secrets of another tenant in this process: it runs one image for its own user. The interpreter's
+    // dispatch is faster without.
     unsafe { config.cranelift_flag_set("enable_table_access_spectre_mitigation", "false") };
     // SAFETY: as above, for loads and stores (which have no bounds check to bypass anyway).
     unsafe { config.cranelift_flag_set("enable_heap_access_spectre_mitigation", "false") };
     Engine::new(&config).map_err(|e| RunError::Engine(one_line(&e)))
 }
 
-/// Makes code executable where it lies, so that it can be a mapping of a file.
+/// Makes code executable in place, so that it can be a mapping of a file.
 struct CodePages;
 
 impl CodePages {

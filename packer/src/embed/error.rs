@@ -24,7 +24,7 @@ pub enum RunError {
         /// What wasmtime says.
         message: String,
     },
-    /// Precompiled code of another build or for another CPU.
+    /// Precompiled code from another build or for another CPU.
     #[error(
         "{path}: its native code does not suit this build of forelift or this host: make it again with \
          `forelift compile` ({message})"
@@ -54,7 +54,7 @@ pub enum RunError {
         /// What wasmtime says.
         message: String,
     },
-    /// The emulator stopped in a way that it must not.
+    /// The emulator trapped.
     #[error("the emulator failed: {0}")]
     Trap(String),
 }

@@ -2,17 +2,17 @@
 //!
 //! * [`engine`]: wasmtime's settings;
 //! * [`code`]: native code of a module without its data, and its cache;
-//! * [`wasi`]: the imports: wasmtime's WASI preview 1, with what it cannot do replaced by [`stdio`] and
-//!   [`poll`];
+//! * [`wasi`]: the imports: wasmtime's WASI preview 1, with replacements in [`stdio`] and [`poll`] for what
+//!   it cannot do;
 //! * [`shares`]: host directories;
 //! * [`control`]: signals and the terminal, as events for the runtime ([`forelift_abi::embed`]);
 //! * [`terminal`]: the host's terminal.
 //!
 //! The module is compiled without its data and with an empty memory. Memory is then grown to its size, and
 //! the data is mapped from the image's file ([`crate::pack::mapping`]). So the compiled code is the same for
-//! every image that one build of Forelift makes, and the cache holds it once; and a start does not depend on
-//! the image's size. This changes nothing that the module can see: it has no start function (checked when it
-//! is opened).
+//! every image that one build of Forelift makes without lifted code, and the cache holds it once; and the
+//! time of a start does not depend on the image's size. The module cannot see the difference: it has no start
+//! function (checked when it is opened).
 
 pub mod code;
 pub mod control;
@@ -54,7 +54,7 @@ pub fn run(image: &PackedImage, options: &RunOptions) -> Result<u8, RunError> {
     let control = Control::new(options.tty, raw.is_some()).map_err(host("catching signals"))?;
     store.data_mut().control = Some(control);
     let result = start.call(&mut store, ());
-    // The signals' default actions come back before the terminal is left alone.
+    // The signals' default actions are restored before the terminal's mode.
     store.data_mut().control = None;
     drop(raw);
     status(result)

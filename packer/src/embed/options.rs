@@ -9,11 +9,11 @@ pub struct Share {
     pub host: PathBuf,
     /// Where it is mounted in the container.
     pub guest: String,
-    /// Whether the container may change nothing in it.
+    /// Whether the container may not change it.
     pub read_only: bool,
 }
 
-/// What a profiler is told of the code.
+/// What is written for a profiler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     /// The functions' names, in `/tmp/perf-PID.map`, where `perf` looks for them.
@@ -31,7 +31,7 @@ pub struct RunOptions {
     pub shares: Vec<Share>,
     /// Whether standard input is connected; otherwise it is at its end.
     pub stdin: bool,
-    /// Whether the container gets a terminal. With `stdin`, the host's is made raw meanwhile.
+    /// Whether the container gets a terminal. With `stdin`, the host's is in raw mode meanwhile.
     pub tty: bool,
     /// Where native code is kept between runs; `None`: nowhere.
     pub cache: Option<PathBuf>,

@@ -1,5 +1,5 @@
-//! Host directories for the guest: served here, natively, over descriptors of our own
-//! ([`forelift_abi::embed`]).
+//! Host directories for the guest. Their FUSE servers run here, natively; the module passes requests over one
+//! descriptor for each directory ([`forelift_abi::embed`]).
 
 use std::{io, path::PathBuf};
 
@@ -141,7 +141,7 @@ pub fn servers(shares: &[Share]) -> Result<Vec<Server<HostFs>>, ShareError> {
     shares.iter().map(server).collect()
 }
 
-/// Lets the process have as many open files as it may: the guest's count among them.
+/// Raises the limit of open files as far as allowed: the guest's count towards it.
 fn raise_limit() {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: both calls are given one valid structure. Where they fail, the limit stays what it is.

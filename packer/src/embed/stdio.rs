@@ -1,14 +1,14 @@
-//! Reading and writing the standard streams: straight system calls on the host's descriptors, never blocking.
+//! Reads and writes the standard streams by system calls on the host's descriptors, without blocking.
 //!
-//! The descriptors are shared with the shell that started us, so they are not set to O_NONBLOCK: their
-//! readiness is asked for first, and what could block is written in pieces that a ready pipe or terminal
-//! takes whole (PIPE_BUF bytes, pipe(7)).
+//! The descriptors are shared with the shell that started the process, so they are not set to O_NONBLOCK.
+//! They are polled first, and writes that could block are made in pieces that a ready pipe or terminal takes
+//! whole (PIPE_BUF bytes, pipe(7)).
 
 use std::os::fd::RawFd;
 
 use libc::{c_int, iovec};
 
-/// What a ready pipe takes without blocking.
+/// Bytes that a ready pipe takes without blocking.
 const PIECE: usize = 4096;
 /// Most buffers in one call (IOV_MAX).
 const MAX_BUFFERS: u32 = 1024;

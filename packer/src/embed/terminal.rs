@@ -1,8 +1,7 @@
-//! The host's terminal: its size, and raw mode with a way back from every exit.
+//! The host's terminal: its size, and raw mode that is left again however the process ends.
 //!
 //! Raw mode ends when [`RawMode`] is dropped (also by a panic) and when a signal kills the process
-//! ([`restore`] is called by [`control`](super::control)'s handler). Only SIGKILL leaves a raw terminal
-//! behind.
+//! ([`restore`] is called by [`control`](super::control)'s handler). Only SIGKILL leaves a raw terminal.
 
 use std::{
     io, mem,
@@ -35,7 +34,7 @@ pub fn size() -> Option<(u16, u16)> {
     })
 }
 
-/// The terminal is raw while this value lives.
+/// The terminal is in raw mode while this value lives.
 pub struct RawMode(());
 
 impl RawMode {

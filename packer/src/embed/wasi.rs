@@ -1,13 +1,13 @@
 //! The module's imports: WASI preview 1.
 //!
-//! wasmtime-wasi serves them but for these, which shadow its own:
+//! They are wasmtime-wasi's, except these, which shadow its own:
 //! * `fd_read`, `fd_write`, `fd_fdstat_get` and `fd_fdstat_set_flags` on the standard streams and the control
 //!   descriptor: wasmtime-wasi buffers them, cannot say "try again", and forgets why a write failed;
 //! * `fd_read`, `fd_write`, `fd_fdstat_get`, `fd_prestat_get` and `fd_prestat_dir_name` on the descriptors of
 //!   host directories ([`super::shares`]);
 //! * `poll_oneoff`, which has to wait for all of them at once;
 //! * `clock_time_get`, so that it and `poll_oneoff` mean the same clock;
-//! * `proc_exit`, which there refuses the codes from 126 on.
+//! * `proc_exit`: wasmtime-wasi refuses codes from 126 on.
 
 use forelift_abi::embed::{CONTROL_FD, RECORD_SIZE};
 use wasmtime::{AsContextMut, Caller, Engine, Linker, Memory};
@@ -42,7 +42,7 @@ const RIGHT_POLL: u64 = 1 << 27;
 /// `$fdflags`: non-blocking.
 const FLAG_NONBLOCK: u16 = 1 << 2;
 
-/// The module ended itself with this code.
+/// The module called `proc_exit` with this code.
 #[derive(Debug)]
 pub struct ProcExit(pub u32);
 
@@ -205,7 +205,7 @@ fn clock_time_get(mut caller: Call<'_>, id: i32, _precision: i64, out: i32) -> w
     })
 }
 
-/// Hands a call on to wasmtime-wasi.
+/// Passes a call on to wasmtime-wasi.
 fn pass(
     mut caller: Call<'_>,
     call: impl AsyncFnOnce(&mut WasiP1Ctx, &mut GuestMemory<'_>) -> wasmtime::Result<i32>,

@@ -1,8 +1,8 @@
 //! Directory blocks (erofs.rst, *Directories*).
 //!
-//! A directory is a row of blocks, each complete in itself: 12-byte entries in name order, then the names.
-//! Names are sorted as bytes over the whole directory, `.` and `..` among them, because the kernel searches
-//! by bisection.
+//! A directory is a sequence of blocks, each complete in itself: 12-byte entries in name order, then the
+//! names. Names are sorted as bytes over the whole directory, `.` and `..` included, because the kernel uses
+//! binary search.
 
 use super::BLOCK;
 
@@ -53,7 +53,7 @@ impl Encoder {
         self.out.append(&mut self.names);
     }
 
-    /// The directory's bytes; the last block is as long as it is full.
+    /// The directory's bytes; the last block is not padded.
     pub(super) fn finish(mut self) -> Vec<u8> {
         self.close();
         self.out

@@ -42,7 +42,7 @@ pub(super) fn device(major: u32, minor: u32) -> Option<u32> {
     (major < 1 << 12 && minor < 1 << 20).then_some((minor & 0xff) | major << 8 | (minor & !0xff) << 12)
 }
 
-/// What the plan decided about an inode.
+/// Where an inode's data is.
 pub(super) struct Placed {
     pub(super) size: u64,
     /// First block of the data, or the device number.

@@ -1,22 +1,20 @@
 //! Writes a read-only EROFS image of a tree (Linux, *Documentation/filesystems/erofs.rst* and
 //! *fs/erofs/erofs_fs.h*).
 //!
-//! Method: [`Volume`] settles where everything goes and how long the image is; then [`Volume::write_to`] gives
-//! the bytes strictly in order, with bounded memory, so that they can go straight into a module's data
-//! section:
+//! [`Volume::new`] decides where everything goes and how long the image is. [`Volume::write_to`] then writes
+//! the bytes strictly in order, in bounded memory, so that they can go to a stream:
 //!
 //! | blocks | content |
 //! |---|---|
 //! | 0 | 1024 zeros, the superblock, the first inodes |
 //! | to `data` | the other inodes, each with its attributes and, if short, its link target or directory |
-//! | to `files` | directories that do not fit behind their inode, long link targets |
+//! | to `files` | directories that do not fit after their inode, long link targets |
 //! | to the end | file data, each file on a block boundary, uncompressed and contiguous |
 //! | padding | zeros up to a multiple of 2 MiB |
 //!
-//! Regular files are `FLAT_PLAIN` without exception: only so does the kernel map them directly
-//! (`erofs_read_inode` sets S_DAX for regular files only, and for no inline layout); links and directories
-//! are read through the page cache and may be `FLAT_INLINE`. Inodes have the extended form, as the compact
-//! one has no time of its own. Same tree, same bytes.
+//! All regular files are `FLAT_PLAIN`: the data of each is one range of the image ([`Volume::data`]). Links
+//! and directories may be `FLAT_INLINE`. Inodes have the extended form, because the compact one has no time
+//! of its own. Equal trees give equal bytes.
 //!
 //! Limits: 4 KiB blocks; 2^32 of them; extended attributes inline only (equal ones are not shared).
 

@@ -1,4 +1,4 @@
-//! Where everything goes.
+//! Where every inode and block of a volume is, and how long it is.
 
 use super::{
     BLOCK, ErofsError, Options, dir,
@@ -9,7 +9,7 @@ use crate::image::{InodeId, Kind, Tree};
 use forelift_abi::layout::REGION_ALIGN;
 use std::ops::Range;
 
-/// Offset of the first inode: behind the superblock.
+/// Offset of the first inode: after the superblock.
 const FIRST: u64 = 1024 + 128;
 
 /// An inode's place.
@@ -30,7 +30,7 @@ pub(super) struct Slot {
     pub(super) links: u32,
 }
 
-/// The layout of an image.
+/// An image of a tree, laid out and ready to be written.
 pub struct Volume<'a> {
     pub(super) tree: &'a Tree,
     pub(super) seed: String,
@@ -38,7 +38,7 @@ pub struct Volume<'a> {
     pub(super) slots: Vec<Slot>,
     /// Index into `slots` by inode number; `u32::MAX` for what is not in the image.
     pub(super) index: Vec<u32>,
-    /// First block behind the inodes.
+    /// First block after the inodes.
     pub(super) meta_blocks: u64,
     /// Blocks in use.
     pub(super) blocks: u64,
@@ -116,8 +116,8 @@ impl<'a> Volume<'a> {
         path.escape_ascii().to_string()
     }
 
-    /// Gives every inode an offset: a directory's children one after another, breadth first, so that listing
-    /// a directory touches few blocks. The root comes first: its number has 16 bits.
+    /// Gives every inode an offset, breadth first, so that a directory's children are next to each other and
+    /// listing it touches few blocks. The root comes first: its number has 16 bits.
     fn place_inodes(&mut self) -> Result<(), ErofsError> {
         let mut end = FIRST;
         self.place(self.tree.root(), self.tree.root(), &mut end)?;
@@ -176,7 +176,7 @@ impl<'a> Volume<'a> {
         }
         let may = matches!(node.kind, Kind::Symlink(_) | Kind::Dir(_));
         let head = SIZE + xattrs;
-        // Data behind an inode must lie in one block (`erofs_map_blocks`), and an inode better does.
+        // Inline data must be in one block (`erofs_map_blocks`), and an inode should be.
         let inline = may && size <= BLOCK / 2;
         let tail = if inline { size } else { 0 };
         let mut offset = end.next_multiple_of(SLOT);
@@ -190,7 +190,7 @@ impl<'a> Volume<'a> {
         Ok(())
     }
 
-    /// Gives blocks to what does not lie behind its inode: directories and links first, then files.
+    /// Gives blocks to data that is not inline: directories and links first, then files.
     fn place_data(&mut self) -> Result<(), ErofsError> {
         let mut block = self.meta_blocks;
         for files in [false, true] {

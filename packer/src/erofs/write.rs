@@ -1,4 +1,4 @@
-//! The bytes of an image, in order.
+//! Writes the bytes of a volume, in order.
 
 use super::{
     BLOCK, ErofsError, Volume,
@@ -25,7 +25,7 @@ fn crc32c(seed: u32, data: &[u8]) -> u32 {
     })
 }
 
-/// Knows how far the output is; holds back the first block, which carries a checksum of itself.
+/// Counts what was written. Holds the first block back until it is whole: it has a checksum of itself.
 struct Output<'o> {
     out: &'o mut dyn Write,
     progress: &'o mut dyn Progress,
@@ -58,7 +58,7 @@ impl Output<'_> {
             self.put(&zeros[..n])?;
         }
         if self.written > offset {
-            // The plan and the writer are one algorithm written twice: never let them differ silently.
+            // Layout and writer are one algorithm written twice: they must not differ silently.
             return Err(ErofsError::Output(io::Error::other("the plan of the image does not hold")));
         }
         Ok(())
@@ -130,7 +130,7 @@ impl Volume<'_> {
             xattr_count: xattr::count(slot.xattrs as usize),
         };
         out.put(&inode::encode(node, &placed))?;
-        // The plan has encoded them before: they fit.
+        // They were encoded before, for the layout: they fit.
         out.put(&xattr::encode(&node.xattrs).unwrap_or_default())?;
         if slot.inline { out.put(&self.small_data(slot)) } else { Ok(()) }
     }

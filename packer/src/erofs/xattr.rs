@@ -19,7 +19,7 @@ fn split(name: &[u8]) -> Option<(u8, &[u8])> {
     spaces.iter().find_map(|&(prefix, index)| Some((index, name.strip_prefix(prefix)?)))
 }
 
-/// The attributes' bytes behind an inode; none without attributes.
+/// The bytes of an inode's attributes, which follow the inode; empty without attributes.
 ///
 /// # Errors
 /// What does not fit.

@@ -1,4 +1,4 @@
-//! The architecture of an image, as its programs show it.
+//! The architecture of an image, found in the ELF headers of its programs.
 
 use super::tree::{InodeId, Kind, Tree};
 use forelift_abi::config::ContainerConfig;
@@ -6,14 +6,14 @@ use goblin::elf::header::{self as elf, Header};
 
 /// Bytes of an ELF64 header.
 const HEADER: usize = 64;
-/// Where PATH leads when the image does not say.
+/// PATH when the image does not set it.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A program, and what it is for.
 pub(super) struct Probe {
     pub(super) arch: &'static str,
     pub(super) path: String,
-    /// Whether the container certainly runs it, rather than carrying it along.
+    /// Whether the container certainly runs it, and does not just contain it.
     pub(super) sure: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What can be wrong with an image. Each message names the input, the place in it, and the way out.
+//! Errors of loading an image. Each message names the input, the place in it, and the way out.
 
 use std::{io, path::PathBuf};
 use thiserror::Error;

@@ -1,5 +1,5 @@
-//! What loading gives: the tree together with what the image says of itself, and whether both agree on the
-//! architecture.
+//! The result of loading: the tree of files together with what the image's configuration says. Both must
+//! agree on the architecture.
 
 use super::{ImageError, LoadOptions, Tree, elf, layer::Builder, oci::spec::ImageFile};
 use crate::platform::Platform;
@@ -18,7 +18,7 @@ pub struct LoadedImage {
     pub config: ContainerConfig,
     /// Its files.
     pub tree: Tree,
-    /// What the user should know, a line each.
+    /// Warnings for the user, a line each.
     pub warnings: Vec<String>,
     /// Number of layers.
     pub layers: usize,
@@ -26,7 +26,7 @@ pub struct LoadedImage {
     pub archive_bytes: u64,
 }
 
-/// What is known of an image besides its tree.
+/// All of a [`LoadedImage`] but its tree, before the architecture is settled.
 pub(crate) struct LoadedParts {
     pub(crate) name: String,
     pub(crate) digest: String,
@@ -42,7 +42,7 @@ fn runs(told: &str, arch: &str) -> bool {
     told == arch || Platform::of(told).is_some_and(|platform| platform.runs(arch))
 }
 
-/// Makes the result of loading: settles the architecture, and gathers warnings.
+/// Makes the result of loading: settles the architecture and collects warnings.
 pub(crate) fn finish(
     builder: Builder,
     parts: LoadedParts,

@@ -1,10 +1,18 @@
-//! Loads container images as streams into a tree whose file data stays outside RAM.
+//! Loads container images as streams into a tree of files whose data stays outside RAM.
 //!
-//! [`load`] takes skopeo's names (see [`reference`]) and gives a [`LoadedImage`]. Nothing is unpacked to the
-//! host's file system and root is not needed: metadata is kept in a [`Tree`], file data goes to one unlinked
-//! spool file. All input is untrusted: digests and sizes are verified, names resolved inside the image only,
-//! and every quantity bounded by [`Limits`]. Memory is a few hundred bytes per file, and a fixed number of
-//! buffers.
+//! [`load`] takes an image's name as skopeo does (see [`reference`]) and returns a [`LoadedImage`]. Nothing
+//! is unpacked to the host's file system, and root is not needed: metadata is kept in a [`Tree`], file data
+//! in one unlinked spool file. All input is untrusted: digests and sizes are verified, names are resolved
+//! inside the image only, and every quantity is bounded by [`Limits`]. It takes a few hundred bytes of memory
+//! per file, and a fixed number of buffers.
+//!
+//! * [`reference`]: names of images;
+//! * `registry`, `store`: where blobs come from;
+//! * `oci`: manifests and configurations; which image of several;
+//! * `rootfs`: plain root file systems;
+//! * `stream`, `tar`: decompression, digests and archives;
+//! * `layer`: layers laid over each other in a `tree`, whose file data is in a `spool`;
+//! * `elf`, `loaded`: the architecture, and the result.
 
 mod elf;
 mod error;
@@ -37,7 +45,7 @@ use reference::Source;
 /// Loads the image of that name.
 ///
 /// # Errors
-/// See [`ImageError`]; nothing is left behind.
+/// See [`ImageError`]. No file is left on the host.
 pub fn load(
     reference: &str,
     options: &LoadOptions,

@@ -15,7 +15,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        // 3.5 GiB: the rest of wasm32's 4 GiB must hold guest RAM and tables.
+        // 3.5 GiB: guest RAM and tables must fit into the rest of wasm32's 4 GiB.
         Limits { total_bytes: 3584 << 20, entries: 1_000_000, metadata_bytes: 256 << 20 }
     }
 }
@@ -35,7 +35,7 @@ impl Limits {
 /// How to load an image.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// Architecture wanted, by its OCI name. `None`: what the image is for; of several, the first of
+    /// Architecture wanted, by its OCI name. `None`: the one that the image is for; of several, the first of
     /// [`Platform::ALL`](crate::platform::Platform::ALL).
     pub arch: Option<String>,
     /// Directory of the spool file; `None`: the system's temporary directory.

@@ -1,8 +1,8 @@
 //! Names of images: skopeo's transports (*containers-transports(5)*), existing paths, and registry
 //! references.
 //!
-//! `dir:` and `tar:` differ from skopeo: here they name a plain root file system; but a `dir:` that skopeo
-//! wrote is recognised. A path that exists is recognised by its content; anything else is a registry
+//! `dir:` and `tar:` differ from skopeo: here they name a plain root file system. A `dir:` that skopeo wrote
+//! is recognised, though. A path that exists is recognised by its content; any other name is a registry
 //! reference.
 
 use super::{ImageError, store::Transport, stream, tar::Archive};
@@ -76,7 +76,7 @@ fn split(rest: &str) -> (PathBuf, Option<String>) {
     }
 }
 
-/// Understands an image's name; reads the beginning of a file when only its content tells what it is.
+/// Parses an image's name. Of an existing path without a transport, the content is read.
 ///
 /// # Errors
 /// When the name is empty, names a path that does not exist, or a file that is no image.
@@ -125,7 +125,7 @@ fn directory(path: PathBuf) -> Source {
     if Transport::is_at(&path) { Source::Transport(path) } else { Source::Dir(path) }
 }
 
-/// Tells what an existing path holds.
+/// Recognises what an existing path holds.
 fn recognise(path: &Path) -> Result<Source, ImageError> {
     let io = |source| ImageError::Io { action: "cannot be read", path: path.into(), source };
     if path.is_dir() {
@@ -139,8 +139,8 @@ fn recognise(path: &Path) -> Result<Source, ImageError> {
     }
     let file = File::open(path).map_err(io)?;
     let (_, reader) = stream::decompress(file).map_err(io)?;
-    // The marks of an image archive can stand anywhere in it: only its names are looked at, and a root file
-    // system gives itself away by a name that neither kind of archive has.
+    // The files that identify an image archive can be anywhere in it. Only names are read, and a name that no
+    // image archive has shows that it is a root file system.
     let mut archive = Archive::new(reader.take(64 << 30));
     let mut docker = false;
     let (mut index, mut blobs) = (false, false);
@@ -176,8 +176,8 @@ fn recognise(path: &Path) -> Result<Source, ImageError> {
     })
 }
 
-/// Whether `docker save` and its like could have given a file this name: `HEX.json`, `HEX.tar`, something in
-/// a directory `HEX`; `HEX.tar.gz` and `sha256:HEX` (crane, kaniko, ko).
+/// Whether `docker save` and similar tools could have given a file this name: `HEX.json`, `HEX.tar`,
+/// something in a directory `HEX`; `HEX.tar.gz` and `sha256:HEX` (crane, kaniko, ko).
 fn image_part(name: &[u8]) -> bool {
     let name = name.strip_prefix(b"sha256:").unwrap_or(name);
     let stem = name.split(|&b| b == b'/' || b == b'.').next().unwrap_or_default();

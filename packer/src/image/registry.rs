@@ -3,8 +3,8 @@
 //! A layer is downloaded to an unlinked file before it is read: a broken connection can then be resumed where
 //! it broke, and a retry need not undo half a layer in the tree. Credentials come from docker's
 //! `config.json`, its credential helpers included (`docker_credential` crate). Like docker, a registry on
-//! this machine may speak plain HTTP; any other needs TLS. The async runtime that the crate needs lives and
-//! ends in here.
+//! this machine may speak plain HTTP; any other needs TLS. The async runtime that the crate needs does not
+//! leave this module.
 
 use super::{
     ImageError, LoadOptions, LoadedImage, Progress,
@@ -28,7 +28,7 @@ use std::{
 };
 use tokio::runtime::Runtime;
 
-/// Attempts at a request, or at a download that gives nothing new.
+/// Attempts at a request, or at a download that makes no progress.
 const ATTEMPTS: u32 = 5;
 /// Pause before the second attempt; it doubles with each.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -64,7 +64,7 @@ pub(crate) fn load(
     oci::load_document(name, &mut registry, &manifest, None, options, progress)
 }
 
-/// Whether docker would talk plain HTTP to it: addresses 127.0.0.0/8 and ::1, and `localhost`.
+/// Whether docker would speak plain HTTP with it: addresses 127.0.0.0/8 and ::1, and `localhost`.
 fn is_local(registry: &str) -> bool {
     let host = match registry.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
@@ -196,7 +196,7 @@ impl Registry {
         Ok(body.to_vec())
     }
 
-    /// Repeats a request while that may help; gives the problem in words otherwise.
+    /// Repeats a request while that may help; otherwise returns the problem in words.
     fn retry<T, F: Future<Output = Result<T, Failure>>>(&self, request: impl Fn() -> F) -> Result<T, String> {
         let mut attempt = 1;
         loop {
@@ -216,7 +216,7 @@ impl Registry {
         }
     }
 
-    /// Adds to `file`, which holds the blob's first `have` bytes, what the registry gives of the rest.
+    /// Appends the rest of a blob to `file`, which holds its first `have` bytes.
     async fn download(
         &self,
         descriptor: &Descriptor,
@@ -230,7 +230,7 @@ impl Registry {
             match self.client.pull_blob_stream_partial(&self.reference, digest, *have, None).await? {
                 BlobResponse::Partial(stream) => stream.stream,
                 BlobResponse::Full(stream) => {
-                    // Whole or not at all: begin again.
+                    // This registry does not send parts: start again.
                     *have = 0;
                     file.set_len(0)?;
                     file.rewind()?;
@@ -240,7 +240,7 @@ impl Registry {
         while let Some(bytes) = stream.next().await {
             let bytes = match bytes {
                 Ok(bytes) => bytes,
-                // The digest is verified by who reads the file; here it only matters that all bytes came.
+                // The reader of the file verifies the digest. Here it only matters that all bytes came.
                 Err(_) if *have >= descriptor.size => break,
                 Err(e) => return Err(e.into()),
             };
@@ -270,7 +270,7 @@ impl Registry {
                 Err(Failure::IoError(e)) if e.kind() == io::ErrorKind::StorageFull => return Err(spool(e)),
                 Err(e) => e,
             };
-            // A connection that breaks now and then is worth going on with.
+            // A connection that breaks but makes progress is retried without limit.
             attempt = if have > before { 1 } else { attempt + 1 };
             if !transient(&error) || attempt > ATTEMPTS {
                 return Err(ImageError::Registry {
@@ -304,7 +304,7 @@ fn config(protocol: ClientProtocol) -> ClientConfig {
 }
 
 fn client(protocol: ClientProtocol) -> Result<Client, Failure> {
-    // The first caller in the process chooses; a second choice is refused, which is all right.
+    // Only the first call in a process has an effect; a later one is refused, which does not matter.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::try_from(config(protocol))
 }
@@ -332,7 +332,7 @@ impl Store for Registry {
         Ok(Box::new(self.fetch_blob(descriptor, progress)?))
     }
 
-    /// A request for each platform of an index would be too many: what a registry names, it has.
+    /// Unknown without a request, and one for each platform of an index would be too many.
     fn has(&self, _: &Descriptor, _: bool) -> Option<bool> {
         None
     }

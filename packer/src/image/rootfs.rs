@@ -49,7 +49,7 @@ pub(crate) fn load_tar(
     builder.apply(&mut archive, &name, false)?;
     let offset = archive.offset();
     if !archive.ended_by_mark() {
-        // Nothing else vouches for a bare archive being whole.
+        // A bare archive has no digest: only its end mark shows that it is whole.
         let problem =
             "the archive is truncated: it ends without its end mark of zero blocks; fetch or make it again";
         return Err(ImageError::Archive { place: name, offset, problem: problem.into() });
@@ -117,7 +117,7 @@ fn meta(stat: &fs::Metadata) -> Meta {
     }
 }
 
-/// Reads a list or value whose size is not known before, and may change.
+/// Reads a list or value whose size is unknown and may change.
 fn grow(mut read: impl FnMut(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
     let mut buffer = vec![0; 1024];
     loop {
@@ -182,7 +182,7 @@ impl Walk<'_> {
         Ok(self.builder.xattrs(found, path.as_os_str().as_bytes()))
     }
 
-    /// Makes an inode of what is at `path`, or finds the one that it is another name of.
+    /// Makes an inode of the file at `path`, or finds the inode that the path is another name of.
     fn add(&mut self, path: &Path) -> Result<InodeId, ImageError> {
         let stat = fs::symlink_metadata(path).map_err(failed(path))?;
         let key = (stat.dev(), stat.ino());
@@ -218,9 +218,9 @@ impl Walk<'_> {
         Ok(id)
     }
 
-    /// Copies a file to the spool; its size is what was read, should it change meanwhile.
+    /// Copies a file to the spool. Its size is the number of bytes read, in case it changes meanwhile.
     fn file(&mut self, path: &Path) -> Result<Kind, ImageError> {
-        // Not blocking on a pipe, nor following a link, that took the file's place just now.
+        // The file may have been replaced since: a pipe must not block, and a link is not followed.
         let flags =
             sys::OFlags::RDONLY | sys::OFlags::NOFOLLOW | sys::OFlags::NONBLOCK | sys::OFlags::CLOEXEC;
         let mut file = File::from(sys::open(path, flags, sys::Mode::empty()).map_err(failed(path))?);

@@ -1,4 +1,4 @@
-//! File data outside RAM: an unlinked temporary file that grows at its end and is read at any offset.
+//! The spool: an unlinked temporary file for file data, appended at its end and read at any offset.
 
 use super::ImageError;
 use std::{
@@ -18,7 +18,7 @@ pub(crate) struct Spool {
     dir: PathBuf,
     /// Bytes in `file`.
     written: u64,
-    /// Bytes behind them.
+    /// Bytes that follow them, not written yet.
     pending: Vec<u8>,
 }
 

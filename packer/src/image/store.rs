@@ -1,4 +1,4 @@
-//! Where the blobs of an image are: a layout in a directory, an archive, skopeo's `dir:`, or (in
+//! Where the blobs of an image come from: an OCI layout in a directory, an archive, skopeo's `dir:`, or (in
 //! [`registry`](super::registry)) a registry.
 
 use super::{
@@ -20,7 +20,7 @@ use std::{
 /// Most files in an image archive: an image has a few dozens.
 const MAX_PARTS: usize = 100_000;
 
-/// Gives blobs by their descriptors. What it gives is not verified yet.
+/// Opens blobs by their descriptors. Their contents are not verified yet.
 pub(crate) trait Store {
     /// Opens a blob; `manifest` tells image indexes and manifests from other blobs. Errors name `place`.
     fn blob(
@@ -31,7 +31,7 @@ pub(crate) trait Store {
         progress: &mut dyn Progress,
     ) -> Result<Box<dyn Read + '_>, ImageError>;
 
-    /// Whether a blob is there, without reading it; `None` when only asking for it could tell.
+    /// Whether a blob is there, without reading it; `None` when only a request for it could tell.
     fn has(&self, descriptor: &Descriptor, manifest: bool) -> Option<bool>;
 
     /// Opens a file of a layout by its name, if it is there.

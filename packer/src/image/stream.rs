@@ -1,4 +1,4 @@
-//! Readers that count, hash and decompress on the way, and know when to stop.
+//! Readers that count, hash and decompress a stream, within a limit.
 
 use super::Progress;
 use flate2::bufread::MultiGzDecoder;
@@ -59,7 +59,7 @@ pub(crate) fn hex_digest(algorithm: &str, bytes: &[u8]) -> String {
     })
 }
 
-/// The digest of bytes at hand, by the algorithm of `like`.
+/// The digest of `data`, by the algorithm of the digest `like`.
 pub(crate) fn digest_of(like: &str, data: &[u8]) -> Option<String> {
     let mut hasher = Hasher::of(like)?;
     hasher.update(data);
@@ -73,8 +73,8 @@ struct Raw<'a> {
     progress: &'a mut dyn Progress,
 }
 
-/// The stored form of a blob: counts, hashes and reports what passes. Clones share one position, so that the
-/// rest can be drained, and the digest be had, while a decompressor holds the reader.
+/// Reads the stored (compressed) form of a blob; counts, hashes and reports its bytes. Clones share one
+/// position, so that the rest can be read, and the digest taken, while a decompressor owns a clone.
 #[derive(Clone)]
 pub(crate) struct Stored<'a>(Rc<RefCell<Raw<'a>>>);
 
@@ -87,7 +87,7 @@ impl<'a> Stored<'a> {
         Stored(Rc::new(RefCell::new(Raw { reader, hasher, bytes: 0, progress })))
     }
 
-    /// Reads to the end; gives the number of all bytes and their digest.
+    /// Reads to the end; returns the number of all bytes and their digest.
     pub(crate) fn finish(mut self) -> io::Result<(u64, Option<String>)> {
         let mut buffer = vec![0; BUFFER];
         while self.read(&mut buffer)? > 0 {}
@@ -109,7 +109,7 @@ impl Read for Stored<'_> {
     }
 }
 
-/// How an archive is compressed; told by its first bytes, as docker does, because media types are often
+/// How an archive is compressed. Recognised by its first bytes, as docker does, because media types are often
 /// wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Codec {
@@ -129,7 +129,7 @@ impl Codec {
     }
 }
 
-/// A compression that is recognised, but not read.
+/// The name of a compression that is recognised but not supported.
 fn foreign(start: &[u8]) -> Option<&'static str> {
     match start {
         [0xfd, b'7', b'z', b'X'] => Some("xz"),
@@ -142,8 +142,7 @@ fn foreign(start: &[u8]) -> Option<&'static str> {
 /// Opens an archive for reading, whatever it is compressed with.
 pub(crate) fn decompress<'a>(reader: impl Read + 'a) -> io::Result<(Codec, Box<dyn Read + 'a>)> {
     let mut buffered = BufReader::with_capacity(BUFFER, reader);
-    // One fill_buf may give less than a magic number's four bytes only when the source does so: read those
-    // first.
+    // A fill_buf may return fewer than the four bytes of a magic number, so these are read first.
     let mut start = Vec::with_capacity(4);
     while start.len() < 4 {
         let mut byte = [0];
@@ -170,7 +169,7 @@ pub(crate) fn decompress<'a>(reader: impl Read + 'a) -> io::Result<(Codec, Box<d
     ))
 }
 
-/// Multi-member gzip; says what failed, which flate2's own messages do not.
+/// Multi-member gzip. Its errors say that it was gzip that failed, which flate2's own do not.
 struct Gzip<R>(MultiGzDecoder<R>);
 
 impl<R: BufRead> Read for Gzip<R> {
@@ -182,8 +181,8 @@ impl<R: BufRead> Read for Gzip<R> {
 /// Most blocks of zeros that may be missing at an archive's end; tar pads archives to 20.
 const PADDING: usize = 128;
 
-/// Whether an archive has the digest `expected`; the padding behind its end mark may be missing, which the
-/// writer of `zstd:chunked` in skopeo, podman and buildah of 2022 drops.
+/// Whether an archive has the digest `expected`. The padding after its end mark may be missing: the writer of
+/// `zstd:chunked` in skopeo, podman and buildah of 2022 drops it.
 pub(crate) fn is_archive(mut hasher: Hasher, expected: &str) -> bool {
     for _ in 0..=PADDING {
         if hasher.clone().finish() == expected {
@@ -194,12 +193,12 @@ pub(crate) fn is_archive(mut hasher: Hasher, expected: &str) -> bool {
     false
 }
 
-/// The sign that a stream was cut off because it had become absurdly long.
+/// The error of a stream that exceeds its limit.
 #[derive(Clone, Copy, Debug, Error)]
 #[error("longer than {0} bytes")]
 pub(crate) struct TooLong(pub(crate) u64);
 
-/// The unpacked form of an archive: counts, hashes, and refuses to go beyond a limit.
+/// Reads the unpacked form of an archive; counts and hashes its bytes, and fails beyond a limit.
 pub(crate) struct Unpacked<R> {
     inner: R,
     hasher: Option<Hasher>,
@@ -212,7 +211,7 @@ impl<R: Read> Unpacked<R> {
         Unpacked { inner, hasher, left: limit, limit }
     }
 
-    /// Reads what is behind the archive's end mark, and gives the hasher of everything.
+    /// Reads what follows the archive's end mark; returns the hasher of all bytes.
     pub(crate) fn finish(mut self) -> io::Result<Option<Hasher>> {
         if self.hasher.is_some() {
             let mut buffer = vec![0; BUFFER];

@@ -1,8 +1,8 @@
-//! The image's files as a tree of inodes in RAM, their data in the spool.
+//! The image's files as a tree of inodes in RAM; their data is in the spool.
 //!
-//! Inodes live in one vector and refer to each other by number, so that no operation recurses, however deep
-//! an archive nests its directories. Whiteouts, replacements and hard links touch only this metadata; data
-//! that nobody refers to any more stays in the spool until that goes away as a whole.
+//! Inodes are in one vector and refer to each other by number. No operation recurses, so the depth of an
+//! archive's directories does not matter. Whiteouts, replacements and hard links change only this metadata;
+//! data that is no longer referred to stays in the spool until the spool is dropped.
 
 use super::{ImageError, spool::Spool};
 use sha2::{Digest, Sha256};
@@ -42,7 +42,7 @@ pub struct Meta {
 }
 
 impl Meta {
-    /// A directory that no archive describes: it had to exist because something lies in it.
+    /// A directory that no archive describes, made because an archive has a file in it.
     pub(crate) const IMPLICIT_DIR: Meta =
         Meta { mode: 0o755, uid: 0, gid: 0, mtime: Mtime { secs: 0, nanos: 0 } };
 }
@@ -107,7 +107,7 @@ pub struct Inode {
     pub meta: Meta,
     /// Extended attributes in name order, each name once.
     pub xattrs: Box<[Xattr]>,
-    /// Names that refer to it; for a directory 1. An inode with 0 is a left-over.
+    /// Names that refer to it; for a directory 1. An inode with 0 is not in use any more.
     pub links: u32,
     /// What it is.
     pub kind: Kind,
@@ -155,7 +155,7 @@ impl Tree {
         &mut self.nodes[id.index()]
     }
 
-    /// One more than the highest inode number, left-overs of replaced files included.
+    /// One more than the highest inode number, those of replaced files included.
     pub fn capacity(&self) -> usize {
         self.nodes.len()
     }
@@ -250,7 +250,7 @@ impl Tree {
         InodeId((self.nodes.len() - 1) as u32)
     }
 
-    /// Adds a program of root's to the root directory, in the place of what has that name.
+    /// Adds a program to the root directory, owned by root; it replaces a file of that name.
     ///
     /// # Errors
     /// When the spool cannot be written.
@@ -265,7 +265,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Gives `inode` a name in `dir`; what had the name before loses it, with all that is below.
+    /// Gives `inode` a name in `dir`. An inode that had the name loses it, with all that is below it.
     pub(crate) fn link(&mut self, dir: InodeId, name: &[u8], inode: InodeId, layer: u32) {
         self.inode_mut(inode).links += 1;
         let Kind::Dir(entries) = &mut self.inode_mut(dir).kind else { return };
@@ -274,7 +274,7 @@ impl Tree {
         }
     }
 
-    /// Takes a name away, with all that is below.
+    /// Removes a name, with all that is below it.
     pub(crate) fn unlink(&mut self, dir: InodeId, name: &[u8]) {
         let Kind::Dir(entries) = &mut self.inode_mut(dir).kind else { return };
         if let Some(old) = entries.remove(name) {
@@ -299,7 +299,7 @@ impl Tree {
         }
     }
 
-    /// Marks `name` as used by `layer` and tells what it is.
+    /// Marks `name` as used by `layer`; returns what it names.
     pub(crate) fn touch(&mut self, dir: InodeId, name: &[u8], layer: u32) -> Option<InodeId> {
         let Kind::Dir(entries) = &mut self.inode_mut(dir).kind else { return None };
         let dirent = entries.get_mut(name)?;
@@ -307,7 +307,7 @@ impl Tree {
         Some(dirent.inode)
     }
 
-    /// Removes all from `dir` that layers below `layer` put there, at any depth.
+    /// Removes from `dir` all that layers below `layer` put there, at any depth.
     pub(crate) fn prune(&mut self, dir: InodeId, layer: u32) {
         let mut todo = vec![dir];
         while let Some(dir) = todo.pop() {
@@ -327,7 +327,7 @@ impl Tree {
         }
     }
 
-    /// SHA-256 of all there is to know about the tree, data included: `sha256:` and hexadecimal digits.
+    /// SHA-256 of the whole tree, data included: `sha256:` and hexadecimal digits.
     ///
     /// # Errors
     /// When the spool cannot be read.

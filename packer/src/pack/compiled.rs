@@ -37,8 +37,8 @@ pub enum CompiledError {
     Version(u32),
 }
 
-/// A checksum of megabytes that does not show in a start of milliseconds: four independent lanes of words,
-/// each word multiplied in, the lanes and the length folded by FNV-1a at the end.
+/// A checksum that is fast enough for megabytes in a start of milliseconds: four independent lanes of words,
+/// each word multiplied in; at the end, the lanes and the length are combined by FNV-1a.
 pub fn fold(bytes: &[u8]) -> u64 {
     const K: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut lanes = [K, K ^ 1, K ^ 2, K ^ 3];
@@ -57,7 +57,7 @@ pub fn fold(bytes: &[u8]) -> u64 {
     checksum(&last)
 }
 
-/// Whether `bytes` begin as a precompiled image does.
+/// Whether `bytes` begin with the magic number of a precompiled image.
 pub fn is_compiled(bytes: &[u8]) -> bool {
     bytes.starts_with(&MAGIC)
 }

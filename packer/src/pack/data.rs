@@ -1,10 +1,10 @@
 //! The data section: active segments whose contents can be mapped from the file.
 //!
-//! An engine that may map files (ours does) wants the offset of a page in the file and its address in memory
-//! to agree modulo the page size. A segment's head of [`HEAD`] bytes stands between two segments' contents,
-//! so the segment before a mappable one is lengthened with zeros until the next one's contents fall on the
-//! right offset. Those zeros are correct: the planner leaves a page of nothing behind every part and every
-//! stretch ([`memory`](super::memory)).
+//! To map a page from the file (as [`mapping`](super::mapping) does), its file offset and its address must be
+//! equal modulo the page size. A segment's head of [`HEAD`] bytes is between the contents of two segments, so
+//! the segment before a mappable one is padded with zeros until the next contents are at the right offset.
+//! The padding is correct: at least a page of zeros follows every part and every run of pages
+//! ([`memory`](super::memory)).
 
 use std::io::{self, Write};
 
@@ -19,7 +19,7 @@ pub const HEAD: u64 = 13;
 /// Bytes before the first segment's head: id, five bytes of length, five bytes of count.
 const SECTION_HEAD: u64 = 11;
 
-/// A piece and the zeros that follow it in the file.
+/// A piece and the bytes of padding that follow it in the file.
 struct Placed<'a> {
     piece: Piece<'a>,
     filler: u64,
@@ -32,8 +32,8 @@ pub struct DataSection<'a> {
 }
 
 impl<'a> DataSection<'a> {
-    /// Lays out `pieces` for a section whose first byte is at `offset` in the file. Pieces below `floor` lie
-    /// among the runtime's own variables and are not lengthened.
+    /// Lays out `pieces` for a section whose first byte is at `offset` in the file. Pieces below `floor` are
+    /// among the runtime's own variables and are not padded.
     ///
     /// # Errors
     /// When the section exceeds 4 GiB.
@@ -46,7 +46,7 @@ impl<'a> DataSection<'a> {
                 let page = PAGE as u64;
                 let filler = (piece.addr % page + page - at % page) % page;
                 let free = piece.addr.saturating_sub(before.piece.addr + before.piece.bytes.len() as u64);
-                // A piece that follows too closely is copied instead of mapped: slower, not wrong.
+                // A piece that follows too closely is copied instead of mapped: slower, but correct.
                 if filler <= free {
                     before.filler = filler;
                     at += filler;

@@ -1,6 +1,6 @@
-//! Adds lifted functions to a runtime module: a type, the functions, room for them in the table, an element
-//! segment that puts them there, their code, and their names. Everything else stays as it is; nothing of the
-//! runtime is re-encoded.
+//! Adds lifted functions to a runtime module: a type, the functions, table entries with an element segment
+//! that sets them, their code, and their names. The rest stays as it is; the runtime's code is not
+//! re-encoded.
 
 use forelift_abi::lift::Helper;
 use wasm_encoder::{
@@ -24,7 +24,7 @@ pub struct Extended {
     pub function: u32,
 }
 
-/// What is looked up in the runtime.
+/// What has to be known of the runtime.
 #[derive(Default)]
 struct Facts {
     types: u32,
@@ -144,7 +144,7 @@ fn names(
             }
             Name::Global(map) => rest.push((true, map)),
             Name::Data(map) => rest.push((false, map)),
-            // Nothing that a profiler shows.
+            // Profilers do not show these.
             _ => {}
         }
     }
@@ -176,7 +176,7 @@ fn append(body: &[u8], count: u32, items: &[u8]) -> Result<Vec<u8>, ModuleError>
     Ok(out)
 }
 
-/// What a section encodes behind its length.
+/// A section's contents: what follows its length.
 fn section_body(section: &impl Encode) -> Vec<u8> {
     let mut bytes = Vec::new();
     section.encode(&mut bytes);

@@ -1,5 +1,4 @@
-//! What a file is that is no image: told by its name and its first bytes, so that the error says what to do
-//! instead.
+//! Recognises files that are no images, by name and first bytes, so that the error says what to do instead.
 
 use std::{
     fmt,
@@ -56,7 +55,7 @@ const MAGIC: [(&[u8], Foreign); 10] = [
     (b"MZ", Foreign::Kind("a program for Windows or EFI")),
 ];
 
-/// Magic numbers that stand behind the beginning: of a tar archive (POSIX `ustar`), and of EROFS (Linux,
+/// Magic numbers that are not at the beginning: of a tar archive (POSIX `ustar`), and of EROFS (Linux,
 /// fs/erofs/erofs_fs.h).
 const TAR: (usize, &[u8]) = (257, b"ustar");
 const EROFS: (usize, &[u8]) = (1024, b"\xe2\xe1\xf5\xe0");
@@ -71,7 +70,7 @@ pub fn is_image_name(path: &Path) -> bool {
 }
 
 impl Foreign {
-    /// What something is that is no regular file.
+    /// Classifies a file that is not a regular one.
     pub(super) fn of_type(path: &Path, kind: FileType) -> Self {
         match kind {
             _ if kind.is_dir() && fs::exists(path.join("oci-layout")).unwrap_or(false) => Foreign::OciLayout,
@@ -82,8 +81,8 @@ impl Foreign {
         }
     }
 
-    /// What the file at `path` is that holds `bytes`, which do not begin as a core module or a precompiled
-    /// image does.
+    /// Classifies the file at `path` with the contents `bytes`, which are neither a core module nor a
+    /// precompiled image.
     pub(super) fn of_content(path: &Path, bytes: &[u8]) -> Self {
         let has = |(at, magic): (usize, &[u8])| bytes.get(at..).is_some_and(|rest| rest.starts_with(magic));
         let begins = |magic: &[u8]| magic.starts_with(bytes) && bytes.len() < magic.len();
@@ -111,7 +110,7 @@ impl Foreign {
     }
 
     fn of_archive(path: &Path) -> Self {
-        // Without a transport in front, and with a name that cannot look like one.
+        // The absolute path: no transport can be read into it.
         let name = path.canonicalize().unwrap_or_default();
         match name.to_str().map(reference::parse) {
             Some(Ok(Source::OciArchive { .. } | Source::DockerArchive { .. })) => Foreign::ImageArchive,
@@ -120,7 +119,7 @@ impl Foreign {
     }
 }
 
-/// Whether it looks like text: UTF-8 without control characters, as far as the first bytes tell.
+/// Whether the first bytes look like text: UTF-8 without control characters.
 fn is_text(bytes: &[u8]) -> bool {
     let head = &bytes[..bytes.len().min(4096)];
     let text = match std::str::from_utf8(head) {

@@ -1,5 +1,5 @@
-//! The custom section `forelift`: what is in an image, in JSON, for `inspect` and other tools. Nothing that
-//! runs an image reads it.
+//! The custom section `forelift`: what is in an image, in JSON, for `inspect` and other tools. It is not
+//! needed to run an image.
 
 use crate::lift::Report;
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,7 @@ pub struct StoredSizes {
 pub struct Binary {
     /// Where the binary came from: `built-in` or a file name.
     pub origin: String,
-    /// Where its source is to be had.
+    /// Where to get its source.
     pub source: String,
     /// Size of the binary in bytes.
     pub bytes: u64,
@@ -65,10 +65,10 @@ pub struct Manifest {
     pub snapshot_pages: u64,
     /// The kernel.
     pub kernel: Binary,
-    /// The program that runs the container's, when the guest's processor does not.
+    /// The interpreter of the container's programs, when the guest's processor cannot execute them.
     #[serde(default)]
     pub interpreter: Option<Binary>,
-    /// What takes how much of the file.
+    /// Bytes of the file, by part.
     pub stored: StoredSizes,
     /// What was lifted.
     #[serde(default)]

@@ -2,14 +2,14 @@
 //!
 //! A private mapping of a file page costs nothing until the page is touched, and a page that is only read is
 //! shared with every other run of the image. So a run starts in milliseconds, whatever the size of the image.
-//! The wart: as with a running program, the file must not be overwritten in place while it is mapped
-//! (replacing it, as `convert` does, is harmless); one that is truncated meanwhile ends the run with SIGBUS.
+//! As with a running program, the file must not be overwritten in place while it is mapped (replacing it, as
+//! `convert` does, is harmless); if it is truncated, the run ends with SIGBUS.
 
 use std::{fs::File, io, os::fd::AsRawFd, ptr};
 
 use super::module::Segment;
 
-/// Stretches below this many bytes are copied: a mapping costs system calls and a kernel object.
+/// Segments below this many bytes are copied: a mapping costs system calls and a kernel object.
 const WORTH_MAPPING: u64 = 64 << 10;
 /// Most mappings of one image; Linux allows a process 65 530 (`vm.max_map_count`).
 const MAX_MAPPINGS: usize = 16_000;
@@ -30,7 +30,7 @@ pub struct Source<'a> {
     pub file: Option<(&'a File, u64)>,
 }
 
-/// Puts `segments` into the zeroed memory at `base`.
+/// Maps or copies `segments` into the zeroed memory at `base`.
 ///
 /// # Errors
 /// When a mapping fails. Memory is then in an unknown state.
@@ -81,9 +81,9 @@ pub unsafe fn populate(
     Ok(())
 }
 
-/// Asks for huge pages where no segment lies: a guest's memory is touched from one end on, and a page fault
-/// for each 4 KiB of it costs more than clearing it does. Hosts without huge pages refuse, and nothing
-/// depends on it.
+/// Asks for huge pages where there is no segment: a guest touches its memory from one end on, and a page
+/// fault for each 4 KiB costs more than clearing them. Hosts without huge pages refuse, which does not
+/// matter.
 fn advise_huge(base: *mut u8, len: usize, segments: &[Segment]) {
     /// Size of a huge page on x86-64 and AArch64.
     const HUGE: usize = 2 << 20;
@@ -103,7 +103,7 @@ fn advise_huge(base: *mut u8, len: usize, segments: &[Segment]) {
     }
 }
 
-/// Maps `len` bytes of `file` at `at`, private, in place of what is there.
+/// Maps `len` bytes of `file` at `at`, private, and replaces what was mapped there.
 ///
 /// # Safety
 /// `at..at+len` must be whole pages that may be replaced.

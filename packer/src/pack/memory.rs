@@ -1,10 +1,10 @@
-//! Where everything goes in the image's linear memory, and which bytes are stored.
+//! The image's linear memory: where each part is, and which bytes the file stores.
 //!
-//! The parts follow the runtime's own memory: configuration; guest RAM and the data TLB, whose addresses
-//! lifted code knows before the other parts are complete; then the root file system, kernel and initrd,
-//! machine state, index of the lifted code. A gap of at least one page follows each, so that a data segment
-//! can be lengthened with zeros (see [`data`](super::data)). Pages of zeros are not stored. Memory behind the
-//! last part is left to the runtime's heap, which grows there.
+//! The parts follow the runtime's own memory. First come the configuration, guest RAM and the data TLB:
+//! lifted code contains the addresses of RAM and TLB, so they must not depend on parts that are made later.
+//! Then come the root file system, kernel and initrd, machine state, and the index of the lifted code. A gap
+//! of at least one page follows each part, so that a data segment can be padded with zeros (see
+//! [`data`](super::data)). Pages of zeros are not stored. After the last part, the runtime's heap grows.
 
 use forelift_abi::{
     header::{self, ImageHeader, Span},
@@ -17,18 +17,18 @@ use super::{
     module::{Module, WASM_PAGE},
 };
 
-/// Bytes of address space that the runtime's heap must find behind the parts.
+/// Bytes of address space that are left to the runtime's heap, after the parts.
 pub const HEAP_RESERVE: u64 = 64 << 20;
-/// What the parts and the runtime may take of a 32-bit memory, in bytes.
+/// Bytes of a 32-bit memory that the parts and the runtime may take.
 pub const MEMORY_LIMIT: u64 = (4 << 30) - HEAP_RESERVE;
 /// Granularity of what is stored.
 pub const PAGE: usize = 4096;
 /// Most data segments that the packer makes; engines refuse more than 100 000.
 const MAX_SEGMENTS: usize = 40_000;
-/// Stretches of zeros of up to so many pages are stored: a further segment costs a page of filler.
+/// Runs of up to this many pages of zeros are stored: another segment would cost a page of padding.
 const MERGE_PAGES: usize = 2;
 
-/// The contents of an image, all borrowed: nothing of it is copied before it is written.
+/// The contents of an image, all borrowed: nothing is copied before it is written.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Parts<'a> {
     /// Encoded [`ImageConfig`](forelift_abi::config::ImageConfig).
@@ -56,12 +56,12 @@ pub struct Piece<'a> {
     pub addr: u64,
     /// What is there.
     pub bytes: &'a [u8],
-    /// Whether the bytes shall be placed in the file so that they can be mapped: file offset and address
-    /// agree modulo the page size.
+    /// Whether the bytes are placed in the file so that they can be mapped: file offset and address are equal
+    /// modulo the page size.
     pub mappable: bool,
 }
 
-/// Places the parts behind `template`'s memory; gives the header and the new size of memory in bytes.
+/// Places the parts after `template`'s memory; returns the header and the new size of memory in bytes.
 ///
 /// # Errors
 /// [`PackError::TooLarge`] when they do not fit into 32 bits of address, with the sum.
@@ -77,7 +77,7 @@ pub fn place(template: &Module, parts: &Parts<'_>) -> Result<(ImageHeader, u64),
     };
     let root_len = (parts.root.len() as u64).next_multiple_of(REGION_ALIGN);
     let tlb_len = if template.layout_addr.is_some() { lift::dtlb_bytes(parts.ram_len) } else { 0 };
-    // In the order in which they lie in memory.
+    // In the order of their addresses.
     let image = ImageHeader {
         config: next(parts.config.len() as u64, 16),
         ram: next(parts.ram_len, WASM_PAGE),
@@ -95,8 +95,8 @@ pub fn place(template: &Module, parts: &Parts<'_>) -> Result<(ImageHeader, u64),
     Ok((image, size))
 }
 
-/// The layout for lifted code in an image made from `template`, whose bytes are `bytes`, with this encoded
-/// configuration; `None` when the runtime has none.
+/// What lifted code needs to know of memory, in an image made from `template` (whose bytes are `bytes`) with
+/// this encoded configuration; `None` when the runtime does not support lifted code of this version.
 ///
 /// # Errors
 /// [`PackError::TooLarge`].
@@ -131,8 +131,8 @@ fn is_zero(page: &[u8]) -> bool {
     page == &ZERO[..page.len()]
 }
 
-/// Stretches of `bytes` that are not zero, as ranges of page numbers; up to `merge` pages of zeros between
-/// two are swallowed.
+/// Runs of pages of `bytes` that are not zero, as ranges of page numbers. Runs with few pages of zeros
+/// between them are merged.
 fn runs(bytes: &[u8]) -> Vec<(usize, usize)> {
     let mut runs: Vec<(usize, usize)> = Vec::new();
     for (n, page) in bytes.chunks(PAGE).enumerate() {
@@ -159,7 +159,7 @@ fn runs(bytes: &[u8]) -> Vec<(usize, usize)> {
     runs
 }
 
-/// Everything that is stored, in ascending order of address (the header block apart, which comes first).
+/// All that is stored, in ascending order of address (but for the header block, which comes first).
 pub fn pieces<'a>(
     header_addr: u64,
     block: &'a [u8; header::SIZE],

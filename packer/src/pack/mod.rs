@@ -1,13 +1,13 @@
-//! From the runtime module and the parts of an image to one `.wasm`, and back.
+//! Writes an image, one `.wasm` made of the runtime module and the parts of a machine, and reads it back.
 //!
-//! * [`module`]: what is needed of a WebAssembly module;
-//! * [`memory`]: addresses in linear memory, and which bytes are stored;
+//! * [`module`]: the structure of a WebAssembly module;
+//! * [`memory`]: where the parts are in linear memory, and which bytes are stored;
 //! * [`data`]: the data section, laid out so that it can be mapped from the file;
-//! * [`extend`](mod@extend): lifted functions in the runtime module;
+//! * [`extend`](mod@extend): adds lifted functions to the runtime module;
 //! * [`writer`]: the whole module;
 //! * [`manifest`]: the custom section for people and tools;
 //! * [`output`]: an output file that appears complete or not at all;
-//! * [`foreign`]: what a file is that is no image;
+//! * [`foreign`]: recognises files that are no images, for error messages;
 //! * [`reader`] and [`mapping`]: a finished image read back, and its memory mapped;
 //! * [`compiled`]: an image together with native code;
 //! * [`initrd`]: the archive that a kernel without snapshot boots from.

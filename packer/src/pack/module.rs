@@ -1,9 +1,9 @@
-//! What the packer needs to know of a core WebAssembly module: its sections, its one memory, its active data
-//! segments and the address of the header block.
+//! The structure of a core WebAssembly module: its sections, its one memory, its active data segments and the
+//! address of the header block.
 //!
-//! Used twice: on the bare runtime, to build an image from it, and on a finished image, to read it back. The
-//! module is untrusted: every offset is checked here, once. Function bodies are only counted, never
-//! validated: whoever compiles the module does that.
+//! Used for the bare runtime, to build an image from it, and for a finished image, to read it back. The
+//! module is untrusted: every offset is checked here, once. Function bodies are not validated: the engine
+//! that compiles the module does that.
 
 use std::ops::Range;
 
@@ -90,9 +90,9 @@ pub struct Module {
     pub header_addr: Option<u64>,
     /// Address of the layout for lifted code, when the module exports one.
     pub layout_addr: Option<u64>,
-    /// Whether a data count section is there: then the number of segments may not change unnoticed.
+    /// Whether there is a data count section: code may then refer to segments by number.
     pub has_data_count: bool,
-    /// Whether the module has a start function, which would run before the caller gets at the memory.
+    /// Whether the module has a start function, which would run before the embedder can fill the memory.
     pub has_start: bool,
 }
 

@@ -1,8 +1,7 @@
 //! Output files that appear complete or not at all.
 //!
-//! An output is written under a temporary name in its own directory and renamed at the end. Errors and panics
-//! remove the temporary file through its destructor; SIGINT, SIGTERM and SIGHUP through a handler that
-//! unlinks what is listed here.
+//! An output is written under a temporary name in its own directory and renamed at the end. After an error or
+//! a panic, a destructor removes the temporary file; after SIGINT, SIGTERM and SIGHUP, a signal handler does.
 
 use std::{
     ffi::CString,
@@ -16,7 +15,7 @@ use std::{
 
 use tempfile::NamedTempFile;
 
-/// Temporary files that exist now. A process writes a handful at most.
+/// Paths of the temporary files that exist now. A process writes few at a time.
 static LIVE: [AtomicPtr<libc::c_char>; 8] = [const { AtomicPtr::new(ptr::null_mut()) }; 8];
 
 extern "C" fn on_signal(signal: libc::c_int) {
@@ -73,7 +72,7 @@ impl Drop for Slot {
     }
 }
 
-/// A file being written. Dropped without [`finish`](Self::finish), it leaves nothing behind.
+/// A file being written. If it is dropped without [`finish`](Self::finish), nothing is left of it.
 pub struct Output {
     path: PathBuf,
     temp: NamedTempFile,
@@ -91,7 +90,7 @@ impl Output {
         }
         let dir = directory(path);
         if let Err(e) = dir.metadata() {
-            // Else the message would be of the temporary file.
+            // Otherwise the message would name the temporary file.
             return Err(io::Error::new(e.kind(), format!("its directory cannot be used: {e}")));
         }
         let temp = tempfile::Builder::new().prefix(".forelift-").suffix(".tmp").tempfile_in(dir)?;

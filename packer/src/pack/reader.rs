@@ -1,7 +1,7 @@
-//! A finished image, read back: for `inspect`, for `run`, and for running it natively.
+//! Opens an image: for `inspect`, for `run`, and for running it natively.
 //!
-//! The file is mapped, not read. It is untrusted: the module, the header and the configuration are checked
-//! when it is opened, so that nothing behind this module needs to.
+//! The file is mapped, not read. It is untrusted: module, header and configuration are checked when it is
+//! opened, and callers rely on that.
 
 use std::{
     fs::File,
@@ -91,7 +91,7 @@ pub enum OpenError {
         /// The version of Forelift that made it, if that is another.
         made_by: Option<String>,
     },
-    /// Its guest is none that this build knows.
+    /// This build does not run its guest's architecture.
     #[error(
         "{path}: {}the guest's architecture is {arch}, this build runs riscv64 and amd64: convert an image for one of \
          them, or use another version of Forelift",
@@ -117,7 +117,7 @@ pub enum OpenError {
     },
 }
 
-/// What to do about a file that is not there.
+/// What to do about a missing file.
 fn instead_of(path: &Path) -> String {
     match is_image_name(path) {
         true => format!(
@@ -128,7 +128,7 @@ fn instead_of(path: &Path) -> String {
     }
 }
 
-/// For messages: who made it, if another version did.
+/// For messages: the version that made the image, if it is another.
 fn by(made_by: &Option<String>) -> String {
     made_by.as_ref().map_or(String::new(), |version| {
         format!("made by forelift {version}, this is {}: ", env!("CARGO_PKG_VERSION"))
@@ -173,7 +173,7 @@ pub fn open(path: &Path) -> Result<PackedImage, OpenError> {
         io::ErrorKind::NotFound => OpenError::Missing { path: path.to_path_buf(), source },
         _ => OpenError::Io { path: path.to_path_buf(), source },
     };
-    // Looked at first: opening a pipe waits for whoever writes into it.
+    // Checked first: opening a pipe would wait for a writer.
     let kind = path.metadata().map_err(io)?.file_type();
     if !kind.is_file() {
         return Err(OpenError::Foreign { path: path.to_path_buf(), what: Foreign::of_type(path, kind) });
@@ -278,12 +278,12 @@ impl PackedImage {
         }
     }
 
-    /// Keeps the file mapped for as long as the process lives: for code that is executed where it lies.
+    /// Keeps the file mapped until the process ends: its code is executed in place.
     pub(crate) fn keep_mapped(&self) {
         mem::forget(Arc::clone(&self.map));
     }
 
-    /// Where the module's data is, for [`mapping::populate`].
+    /// The module's bytes and their file, for [`mapping::populate`].
     pub fn source(&self) -> Source<'_> {
         Source { bytes: self.wasm(), file: Some((&self.file, self.module_range.start as u64)) }
     }
@@ -299,15 +299,14 @@ impl PackedImage {
         self.module.stored(span.addr, span.len)
     }
 
-    /// Pages of guest RAM that the file stores. (What follows a stretch of them as filler is less than a
-    /// page.)
+    /// Pages of guest RAM that the file stores. (Padding of a segment is less than a page.)
     pub fn ram_pages(&self) -> u64 {
         let ram = self.header.ram;
         let inside = |s: &&Segment| s.addr >= ram.addr && s.addr < ram.end();
         self.module.segments.iter().filter(inside).map(|s| (s.len / PAGE) as u64).sum()
     }
 
-    /// The image as a native machine takes it. RAM is private to the value; the file is not changed.
+    /// Memory and state for a native machine. RAM is private to the value; the file is not changed.
     ///
     /// # Errors
     /// When memory cannot be mapped.

@@ -1,4 +1,4 @@
-//! Writes the module: the runtime's sections as they are, with a larger memory, our manifest and our data.
+//! Writes the module: the runtime's sections as they are, with a larger memory, the manifest and the data.
 //!
 //! Code is never re-encoded. The output is a function of the inputs alone: no time, no host name, no random
 //! number.
@@ -151,7 +151,7 @@ fn stored_sizes(image: &ImageHeader, runtime: &[u8], pieces: &[Piece<'_>]) -> (S
     (sizes, pages)
 }
 
-/// Everything before and everything behind the data section.
+/// The bytes before and after the data section.
 fn frame(
     template: &Module,
     bytes: &[u8],
@@ -162,7 +162,7 @@ fn frame(
 ) -> (Vec<u8>, Vec<u8>) {
     let mut head = b"\0asm\x01\0\0\0".to_vec();
     let mut tail = Vec::new();
-    // Behind the code, or behind the last section that must precede the data.
+    // The data follows the code, or the last section that must come before it.
     let last = template.sections.iter().rposition(|s| s.id != 0 && s.id != 11).map_or(0, |i| i + 1);
     for (i, section) in template.sections.iter().enumerate() {
         let out = if i < last { &mut head } else { &mut tail };

@@ -31,7 +31,7 @@ pub enum EnvironmentError {
     },
 }
 
-/// The variables of `files`, then of `words`: NAME=VALUE, or NAME for the one that this process has. The last one
+/// The variables of `files`, then of `words`: NAME=VALUE, or NAME to pass on this process's own. The last one
 /// of a name counts.
 ///
 /// # Errors

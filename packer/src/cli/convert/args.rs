@@ -1,4 +1,4 @@
-//! What `forelift convert` is asked for.
+//! The arguments of `forelift convert`.
 
 use std::path::PathBuf;
 
@@ -94,7 +94,7 @@ fn parse_budget(text: &str) -> Result<Budget, String> {
     }
 }
 
-/// A file name for the image: the last part of its name, without what a file system may dislike.
+/// A file name for the image: the last part of its name, with unusual characters replaced.
 pub(super) fn default_output(reference: &str) -> PathBuf {
     let (transport, rest) = match reference.split_once(':') {
         Some((t @ ("oci" | "oci-archive" | "docker-archive" | "dir" | "tar" | "docker"), rest)) => (t, rest),

@@ -1,4 +1,4 @@
-//! `forelift convert`: its arguments for the conversion, and what is told of the result.
+//! `forelift convert`: parses its arguments, and prints the result.
 
 mod args;
 mod report;

@@ -1,4 +1,4 @@
-//! What is told of a module that was made.
+//! What is printed about the module that was made.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::args::Args;
 use crate::{cli, convert::Converted, progress::Stages, units::format_size};
 
-/// Prints what was made, as the options ask for it.
+/// Prints a summary: in JSON, in words or not at all.
 pub(super) fn print(args: &Args, path: &Path, converted: &Converted, stages: &Stages) -> anyhow::Result<()> {
     if args.json {
         return cli::print(&serde_json::to_string_pretty(&to_json(path, converted, stages))?);

@@ -1,4 +1,4 @@
-//! Errors as one line.
+//! Prints an error and its causes as one line.
 
 #[cfg(test)]
 mod tests;
@@ -7,9 +7,8 @@ use std::fmt::Write;
 
 /// An error and its causes in one line.
 ///
-/// Most types of errors, here and in libraries, name their cause in their own message and give it as their
-/// source besides, so that they are complete wherever they are shown. So a cause is left out when the line
-/// says it already.
+/// Most error types, here and in libraries, have their cause in their own message and as their source, too,
+/// so that they are complete wherever they are shown. A cause is left out when the line contains it already.
 pub(super) fn line(error: &anyhow::Error) -> String {
     let mut out = String::new();
     for cause in error.chain() {
@@ -22,7 +21,7 @@ pub(super) fn line(error: &anyhow::Error) -> String {
     out
 }
 
-/// Several lines as one; control characters, which names in images may have, as escapes.
+/// Joins lines, and escapes control characters, which names in images may contain.
 fn printable(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines.join(": ").chars().fold(String::new(), |mut out, c| {
@@ -35,15 +34,15 @@ fn printable(text: &str) -> String {
     })
 }
 
-/// Whether `part` stands in `whole`, and not as a part of other words.
+/// Whether `whole` contains `part`, and not as a part of other words.
 fn says(whole: &str, part: &str) -> bool {
     let apart = |next: Option<char>, edge: Option<char>| {
         !next.is_some_and(char::is_alphanumeric) || !edge.is_some_and(char::is_alphanumeric)
     };
     part.is_empty()
         || whole.match_indices(part).any(|(at, _)| {
-            let (before, behind) = (&whole[..at], &whole[at + part.len()..]);
+            let (before, after) = (&whole[..at], &whole[at + part.len()..]);
             apart(before.chars().next_back(), part.chars().next())
-                && apart(behind.chars().next(), part.chars().next_back())
+                && apart(after.chars().next(), part.chars().next_back())
         })
 }

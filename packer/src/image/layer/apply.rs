@@ -1,4 +1,4 @@
-//! A layer's entries, laid over the tree one after another.
+//! Applies a layer's entries to the tree, one after another.
 
 use super::{
     builder::{Builder, NAME_MAX, PATH_MAX, Refusal},
@@ -97,8 +97,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Keeps the tree's own size in bounds: an archive of nothing but names would pass the limit on file
-    /// data.
+    /// Bounds the tree's own size: an archive of empty files is below the limit on file data.
     fn count(&mut self, entry: &Entry) -> Result<(), Refusal> {
         self.entries += 1;
         if self.entries > self.limits.entries {

@@ -1,4 +1,4 @@
-//! The tree that layers are laid into, and why an entry is refused.
+//! The tree that layers are applied to, and why an entry is refused.
 
 use crate::image::{ImageError, Limits, Xattr, error::show, tar::Fault, tree::Tree};
 
@@ -9,7 +9,7 @@ pub(super) const PATH_MAX: usize = 4096;
 /// Symbolic links followed in one path (Linux `MAXSYMLINKS`).
 pub(super) const MAX_LINKS: usize = 40;
 
-/// A tree that layers are being laid into.
+/// A tree that layers are applied to.
 pub(crate) struct Builder {
     pub(crate) tree: Tree,
     pub(super) limits: Limits,
@@ -27,7 +27,7 @@ fn keep_xattr(name: &[u8]) -> bool {
     let namespaces: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
     let known = namespaces.iter().any(|n| name.starts_with(n) && name.len() > n.len());
     let acl = matches!(name, b"system.posix_acl_access" | b"system.posix_acl_default");
-    // Marks of the host's own overlay would be obeyed by the guest's.
+    // The guest's overlay would interpret the marks of the host's.
     (known || acl) && !name.starts_with(b"trusted.overlay.")
 }
 

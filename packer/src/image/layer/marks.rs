@@ -1,12 +1,11 @@
 //! Whiteouts and opaque marks (OCI image-spec, *layer.md*, Whiteouts).
 //!
-//! A mark hides what lower layers brought, never what its own layer brings, wherever in the archive it
-//! stands. It acts on the directory that it names and never through a symbolic link: what a link leads to is
-//! another directory, which the layer's maker did not mean. A mark whose directory cannot be reached without
-//! a link hides nothing.
+//! A mark hides files of lower layers, never those of its own layer, wherever in the archive it is. It acts
+//! on the directory that it names and never through a symbolic link: a link leads to another directory, which
+//! the layer's author did not mean. A mark whose directory cannot be reached without a link hides nothing.
 //!
-//! An opaque mark stands for its directory, too: that is made when it is missing, and takes the place of a
-//! lower layer's link or file, as it does in containerd's and docker's overlays.
+//! An opaque mark implies its directory: a missing one is made, and it replaces a lower layer's link or file,
+//! as in containerd's and docker's overlays.
 
 use super::{
     builder::{Builder, Refusal},
@@ -16,13 +15,13 @@ use crate::image::tree::InodeId;
 
 /// Prefix of a whiteout.
 pub(super) const WHITEOUT: &[u8] = b".wh.";
-/// Hides all that lower layers have in its directory.
+/// Hides all files of lower layers in its directory.
 const OPAQUE: &[u8] = b".wh..wh..opq";
-/// Prefix of AUFS's own book-keeping, in the root directory.
+/// Prefix of AUFS's own metadata, in the root directory.
 const AUFS: &[u8] = b".wh..wh.";
 
 impl Builder {
-    /// Does what a mark says.
+    /// Applies a mark.
     pub(super) fn mark(&mut self, parents: &[&[u8]], name: &[u8]) -> Result<(), Refusal> {
         if name == OPAQUE {
             return self.opaque(parents);

@@ -1,7 +1,7 @@
 //! Where the names of a layer's entries lead.
 //!
-//! A path is resolved first, without a change to the tree, and its directories are made then: what does not
-//! exist on the way of a link is only a name, as in *filepath-securejoin*, which umoci and runc use.
+//! A path is resolved first, without a change to the tree; then its directories are made. On the way of a
+//! link, a name that does not exist is kept as it is, as in *filepath-securejoin*, which umoci and runc use.
 
 use super::builder::{Builder, MAX_LINKS, NAME_MAX, Refusal};
 use crate::image::{
@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 
 /// A path inside the image with its symbolic links followed.
 pub(super) struct Resolved {
-    /// From the root, neither `..` nor a link among them.
+    /// From the root; without `..` and links.
     names: Vec<Vec<u8>>,
-    /// What the first names are: the root, then one for each name that exists.
+    /// The root, then the inode of each name that exists.
     nodes: Vec<InodeId>,
 }
 
@@ -60,7 +60,7 @@ pub(super) fn resolve(tree: &Tree, path: &[&[u8]]) -> Result<Resolved, Refusal> 
     Ok(Resolved { names, nodes })
 }
 
-/// The first name of a path that is there and is no directory: its position, whether it is a link, and the
+/// The first name of a path that exists and is not a directory: its position, whether it is a link, and the
 /// last layer that used it. No link is followed.
 pub(super) fn obstacle(tree: &Tree, path: &[&[u8]]) -> Option<Obstacle> {
     let mut here = tree.root();
@@ -87,8 +87,8 @@ pub(super) struct Obstacle {
 }
 
 impl Builder {
-    /// The directory at `path`, links followed; what is missing is made, and what lower layers have there
-    /// that is no directory makes room.
+    /// The directory at `path`, with links followed. Missing directories are made; they replace files of
+    /// lower layers.
     pub(super) fn parent(&mut self, path: &[&[u8]]) -> Result<InodeId, Refusal> {
         let place = resolve(&self.tree, path)?;
         let names: Vec<&[u8]> = place.names.iter().map(Vec::as_slice).collect();

@@ -1,4 +1,4 @@
-//! Laying an image's layers over each other, each verified by its digests.
+//! Applies an image's layers in order, each verified by its digests.
 
 use super::document::{check_digest_form, verify};
 use crate::image::{
@@ -9,7 +9,7 @@ use crate::image::{
 };
 use std::io::Read;
 
-/// Lays a layer over what is there, and verifies all that is known about it; gives its stored size.
+/// Applies a layer to the tree and verifies its size and digests; returns its stored size.
 pub(super) fn apply(
     builder: &mut Builder,
     reader: Box<dyn Read + '_>,
@@ -20,7 +20,7 @@ pub(super) fn apply(
     progress: &mut dyn Progress,
 ) -> Result<u64, ImageError> {
     let io = |source| ImageError::Io { action: "cannot be read", path: place.into(), source };
-    // One byte more than told is enough to notice that there are more.
+    // One byte more than the descriptor says shows that there are more.
     let reader: Box<dyn Read + '_> = match told {
         Some((_, size)) => Box::new(reader.take(size.saturating_add(1))),
         None => reader,
@@ -28,7 +28,7 @@ pub(super) fn apply(
     let hasher = told.and_then(|(digest, _)| Hasher::of(digest));
     let stored = Stored::new(reader, hasher, progress);
     let outcome = unpack(builder, stored.clone(), place, told, diff_id, options);
-    // Whatever went wrong in the archive: when its digest is wrong, that is the reason to tell.
+    // Whatever went wrong in the archive: if its digest is wrong, that is the error to report.
     let worth = !matches!(
         &outcome,
         Err(ImageError::Bomb { .. } | ImageError::TooLarge { .. } | ImageError::Spool { .. })
@@ -53,7 +53,7 @@ fn unpack(
     let expected = check_digest_form(diff_id, place)?;
     let fault = |offset| move |source: std::io::Error| Fault::Io(offset, source).at(place);
     let (codec, reader) = stream::decompress(stored).map_err(fault(0))?;
-    // An uncompressed layer has one digest by both names: it need not be computed twice.
+    // Both digests of an uncompressed layer are the same: it is computed once.
     let same = codec == Codec::None && told.is_some_and(|(digest, _)| digest == diff_id);
     let hasher = (!same).then_some(expected);
     let mut archive = Archive::new(Unpacked::new(reader, hasher, options.limits.archive_bytes()));

@@ -1,5 +1,9 @@
-//! OCI images (image-spec 1.1) and docker's (image-spec v1.2, `docker save`): from the index to the laid-out
-//! tree.
+//! OCI images (image-spec 1.1) and docker's (image-spec v1.2, `docker save`): from the index to the tree of
+//! files.
+//!
+//! * `spec`, `document`: JSON documents, parsed and verified;
+//! * `survey`, `select`: the images that an index names, and which one is taken;
+//! * `layers`: its layers, verified and applied in order.
 
 mod document;
 mod layers;
@@ -157,7 +161,7 @@ pub(crate) fn load_docker_archive(
         progress.stage(&format!("layer {}/{count}", i + 1), None);
         archive_bytes += apply(&mut builder, reader, &place, None, diff_id, options, progress)?;
     }
-    // A docker archive names its configuration by its digest, but nothing depends on the name being right.
+    // The configuration's name in a docker archive is its digest, but nothing guarantees that: compute it.
     let digest = stream::digest_of(&format!("sha256:{}", "0".repeat(64)), &config).unwrap_or_default();
     loaded::finish(
         builder,

@@ -1,4 +1,4 @@
-//! Which image of several: by tag, by platform; and whether it is one at all.
+//! Which image of several is taken, by tag and platform; and whether it is a container image at all.
 
 use super::{
     document::json,
@@ -65,7 +65,7 @@ pub(super) fn choose(
         }
     }
     if images.len() > 1 {
-        // Names of one image, and artifacts beside images, are no choice.
+        // Several names of one image, and artifacts, are no choice.
         let mut seen = BTreeSet::new();
         images.retain_mut(|c| {
             let platform = c.platform.as_ref().map(Claimed::to_string);
@@ -81,7 +81,7 @@ pub(super) fn choose(
     let wanted = arch.map_or(Platform::ALL.map(Platform::oci_arch).to_vec(), |arch| vec![arch]);
     for arch in wanted {
         let mut fitting: Vec<&Candidate> = images.iter().filter(|c| is_for(c, arch)).collect();
-        // An image for better processors of the architecture stands beside the one for all.
+        // The image for all processors of the architecture comes before one for newer processors.
         fitting.sort_by_key(|c| !c.platform.as_ref().is_some_and(is_for_all));
         fitting.retain(|c| match probe(&c.descriptor) {
             Probe::Absent(digest) => {
@@ -102,7 +102,7 @@ pub(super) fn choose(
     Err(ImageError::WrongArch { place: place.into(), problem })
 }
 
-/// Learns the platform of an image whose descriptor does not tell it; false for what is no image.
+/// Finds the platform of an image whose descriptor does not have it; false for an artifact.
 fn settle(candidate: &mut Candidate, probe: &mut dyn FnMut(&Descriptor) -> Probe) -> bool {
     if candidate.platform.is_some() {
         return true;
@@ -115,7 +115,7 @@ fn settle(candidate: &mut Candidate, probe: &mut dyn FnMut(&Descriptor) -> Probe
     true
 }
 
-/// Why none of these images can be taken, and which could.
+/// Why none of these images can be taken, and which ones there are.
 fn refusal(
     images: &[Candidate],
     arch: Option<&str>,
@@ -150,7 +150,7 @@ fn refusal(
 }
 
 fn with_tag(reference: &str) -> String {
-    // `debian` is docker.io/library/debian:latest; what cannot be parsed can still be equal as it stands.
+    // `debian` is docker.io/library/debian:latest. A name that cannot be parsed is compared as it is.
     reference.parse::<oci_client::Reference>().map_or_else(|_| reference.to_owned(), |r| r.whole())
 }
 
@@ -232,7 +232,7 @@ pub(super) fn check_layer_type(layer: &Descriptor, place: &str) -> Result<(), Im
     ))
 }
 
-/// The type of an artifact's configuration that is none.
+/// The type of an empty configuration, which artifacts have.
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
 fn artifact(manifest: &Manifest, place: &str) -> ImageError {
@@ -246,13 +246,13 @@ fn artifact(manifest: &Manifest, place: &str) -> ImageError {
     }
 }
 
-/// Refuses what says that it has no configuration.
+/// Refuses a manifest whose configuration is empty.
 pub(super) fn check_config_type(manifest: &Manifest, place: &str) -> Result<(), ImageError> {
     if media_type(&manifest.config) == EMPTY { Err(artifact(manifest, place)) } else { Ok(()) }
 }
 
-/// Understands a configuration. Its type does not matter (registries and old tools have called it
-/// `application/octet-stream`): what describes no files is the configuration of something else.
+/// Parses a configuration. Its media type does not matter (registries and old tools have used
+/// `application/octet-stream`): a configuration without layers is an artifact's.
 pub(super) fn image_file(manifest: &Manifest, data: &[u8], place: &str) -> Result<ImageFile, ImageError> {
     const IMAGES: [&str; 2] =
         ["application/vnd.oci.image.config.", "application/vnd.docker.container.image."];
@@ -264,7 +264,7 @@ pub(super) fn image_file(manifest: &Manifest, data: &[u8], place: &str) -> Resul
     }
 }
 
-/// Checks the platform that the configuration claims; gives its architecture.
+/// Checks the platform that the configuration claims; returns its architecture.
 pub(super) fn check_platform(
     image: &ImageFile,
     arch: Option<&str>,

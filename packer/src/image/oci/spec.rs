@@ -1,5 +1,5 @@
-//! The JSON documents of an image, as far as they matter here (image-spec: *descriptor.md*, *image-index.md*,
-//! *manifest.md*, *config.md*).
+//! The JSON documents of an image: the fields that are used here (image-spec: *descriptor.md*,
+//! *image-index.md*, *manifest.md*, *config.md*).
 
 use crate::image::ImageError;
 use forelift_abi::config::ContainerConfig;
@@ -116,7 +116,7 @@ impl ImageFile {
         ImageFile { config: Some(settings), ..ImageFile::default() }
     }
 
-    /// Whether it says what an image's files are; the configuration of an artifact says nothing of the kind.
+    /// Whether it lists layers, which the configuration of an artifact does not.
     pub(crate) fn has_files(&self) -> bool {
         self.rootfs.as_ref().is_some_and(|r| r.diff_ids.is_some())
     }
@@ -127,7 +127,7 @@ impl ImageFile {
         Platform { architecture, os, variant: self.variant.clone() }
     }
 
-    /// Digests of the layers unpacked, one for each.
+    /// Digests of the unpacked layers, one each.
     pub(crate) fn diff_ids(&self, layers: usize, place: &str) -> Result<Vec<&str>, ImageError> {
         let ids = self.rootfs.as_ref().and_then(|r| r.diff_ids.as_deref()).unwrap_or_default();
         if ids.len() == layers {
@@ -142,7 +142,7 @@ impl ImageFile {
         })
     }
 
-    /// The container's defaults, in the order that makes equal configurations equal.
+    /// The container's defaults. Maps are sorted, so that equal configurations are equal.
     pub(crate) fn container(self) -> ContainerConfig {
         let settings = self.config.unwrap_or_default();
         ContainerConfig {

@@ -1,7 +1,7 @@
-//! What an index names, indexes within it included; and what of that is there.
+//! The images that an index names, nested indexes included; and which of them are there.
 //!
-//! An index may name more than a layout holds: `docker save` from containerd's store writes the whole index
-//! of a multi-platform image, and the blobs of the platforms that were pulled.
+//! An index may name more images than a layout holds: `docker save` from containerd's store writes the whole
+//! index of a multi-platform image, and the blobs of the platforms that were pulled.
 
 use super::{
     document::{MAX_INDEXES, fetch, json},
@@ -13,10 +13,10 @@ use crate::image::{ImageError, Progress, error::show, store::Store};
 const MAX_IMAGES: usize = 10_000;
 /// Most indexes that are read.
 const MAX_DOCUMENTS: usize = 1_000;
-/// Types of what is an image's manifest for sure.
+/// Media types of image manifests.
 const MANIFESTS: [&str; 2] =
     ["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"];
-/// Types of indexes.
+/// Media types of indexes.
 const INDEXES: [&str; 2] =
     ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
 /// Annotation with the tag of an image in a layout.
@@ -28,11 +28,11 @@ const FULL_NAME: &str = "io.containerd.image.name";
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
     pub(super) descriptor: Descriptor,
-    /// Its platform, or that of the index that it stands in.
+    /// Its platform, or that of the index that names it.
     pub(super) platform: Option<Platform>,
-    /// Whether an index told the platform.
+    /// Whether the platform is from an index.
     pub(super) described: bool,
-    /// Its names and tags, then those of the indexes that it stands in.
+    /// Its names and tags, then those of the indexes that it is in.
     pub(super) names: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ impl Candidate {
 
 /// What is known of an image before it is loaded.
 pub(super) enum Probe {
-    /// The store cannot say, or what it has is damaged: loading it will tell.
+    /// The store cannot say, or has it damaged: loading it will show.
     Unknown,
     /// A blob of it, by this digest, is not there.
     Absent(String),
@@ -67,7 +67,7 @@ pub(super) struct Survey<'a> {
     found: Vec<Candidate>,
 }
 
-/// Attestations and signatures stand in indexes beside images.
+/// False for attestations and signatures, which indexes list next to images.
 fn is_image(descriptor: &Descriptor) -> bool {
     let attestation = descriptor.annotation("vnd.docker.reference.type").is_some();
     let unknown = descriptor.platform.as_ref().is_some_and(|p| p.os == "unknown");
@@ -111,14 +111,14 @@ impl<'a> Survey<'a> {
         Ok(())
     }
 
-    /// What an index within an index names; `None` for an image, and for what is not there.
+    /// The entries of a nested index; `None` for an image, and for an index that is not there.
     fn nested(&mut self, descriptor: &Descriptor) -> Result<Option<Vec<Descriptor>>, ImageError> {
         let kind = descriptor.media_type.as_str();
         let told = INDEXES.contains(&kind);
         match self.store.has(descriptor, true) {
             Some(false) => return Ok(None),
             _ if told => {}
-            // `mediaType` is optional, and wrong often enough; but a registry is not asked for each image.
+            // `mediaType` is optional and often wrong. A registry is not asked for each image, though.
             Some(true) if !MANIFESTS.contains(&kind) => {}
             _ => return Ok(None),
         }

@@ -5,7 +5,7 @@ use std::io;
 
 /// Why the reader stopped.
 pub(crate) enum Fault {
-    /// The archive's fault, at this offset.
+    /// The archive is wrong at this offset.
     Bad(u64, String),
     /// Reading failed.
     Io(u64, io::Error),

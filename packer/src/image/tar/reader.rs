@@ -16,9 +16,9 @@ pub(crate) struct Archive<R> {
     pub(super) offset: u64,
     /// Stored bytes of the current entry not read yet.
     pub(super) remaining: u64,
-    /// Bytes behind them up to a whole block.
+    /// Bytes of padding that follow them, up to a whole block.
     padding: u64,
-    /// Whether the end-of-archive mark was found, rather than the input's end.
+    /// Whether the end-of-archive mark was found.
     marked: bool,
 }
 
@@ -41,7 +41,7 @@ impl<R: Read> Archive<R> {
         self.remaining
     }
 
-    /// Whether the archive ended as it should, and not just at the end of the input.
+    /// Whether the archive ended with its end mark, and not just where the input ends.
     pub(crate) fn ended_by_mark(&self) -> bool {
         self.marked
     }

@@ -10,7 +10,7 @@ use std::io::Read;
 /// Most runs of data in a file.
 const MAX_RUNS: usize = 1 << 20;
 
-/// What a PAX header says of holes.
+/// What PAX headers say of a file's holes.
 #[derive(Default)]
 pub(super) struct Described {
     pub(super) major: u64,
@@ -40,7 +40,7 @@ pub(super) fn check(map: &[(u64, u64)], size: u64, stored: u64) -> Result<(), St
 }
 
 impl<R: Read> Archive<R> {
-    /// GNU type `S`: four runs in the header, more in the blocks behind it.
+    /// GNU type `S`: four runs in the header, more in the blocks that follow it.
     pub(super) fn old_sparse_map(
         &mut self,
         at: u64,

@@ -126,7 +126,7 @@ fn bombs_and_limits() {
     assert!(load_tar(&fat.done()).to_string().contains("extended attributes reach"));
     let implicit = Tar::new().pax(&[("path", "d/".repeat(120).as_bytes())]).dir("x", 0o755).done();
     assert!(matches!(load_tar(&implicit), ImageError::TooMany { .. }));
-    // 68 MB of zeros behind the end mark, in a few kB.
+    // 68 MB of zeros after the end mark, in a few kB.
     let mut bomb = Tar::new().file("a", b"").done();
     bomb.resize(68 << 20, 0);
     assert!(matches!(load_tar(&zstd(&bomb)), ImageError::Bomb { .. }));
@@ -286,7 +286,7 @@ fn fuzz_entry_survives_mutations() {
             state ^= state << 17;
             let at = (state >> 8) as usize % data.len();
             data[at] = state as u8;
-            // A right checksum lets the change through to the code behind it.
+            // A right checksum lets the change through to the code that follows.
             let block = at / 512 * 512;
             let sum: u32 =
                 (0..512).map(|i| if (148..156).contains(&i) { 32 } else { u32::from(data[block + i]) }).sum();

@@ -63,7 +63,7 @@ fn upper_layers_replace_and_merge() {
 #[test]
 fn whiteouts_hide_lower_layers_only() {
     let lower = Tar::new().file("a/x", b"1").file("a/deep/y", b"2").file("b", b"3").file("keep", b"4").done();
-    // The whiteout stands behind what its own layer brings, and before.
+    // The whiteout is after what its own layer brings, and before.
     let upper = Tar::new()
         .file("a/new", b"5")
         .file(".wh.a", b"")

@@ -85,7 +85,7 @@ fn a_whiteout_of_a_link_hides_the_link() {
     // Also when an entry of its layer went through the link: that stays where it led.
     let upper = Tar::new().file("link/new", b"new").file(".wh.link", b"").done();
     assert_eq!(shape(&layers(&[target(), upper])), ["/target/", "/target/keep", "/target/new"]);
-    // And makes room for a directory, before or behind it.
+    // And makes room for a directory, before or after it.
     for upper in [
         Tar::new().file(".wh.link", b"").file("link/new", b""),
         Tar::new().file(".wh.link", b"").dir("link", 0o755).file("link/new", b""),
