@@ -101,7 +101,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
         })?;
         return report(found);
     }
-    match lockstep.compare(&|_| true, &mut |_| {})? {
+    verdict(engines, lockstep.compare(&|_| true, &mut |_| {})?)
+}
+
+fn verdict(engines: [lockstep::Engine; 2], verdict: Verdict) -> anyhow::Result<u8> {
+    match verdict {
         Verdict::Same { instructions, lifted, end } => {
             let end = match end {
                 Turn::Ended(code) => format!("the command ended with status {code}"),

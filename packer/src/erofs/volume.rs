@@ -149,31 +149,9 @@ impl<'a> Volume<'a> {
             links: node.links,
         });
         let at = self.slots.len() - 1;
-        let fail = |volume: &Self, problem| Err(ErofsError::Entry { path: volume.path(at), problem });
-        let xattrs = match xattr::encode(&node.xattrs) {
-            Ok(bytes) => bytes.len() as u64,
-            Err(problem) => return fail(self, problem),
-        };
-        let (mut size, mut device, mut links) = (0, 0, node.links);
-        match &node.kind {
-            Kind::File { size: bytes, .. } => size = *bytes,
-            Kind::Symlink(target) => size = target.len() as u64,
-            Kind::Dir(entries) => {
-                size = dir::size(self.names(&self.slots[at]).map(|(name, _)| name.len()));
-                let dirs = entries.values().filter(|d| self.tree.entries(d.inode).is_some()).count();
-                links = 2 + dirs as u32;
-            }
-            Kind::Char(major, minor) | Kind::Block(major, minor) => match inode::device(*major, *minor) {
-                Some(number) => device = number,
-                None => {
-                    return fail(
-                        self,
-                        format!("device number {major}:{minor} is beyond Linux's 12 and 20 bits"),
-                    );
-                }
-            },
-            Kind::Fifo | Kind::Socket => {}
-        }
+        let fail = |problem| ErofsError::Entry { path: self.path(at), problem };
+        let xattrs = xattr::encode(&node.xattrs).map_err(fail)?.len() as u64;
+        let (size, device, links) = self.measure(&self.slots[at]).map_err(fail)?;
         let may = matches!(node.kind, Kind::Symlink(_) | Kind::Dir(_));
         let head = SIZE + xattrs;
         // Inline data must be in one block (`erofs_map_blocks`), and an inode should be.
@@ -188,6 +166,27 @@ impl<'a> Volume<'a> {
         (slot.offset, slot.xattrs, slot.size, slot.inline) = (offset, xattrs as u32, size, inline);
         (slot.at, slot.links) = (device, links);
         Ok(())
+    }
+
+    /// Bytes of an inode's data, its device number, and its number of links.
+    fn measure(&self, slot: &Slot) -> Result<(u64, u32, u32), String> {
+        let node = self.tree.inode(slot.id);
+        Ok(match &node.kind {
+            Kind::File { size, .. } => (*size, 0, node.links),
+            Kind::Symlink(target) => (target.len() as u64, 0, node.links),
+            Kind::Dir(entries) => {
+                let size = dir::size(self.names(slot).map(|(name, _)| name.len()));
+                let dirs = entries.values().filter(|d| self.tree.entries(d.inode).is_some()).count();
+                (size, 0, 2 + dirs as u32)
+            }
+            Kind::Char(major, minor) | Kind::Block(major, minor) => {
+                let device = inode::device(*major, *minor).ok_or_else(|| {
+                    format!("device number {major}:{minor} is beyond Linux's 12 and 20 bits")
+                })?;
+                (0, device, node.links)
+            }
+            Kind::Fifo | Kind::Socket => (0, 0, node.links),
+        })
     }
 
     /// Gives blocks to data that is not inline: directories and links first, then files.

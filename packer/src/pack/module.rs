@@ -109,6 +109,51 @@ fn const_i32(expr: &wasmparser::ConstExpr<'_>) -> Option<u64> {
     }
 }
 
+/// What is found on the way through a module, besides the [`Module`] itself.
+#[derive(Default)]
+struct Seen {
+    memories: u32,
+    /// Values of the globals that are constants, imported ones included.
+    globals: Vec<Option<u64>>,
+    /// Indices of the exported globals with the addresses of the header and of the layout.
+    header: Option<usize>,
+    layout: Option<usize>,
+    /// Whether the module's end was reached.
+    ended: bool,
+}
+
+impl Seen {
+    fn address(&self, global: Option<usize>) -> Option<u64> {
+        self.globals.get(global?).copied().flatten()
+    }
+
+    fn imports(&mut self, reader: wasmparser::ImportSectionReader<'_>) -> Result<(), ModuleError> {
+        for import in reader.into_imports() {
+            match import?.ty {
+                wasmparser::TypeRef::Memory(_) => {
+                    return Err(ModuleError::Unsupported("it imports its memory"));
+                }
+                wasmparser::TypeRef::Global(_) => self.globals.push(None),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn exports(&mut self, reader: wasmparser::ExportSectionReader<'_>) -> Result<(), ModuleError> {
+        for export in reader {
+            let export = export?;
+            match export.name {
+                _ if export.kind != ExternalKind::Global => {}
+                header::EXPORT => self.header = Some(export.index as usize),
+                Layout::EXPORT => self.layout = Some(export.index as usize),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Module {
     /// Parses `bytes`.
     ///
@@ -128,78 +173,62 @@ impl Module {
             has_data_count: false,
             has_start: false,
         };
-        let mut memories = 0u32;
-        let mut globals: Vec<Option<u64>> = Vec::new();
-        let (mut header_global, mut layout_global) = (None, None);
-        let mut ended = false;
+        let mut seen = Seen::default();
         for payload in Parser::new(0).parse_all(bytes) {
-            let payload = payload?;
-            module.note_section(&payload);
-            match payload {
-                Payload::ImportSection(reader) => {
-                    for import in reader.into_imports() {
-                        match import?.ty {
-                            wasmparser::TypeRef::Memory(_) => {
-                                return Err(ModuleError::Unsupported("it imports its memory"));
-                            }
-                            wasmparser::TypeRef::Global(_) => globals.push(None),
-                            _ => {}
-                        }
-                    }
-                }
-                Payload::MemorySection(reader) => {
-                    for memory in reader {
-                        let memory = memory?;
-                        memories += 1;
-                        if memory.memory64 || memory.shared || memory.page_size_log2.is_some() {
-                            return Err(ModuleError::Unsupported("its memory is not an ordinary 32-bit one"));
-                        }
-                        if memory.initial > 0x1_0000 {
-                            return Err(ModuleError::Unsupported("its memory exceeds 4 GiB"));
-                        }
-                        module.min_pages = memory.initial;
-                        module.max_pages = memory.maximum;
-                    }
-                }
-                Payload::GlobalSection(reader) => {
-                    for global in reader {
-                        globals.push(const_i32(&global?.init_expr));
-                    }
-                }
-                Payload::ExportSection(reader) => {
-                    for export in reader {
-                        let export = export?;
-                        if export.name == header::EXPORT && export.kind == ExternalKind::Global {
-                            header_global = Some(export.index as usize);
-                        }
-                        if export.name == Layout::EXPORT && export.kind == ExternalKind::Global {
-                            layout_global = Some(export.index as usize);
-                        }
-                    }
-                }
-                Payload::StartSection { .. } => module.has_start = true,
-                Payload::DataCountSection { .. } => module.has_data_count = true,
-                Payload::DataSection(reader) => {
-                    for data in reader {
-                        module.note_data(data?)?;
-                    }
-                }
-                Payload::End(_) => ended = true,
-                _ => {}
-            }
+            module.note(payload?, &mut seen)?;
         }
-        if !ended {
+        if !seen.ended {
             let offset = bytes.len() as u64;
             return Err(ModuleError::Malformed { offset, message: "unexpected end".into() });
         }
-        if memories != 1 {
+        if seen.memories != 1 {
             return Err(ModuleError::Unsupported("it has not exactly one memory"));
         }
-        let address = |global: Option<usize>| global.and_then(|i| globals.get(i).copied().flatten());
-        module.header_addr = address(header_global);
-        module.layout_addr = address(layout_global);
+        module.header_addr = seen.address(seen.header);
+        module.layout_addr = seen.address(seen.layout);
         module.check_segments()?;
         Ok(module)
+    }
+
+    fn note(&mut self, payload: Payload<'_>, seen: &mut Seen) -> Result<(), ModuleError> {
+        self.note_section(&payload);
+        match payload {
+            Payload::ImportSection(reader) => seen.imports(reader)?,
+            Payload::MemorySection(reader) => {
+                for memory in reader {
+                    seen.memories += 1;
+                    self.note_memory(memory?)?;
+                }
+            }
+            Payload::GlobalSection(reader) => {
+                for global in reader {
+                    seen.globals.push(const_i32(&global?.init_expr));
+                }
+            }
+            Payload::ExportSection(reader) => seen.exports(reader)?,
+            Payload::StartSection { .. } => self.has_start = true,
+            Payload::DataCountSection { .. } => self.has_data_count = true,
+            Payload::DataSection(reader) => {
+                for data in reader {
+                    self.note_data(data?)?;
+                }
+            }
+            Payload::End(_) => seen.ended = true,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn note_memory(&mut self, memory: wasmparser::MemoryType) -> Result<(), ModuleError> {
+        if memory.memory64 || memory.shared || memory.page_size_log2.is_some() {
+            return Err(ModuleError::Unsupported("its memory is not an ordinary 32-bit one"));
+        }
+        if memory.initial > 0x1_0000 {
+            return Err(ModuleError::Unsupported("its memory exceeds 4 GiB"));
+        }
+        self.min_pages = memory.initial;
+        self.max_pages = memory.maximum;
+        Ok(())
     }
 
     fn note_section(&mut self, payload: &Payload<'_>) {

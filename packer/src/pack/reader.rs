@@ -185,63 +185,97 @@ pub fn open(path: &Path) -> Result<PackedImage, OpenError> {
     PackedImage::from_parts(path.to_path_buf(), file, map)
 }
 
-impl PackedImage {
-    fn from_parts(path: PathBuf, file: File, map: Mmap) -> Result<Self, OpenError> {
-        let (code_range, module_range) = if compiled::is_compiled(&map) {
-            let (code, module) =
-                compiled::parse(&map).map_err(|source| OpenError::Compiled { path: path.clone(), source })?;
-            (Some(code), module)
-        } else {
-            (None, 0..map.len())
+/// Where the native code, if any, and the module are in a file.
+fn ranges(path: &Path, file: &[u8]) -> Result<(Option<Range<usize>>, Range<usize>), OpenError> {
+    if !compiled::is_compiled(file) {
+        return Ok((None, 0..file.len()));
+    }
+    let (code, module) =
+        compiled::parse(file).map_err(|source| OpenError::Compiled { path: path.into(), source })?;
+    Ok((Some(code), module))
+}
+
+fn parse_module(path: &Path, bytes: &[u8]) -> Result<Module, OpenError> {
+    let foreign = |what| OpenError::Foreign { path: path.into(), what };
+    Module::parse(bytes).map_err(|source| match source {
+        ModuleError::NotWasm => foreign(Foreign::of_content(path, bytes)),
+        ModuleError::Unsupported(why) => foreign(Foreign::Module(why)),
+        _ => OpenError::Module { path: path.into(), source, len: bytes.len() },
+    })
+}
+
+/// Checks a module that may be an image.
+struct Check<'a> {
+    path: &'a Path,
+    module: &'a Module,
+    bytes: &'a [u8],
+    manifest: Option<&'a Manifest>,
+}
+
+impl Check<'_> {
+    /// The version of Forelift that made it, if that is another.
+    fn made_by(&self) -> Option<String> {
+        let version = &self.manifest?.forelift;
+        (!version.is_empty() && version != env!("CARGO_PKG_VERSION")).then(|| version.clone())
+    }
+
+    fn damaged(&self, what: &'static str) -> OpenError {
+        OpenError::Damaged { path: self.path.into(), what, made_by: self.made_by() }
+    }
+
+    fn header(&self) -> Result<ImageHeader, OpenError> {
+        let Some(addr) = self.module.header_addr else {
+            let what = Foreign::Module("it has no image header");
+            return Err(OpenError::Foreign { path: self.path.into(), what });
         };
-        let bytes = &map[module_range.clone()];
-        let foreign = |what| OpenError::Foreign { path: path.clone(), what };
-        let module = Module::parse(bytes).map_err(|source| match source {
-            ModuleError::NotWasm => foreign(Foreign::of_content(&path, bytes)),
-            ModuleError::Unsupported(why) => foreign(Foreign::Module(why)),
-            _ => OpenError::Module { path: path.clone(), source, len: bytes.len() },
-        })?;
-        let manifest = module.custom(bytes, SECTION).and_then(Manifest::from_json);
-        let Some(header_addr) = module.header_addr else {
-            return Err(foreign(Foreign::Module("it has no image header")));
-        };
-        let made_by = || {
-            let version = manifest.as_ref().map(|manifest| manifest.forelift.clone());
-            version.filter(|version| !version.is_empty() && version != env!("CARGO_PKG_VERSION"))
-        };
-        let refuse = |what| OpenError::Damaged { path: path.clone(), what, made_by: made_by() };
-        let size = module.memory_size();
-        if header_addr + header::SIZE as u64 > size {
-            return Err(refuse("its header lies outside of its memory"));
+        let size = self.module.memory_size();
+        if addr + header::SIZE as u64 > size {
+            return Err(self.damaged("its header lies outside of its memory"));
         }
-        if module.has_start {
-            return Err(refuse(
-                "it has a start function, so it was changed after `forelift convert` made it",
-            ));
+        if self.module.has_start {
+            return Err(
+                self.damaged("it has a start function, so it was changed after `forelift convert` made it")
+            );
         }
-        let block = module.memory(bytes, header_addr, header::SIZE);
+        let block = self.module.memory(self.bytes, addr, header::SIZE);
         let header = ImageHeader::parse(&block, size).map_err(|source| OpenError::Header {
-            path: path.clone(),
+            path: self.path.into(),
             source,
-            made_by: made_by(),
+            made_by: self.made_by(),
         })?;
-        for span in [header.ram, header.root] {
-            if !span.len.is_multiple_of(PAGE as u64) {
-                return Err(refuse("its RAM or root file system is not a number of pages"));
-            }
+        if [header.ram, header.root].iter().any(|span| !span.len.is_multiple_of(PAGE as u64)) {
+            return Err(self.damaged("its RAM or root file system is not a number of pages"));
         }
         if header.config.len > MAX_CONFIG || header.state.len > MAX_STATE {
-            return Err(refuse("its configuration or state has an impossible length"));
+            return Err(self.damaged("its configuration or state has an impossible length"));
         }
-        let config = module.memory(bytes, header.config.addr, header.config.len as usize);
-        let Ok(config) = postcard::from_bytes::<ImageConfig>(&config) else {
-            let arch =
-                manifest.as_ref().map(|manifest| manifest.arch.clone()).filter(|arch| !arch.is_empty());
-            return Err(match arch.filter(|arch| Arch::ALL.iter().all(|known| known.oci_name() != arch)) {
-                Some(arch) => OpenError::Arch { path: path.clone(), arch, made_by: made_by() },
-                None => refuse("its configuration cannot be decoded"),
-            });
-        };
+        Ok(header)
+    }
+
+    fn config(&self, header: &ImageHeader) -> Result<ImageConfig, OpenError> {
+        let bytes = self.module.memory(self.bytes, header.config.addr, header.config.len as usize);
+        postcard::from_bytes(&bytes).map_err(|_| {
+            let arch = self.manifest.map(|manifest| &manifest.arch).filter(|arch| !arch.is_empty());
+            // A configuration of another version can have an architecture that is unknown here.
+            match arch.filter(|arch| Arch::ALL.iter().all(|known| known.oci_name() != *arch)) {
+                Some(arch) => {
+                    OpenError::Arch { path: self.path.into(), arch: arch.clone(), made_by: self.made_by() }
+                }
+                None => self.damaged("its configuration cannot be decoded"),
+            }
+        })
+    }
+}
+
+impl PackedImage {
+    fn from_parts(path: PathBuf, file: File, map: Mmap) -> Result<Self, OpenError> {
+        let (code_range, module_range) = ranges(&path, &map)?;
+        let bytes = &map[module_range.clone()];
+        let module = parse_module(&path, bytes)?;
+        let manifest = module.custom(bytes, SECTION).and_then(Manifest::from_json);
+        let check = Check { path: &path, module: &module, bytes, manifest: manifest.as_ref() };
+        let header = check.header()?;
+        let config = check.config(&header)?;
         let map = Arc::new(map);
         Ok(PackedImage { path, file, map, module_range, code_range, module, header, config, manifest })
     }

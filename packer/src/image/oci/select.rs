@@ -80,26 +80,40 @@ pub(super) fn choose(
     let mut absent = None;
     let wanted = arch.map_or(Platform::ALL.map(Platform::oci_arch).to_vec(), |arch| vec![arch]);
     for arch in wanted {
-        let mut fitting: Vec<&Candidate> = images.iter().filter(|c| is_for(c, arch)).collect();
-        // The image for all processors of the architecture comes before one for newer processors.
-        fitting.sort_by_key(|c| !c.platform.as_ref().is_some_and(is_for_all));
-        fitting.retain(|c| match probe(&c.descriptor) {
-            Probe::Absent(digest) => {
-                absent.get_or_insert(digest);
-                false
-            }
-            _ => true,
-        });
-        let Some(&first) = fitting.first() else { continue };
-        if fitting.len() > 1 && fitting.iter().any(|c| !c.described || c.names != first.names) {
-            let names = fitting.iter().map(|c| c.names.first().unwrap_or(&c.descriptor.digest).clone());
-            let names = listed(names);
-            return Err(missing(format!("there are several images: append a tag (`:TAG`), of: {names}")));
+        if let Some(image) = choose_for(arch, &images, &mut absent, place, probe)? {
+            return Ok(image.descriptor.clone());
         }
-        return Ok(first.descriptor.clone());
     }
     let problem = refusal(&images, arch, absent, probe);
     Err(ImageError::WrongArch { place: place.into(), problem })
+}
+
+/// The image for an architecture, if there is one and all of it is there; `absent` keeps the first blob that
+/// is not.
+fn choose_for<'a>(
+    arch: &str,
+    images: &'a [Candidate],
+    absent: &mut Option<String>,
+    place: &str,
+    probe: &mut dyn FnMut(&Descriptor) -> Probe,
+) -> Result<Option<&'a Candidate>, ImageError> {
+    let mut fitting: Vec<&Candidate> = images.iter().filter(|c| is_for(c, arch)).collect();
+    // The image for all processors of the architecture comes before one for newer processors.
+    fitting.sort_by_key(|c| !c.platform.as_ref().is_some_and(is_for_all));
+    fitting.retain(|c| match probe(&c.descriptor) {
+        Probe::Absent(digest) => {
+            absent.get_or_insert(digest);
+            false
+        }
+        _ => true,
+    });
+    let Some(&first) = fitting.first() else { return Ok(None) };
+    if fitting.len() > 1 && fitting.iter().any(|c| !c.described || c.names != first.names) {
+        let names = listed(fitting.iter().map(|c| c.names.first().unwrap_or(&c.descriptor.digest).clone()));
+        let problem = format!("there are several images: append a tag (`:TAG`), of: {names}");
+        return Err(ImageError::Missing { place: place.into(), problem });
+    }
+    Ok(Some(first))
 }
 
 /// Finds the platform of an image whose descriptor does not have it; false for an artifact.

@@ -79,19 +79,9 @@ impl<R: Read> Archive<R> {
             // POSIX: an old archive marks directories by their trailing slash only.
             b'0' | 0 | b'7' if dir => EntryKind::Dir,
             b'0' | 0 | b'7' | b'S' => {
-                self.open_data(stored);
-                let map = if header.typeflag == b'S' {
-                    Some((header.real_size, self.old_sparse_map(at, header.sparse, header.sparse_more)?))
-                } else {
-                    self.pax_sparse_map(at, extra.sparse)?
-                };
-                match map {
-                    None => EntryKind::File { size: stored, sparse: None },
-                    Some((size, map)) => {
-                        sparse::check(&map, size, self.remaining).or_else(|problem| self.bad(at, problem))?;
-                        EntryKind::File { size, sparse: Some(map) }
-                    }
-                }
+                let runs = (header.sparse, header.sparse_more, header.real_size);
+                let old = (header.typeflag == b'S').then_some(runs);
+                self.file(at, stored, old, extra.sparse)?
             }
             b'1' => EntryKind::Hardlink(link),
             b'2' => EntryKind::Symlink(link),
@@ -124,5 +114,24 @@ impl<R: Read> Archive<R> {
             .map(|(name, value)| Xattr { name: name.into(), value: value.into() })
             .collect();
         Ok(Entry { name, kind, meta, xattrs })
+    }
+
+    /// A file of `stored` bytes: with holes if its header is of GNU's type `S` (`old`: its first runs,
+    /// whether more follow, its size), or PAX headers say so.
+    fn file(
+        &mut self,
+        at: u64,
+        stored: u64,
+        old: Option<(sparse::Runs, bool, u64)>,
+        described: sparse::Described,
+    ) -> Result<EntryKind, Fault> {
+        self.open_data(stored);
+        let map = match old {
+            Some((runs, more, size)) => Some((size, self.old_sparse_map(at, runs, more)?)),
+            None => self.pax_sparse_map(at, described)?,
+        };
+        let Some((size, map)) = map else { return Ok(EntryKind::File { size: stored, sparse: None }) };
+        sparse::check(&map, size, self.remaining).or_else(|problem| self.bad(at, problem))?;
+        Ok(EntryKind::File { size, sparse: Some(map) })
     }
 }

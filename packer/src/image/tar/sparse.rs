@@ -10,6 +10,9 @@ use std::io::Read;
 /// Most runs of data in a file.
 const MAX_RUNS: usize = 1 << 20;
 
+/// Offset and length of each run of data.
+pub(super) type Runs = Vec<(u64, u64)>;
+
 /// What PAX headers say of a file's holes.
 #[derive(Default)]
 pub(super) struct Described {
@@ -41,12 +44,7 @@ pub(super) fn check(map: &[(u64, u64)], size: u64, stored: u64) -> Result<(), St
 
 impl<R: Read> Archive<R> {
     /// GNU type `S`: four runs in the header, more in the blocks that follow it.
-    pub(super) fn old_sparse_map(
-        &mut self,
-        at: u64,
-        mut map: Vec<(u64, u64)>,
-        mut more: bool,
-    ) -> Result<Vec<(u64, u64)>, Fault> {
+    pub(super) fn old_sparse_map(&mut self, at: u64, mut map: Runs, mut more: bool) -> Result<Runs, Fault> {
         while more {
             let mut block = [0; BLOCK];
             if self.fill(&mut block)? < BLOCK {
@@ -83,12 +81,7 @@ impl<R: Read> Archive<R> {
 
     /// PAX versions 0.0, 0.1 (map in the header) and 1.0 (map in front of the data): size with holes, and the
     /// map.
-    #[allow(clippy::type_complexity)]
-    pub(super) fn pax_sparse_map(
-        &mut self,
-        at: u64,
-        told: Described,
-    ) -> Result<Option<(u64, Vec<(u64, u64)>)>, Fault> {
+    pub(super) fn pax_sparse_map(&mut self, at: u64, told: Described) -> Result<Option<(u64, Runs)>, Fault> {
         let pairs = if told.major == 1 && told.minor == 0 {
             let start = self.remaining;
             let count = self.map_line(at)?;
