@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueHint};
 
-use super::print;
+use super::print::print;
 use crate::{compile, progress::Stages, units::format_size};
 
 const EXAMPLES: &str = "\

@@ -3,7 +3,7 @@
 use clap::Parser;
 use clap_complete::Shell;
 
-use super::{command, print_bytes};
+use super::print::print_bytes;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,8 +21,8 @@ pub(super) struct Args {
     shell: Shell,
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+pub(super) fn run(args: &Args, command: &mut clap::Command) -> anyhow::Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut command(), "forelift", &mut script);
+    clap_complete::generate(args.shell, command, "forelift", &mut script);
     print_bytes(&script)
 }

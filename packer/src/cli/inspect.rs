@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Parser, ValueHint};
 
-use super::print;
+use super::print::print;
 use crate::{
     inspect::{self, Inspection, PartSize},
     lift::Report,

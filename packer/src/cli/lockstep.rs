@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::{Parser, ValueEnum, ValueHint};
 use forelift_runtime::machine::lockstep::Turn;
 
-use super::print;
+use super::print::print;
 use crate::{
     lockstep::{
         self, Lockstep, Options, Verdict,

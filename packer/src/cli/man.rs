@@ -12,7 +12,7 @@ use clap_mangen::{
     roff::{Roff, roman},
 };
 
-use super::{at, command};
+use super::print::at;
 use crate::pack::output::Output;
 
 const EXAMPLES: &str = "\
@@ -29,9 +29,10 @@ pub(super) struct Args {
     dir: PathBuf,
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+/// Writes the pages of `command`, the whole command line.
+pub(super) fn run(args: &Args, command: Command) -> anyhow::Result<()> {
     fs::create_dir_all(&args.dir).map_err(at(&args.dir))?;
-    let mut root = command().disable_help_subcommand(true);
+    let mut root = command.disable_help_subcommand(true);
     root.build();
     let visible = root.get_subcommands().filter(|command| !command.is_hide_set());
     for command in [&root].into_iter().chain(visible) {

@@ -10,10 +10,11 @@ mod errors;
 mod inspect;
 mod lockstep;
 mod man;
+mod print;
 mod rootfs;
 mod run;
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{io::Write, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
 use forelift_abi::exit;
@@ -93,8 +94,8 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args).map(|()| 0),
         Command::Rootfs(args) => rootfs::run(&args).map(|()| 0),
         Command::Lockstep(args) => lockstep::run(&args),
-        Command::Completions(args) => completions::run(&args).map(|()| 0),
-        Command::Man(args) => man::run(&args).map(|()| 0),
+        Command::Completions(args) => completions::run(&args, &mut command()).map(|()| 0),
+        Command::Man(args) => man::run(&args, command()).map(|()| 0),
     };
     match result {
         Ok(code) => ExitCode::from(code),
@@ -103,23 +104,6 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure)
         }
     }
-}
-
-/// Prints a result; a closed stdout is an error like any other, not a panic.
-fn print(text: &str) -> anyhow::Result<()> {
-    print_bytes(format!("{text}\n").as_bytes())
-}
-
-/// As [`print`], without an end of line.
-fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush()).map_err(|e| anyhow::anyhow!("stdout: {e}"))
-}
-
-/// An output file's error, with its name.
-fn at(path: &std::path::Path) -> impl Fn(std::io::Error) -> anyhow::Error {
-    let path: PathBuf = path.into();
-    move |e| anyhow::anyhow!("{}: {e}", path.display())
 }
 
 #[cfg(test)]

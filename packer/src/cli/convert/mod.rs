@@ -15,7 +15,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let mut stages = Stages::new(args.quiet);
     let options = options(args);
     let converted = convert::convert(&options, &mut stages)?;
-    report::print(args, &options.output, &converted, &stages)
+    report::report(args, &options.output, &converted, &stages)
 }
 
 fn options(args: &Args) -> Options {

@@ -5,18 +5,18 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::args::Args;
-use crate::{cli, convert::Converted, progress::Stages, units::format_size};
+use crate::{cli::print::print, convert::Converted, progress::Stages, units::format_size};
 
 /// Prints a summary: in JSON, in words or not at all.
-pub(super) fn print(args: &Args, path: &Path, converted: &Converted, stages: &Stages) -> anyhow::Result<()> {
+pub(super) fn report(args: &Args, path: &Path, converted: &Converted, stages: &Stages) -> anyhow::Result<()> {
     if args.json {
-        return cli::print(&serde_json::to_string_pretty(&to_json(path, converted, stages))?);
+        return print(&serde_json::to_string_pretty(&to_json(path, converted, stages))?);
     }
     if args.quiet {
         return Ok(());
     }
     let summary = &converted.summary;
-    cli::print(&format!(
+    print(&format!(
         "{}: {} ({} root file system, {} guest memory, {} emulator and kernel); run it with `forelift run {}`",
         path.display(),
         format_size(summary.size),

@@ -64,7 +64,7 @@ fn with_io_cause() -> Vec<anyhow::Error> {
         // As the command adds to them.
         Err::<(), _>(PackError::Io(io_error())).context("o.wasm").unwrap_err(),
         Err::<(), _>(io_error()).context("a").context("b").unwrap_err(),
-        crate::cli::at("o.wasm".as_ref())(io_error()),
+        crate::cli::print::at("o.wasm".as_ref())(io_error()),
         anyhow!(io::Error::other(ImageError::Spool { dir: "d".into(), source: io_error() })),
     ]
 }
