@@ -19,7 +19,7 @@
 
 static void off(void) {
     sync();
-    /* QEMU is told not to start anew; not every machine that it has can be switched off. */
+    /* QEMU runs with -no-reboot; not every machine that it has can be switched off. */
     reboot(RB_AUTOBOOT);
     for (;;)
         pause();

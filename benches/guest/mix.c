@@ -148,7 +148,7 @@ static uint16_t matrix_work(uint16_t crc) {
     return crc;
 }
 
-/* ---- a state machine that tells numbers apart ---- */
+/* ---- a state machine that classifies numbers ---- */
 
 enum state { START, INVALID, SIGN, INTEGER, POINT, FRACTION, EXPONENT, EXPONENT_SIGN, SCIENTIFIC, STATES };
 

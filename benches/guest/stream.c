@@ -4,7 +4,7 @@
  *   stream read FILE BLOCK BYTES      fails when the file has other bytes, or not so many
  *
  * BLOCK is a multiple of 512, BYTES one of BLOCK. Each sector of 512 bytes begins with a number made of its
- * place. That is all that is looked at when the file is read, so that the time is the file system's. */
+ * place. That is all that is checked when the file is read, so that the time is the file system's. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>

@@ -12,7 +12,7 @@ AT, SCRATCH = "/mnt/dir", "/scratch"
 OPTIONS_9P = "trans=virtio,version=9p2000.L,msize=512000"
 SIDES = ["forelift", "forelift-tmpfs", "qemu-9p", "qemu-9p-mmap", "qemu-tmpfs"]
 ON_TMPFS = ["forelift-tmpfs", "qemu-tmpfs"]
-# Pairs that are compared: the first one's speed is told, the second one's being 1.
+# Pairs that are compared: the first one's speed is given relative to the second one's.
 PAIRS = {
     "over_9p": ("forelift", "qemu-9p"),
     "over_9p_mmap": ("forelift", "qemu-9p-mmap"),

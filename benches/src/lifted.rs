@@ -42,7 +42,7 @@ impl Lifted {
         let all: Vec<&Function> = functions.iter().collect();
         let layout = machine.cpu.lift_layout();
         let code = jit::compile(program, &all, layout, &helper_address).unwrap_or_else(|e| panic!("{e}"));
-        // Number 0 is none.
+        // Number 0 is not used.
         let index: Index = index::index(program, &all, 1);
         let addresses = [&[0], &code.addresses[..]].concat();
         // SAFETY: made for this CPU, whose hart stays where it is; the code is kept beside it.

@@ -2,7 +2,7 @@
 
 #include "guest.h"
 
-// Steps from the case's beginning to `ud2`, and tells where each trap came.
+// Steps from the case's beginning to `ud2`, and reports where each trap came.
 static void steps(const char *name, const void *code, int most) {
     in.flags |= TF;
     struct state first = in;

@@ -112,7 +112,7 @@ void translations(void) {
     flush();
 }
 
-// Code that changes: what was stored is executed by the next instruction, whoever stores it where.
+// Code that changes: the next instruction executes what was stored, by whatever store or mapping.
 void changing_code(void) {
     static u8 area[3][4096] __attribute__((aligned(4096)));
     boot_tables[2] = (u64)level3 | P | W | U;

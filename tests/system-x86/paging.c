@@ -174,7 +174,7 @@ static void reserved(void) {
         put(":");
         result(1, va);
     }
-    // Without NXE a fetch is not told from a load.
+    // Without NXE the error code does not distinguish a fetch from a load.
     for (int bits = 0; bits < 4; bits++) {
         u64 va = map(1);
         *entries[1] &= ~(u64)(bits & 1 ? P : U);

@@ -133,7 +133,7 @@ void far_cases(void) {
             };
             static const char *const NAMES[] = {"jmp", "call", "wide call", "wide jmp", "retfq", "retfq with a stack", "retf 8"};
             for (int k = 0; k < 7; k++) {
-                // Level 1 has no stack here; a code segment of both sizes is no matter of QEMU's emulator.
+                // Level 1 has no stack here; QEMU's emulator does not check for a code segment of both sizes.
                 if ((TO[n].cs == (CODE_1 | 1) && k >= 4) || (TO[n].cs == BOTH && k)) continue;
                 if (is_user) user();
                 in.r[R8] = TO[n].is_narrow ? narrow : there;

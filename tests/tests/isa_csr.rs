@@ -113,7 +113,7 @@ fn kept(number: u16, value: u64) -> u64 {
         0x002 => value & 7,
         0x003 => value & 0xff,
         SSTATUS => {
-            // SIE, SPIE, SPP, FS, SUM, MXR; UXL is 2; SD tells that FS is 3.
+            // SIE, SPIE, SPP, FS, SUM, MXR; UXL is 2; SD says that FS is 3.
             let kept = value & 0xc_6122;
             kept | 2 << 32 | u64::from(kept >> 13 & 3 == 3) << 63
         }

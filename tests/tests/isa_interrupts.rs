@@ -210,7 +210,7 @@ fn wfi_ends_by_what_sie_names() {
             let mut code = Asm::new();
             code.bare(Op::Wfi).i(Op::Addi, A0, ZERO, 1).bare(Op::Ebreak);
             m.put(CODE, &code.bytes);
-            // A loop: `wfi` would go on while the interrupt is pending.
+            // The handler loops: a `wfi` there would not wait while the interrupt is pending.
             m.put(HANDLER, &encode(Op::Jal, &Fields::default()).to_le_bytes());
             m.cpu.hart.sie = sie;
             let what = format!("{pending:#x} pending, {sie:#x} enabled, SIE {enabled}");

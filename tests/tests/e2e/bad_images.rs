@@ -199,7 +199,7 @@ fn wrong_digest() {
     let layout = layout(dir.path(), &small_tar(), &["--compression", "none"]);
     let blob = blob_path(&layout, &manifest(&layout)["layers"][0]);
     let mut bytes = fs::read(&blob).expect("the layer");
-    // In a file's content: the archive is sound, only its digest tells.
+    // In a file's content: the archive is sound, only its digest is wrong.
     let at = bytes.len() - 10_000;
     bytes[at] ^= 1;
     fs::write(&blob, &bytes).expect("writing");

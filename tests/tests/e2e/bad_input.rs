@@ -180,7 +180,7 @@ fn too_much_memory() {
     refused(&["--memory", "4090M"], &Image::Python3.reference(), &["a WebAssembly memory holds"]);
 }
 
-/// Between what is refused at once and what works: the guest tells, or it works.
+/// Between what is refused at once and what works: the guest reports it, or it works.
 fn memory_that_the_guest_cannot_boot_in() {
     for megabytes in [20, 24, 28, 32, 40] {
         let dir = dir();

@@ -329,7 +329,7 @@ fn the_unprivileged_user_s_files(host: Place) {
         "{}",
         done.err()
     );
-    // The bit reached the host, and went when somebody without privileges wrote to the file.
+    // The bit reached the host, and was cleared when an unprivileged user wrote to the file.
     let meta = fs::metadata(dir.path().join("new")).expect("a file");
     assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o7777), (1234, 2345, 0o711));
 }

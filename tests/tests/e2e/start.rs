@@ -76,7 +76,7 @@ fn sleep_takes_its_time(host: Place) {
     assert!(outside >= 1.0, "sleep 1 took {outside} s on the host");
 }
 
-/// Times of two marks in the output, on the host's clock and, told by the marks, on the guest's.
+/// Times of two marks in the output, on the host's clock and, from the marks' text, on the guest's.
 fn two_marks(host: Place, between: &str) -> (f64, f64) {
     let script = format!("echo mark $({UPTIME}).; {between}; echo mark $({UPTIME}).");
     let mut run = host.sh(&script).held_stdin().spawn();

@@ -22,7 +22,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// For a pending comparison with 0: its operand, and whether it is an `eq`. None if it is none.
+    /// For a pending comparison with 0: its operand, and whether it is an `eq`. `None` for anything else.
     fn zero_test(&self, value: Value) -> Option<(Value, bool)> {
         let inst = self.peek(value, Opcode::Icmp)?;
         let [a, b] = self.args(inst).ok()?;

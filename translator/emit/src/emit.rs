@@ -1,6 +1,6 @@
 //! Choice of instructions: the table of all opcodes. The families are in `int`, `float`, `memory` and `cond`.
 //!
-//! Every instruction pushes each of its operands (see `demand::operands`) once; it may look into the tree of
+//! Every instruction pushes each of its operands (see `demand::operands`) once; it may inspect the tree of
 //! an operand with `peek` and emit the operand's operands itself after `take`.
 
 use crate::body::RelocKind;

@@ -6,7 +6,7 @@ use cranelift_codegen::ir::{Inst, Opcode, Type, Value, types};
 use wasm_encoder::Instruction as I;
 
 impl Builder<'_> {
-    /// Emits a floating point instruction; false if the opcode is none.
+    /// Emits a floating point instruction; false if the opcode is not one.
     pub(crate) fn float(&mut self, inst: Inst, opcode: Opcode) -> Result<bool> {
         let Some(&result) = self.func.dfg.inst_results(inst).first() else {
             return Ok(false);

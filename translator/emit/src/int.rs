@@ -11,11 +11,11 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Inst, Opcode, Type, Value, types};
 use wasm_encoder::{Instruction as I, ValType};
 
-/// How far [`Builder::is_clean`] and [`Builder::is_narrowable`] look into a tree.
+/// How deep [`Builder::is_clean`] and [`Builder::is_narrowable`] search a tree.
 const LOOK: u32 = 4;
 
 impl Builder<'_> {
-    /// Emits an integer instruction; false if the opcode is none.
+    /// Emits an integer instruction; false if the opcode is not one.
     pub(crate) fn int(&mut self, inst: Inst, opcode: Opcode) -> Result<bool> {
         let Some(&result) = self.func.dfg.inst_results(inst).first() else {
             return Ok(false);

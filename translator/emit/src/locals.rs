@@ -27,7 +27,7 @@ const LIMIT: usize = 50_000;
 /// The most locals whose index takes one byte.
 const SHORT: usize = 128;
 
-/// How many preferences of a virtual local are looked at.
+/// How many preferences of a virtual local are considered.
 const PREFERENCES: usize = 48;
 
 /// The assignment of locals.

@@ -171,7 +171,7 @@ unsafe extern "C" fn handler(signal: c_int, _info: *mut siginfo_t, context: *mut
         if shared.busy == 1 {
             shared.busy = 0;
             shared.done.store(shared.posted.load(Relaxed), Release);
-            // SAFETY: wakes whoever waits.
+            // SAFETY: wakes the waiting process.
             unsafe { futex(shared.done.as_ptr(), libc::FUTEX_WAKE, 1) };
         }
         let batch = shared.posted.load(Acquire);
