@@ -9,8 +9,9 @@
 //! Host directories are descriptors, too, from [`SHARE_FD`] on, one each: WASI's own calls for files can say
 //! neither what a Linux directory holds nor how its operations fail. `fd_prestat_get` and
 //! `fd_prestat_dir_name` tell the guest path, and the inheriting rights of `fd_fdstat_get` lack `fd_write`
-//! when nothing may be changed; `fd_write` takes one FUSE request whole (*include/uapi/linux/fuse.h*), and the `fd_read` that follows gives its reply, or 0 bytes for a request
-//! that is not answered. An empty `fd_write` closes and forgets everything, as a device's reset does.
+//! when nothing may be changed; `fd_write` takes one FUSE request whole (*include/uapi/linux/fuse.h*), and
+//! the `fd_read` that follows gives its reply, or 0 bytes for a request that is not answered. An empty
+//! `fd_write` closes and forgets everything, as a device's reset does.
 //!
 //! With the control descriptor come two promises: the descriptors 0, 1 and 2 never block (`fd_read` and
 //! `fd_write` give `EAGAIN`, and `poll_oneoff` tells when to try again), and a write to a closed pipe gives
