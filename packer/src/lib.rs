@@ -1,15 +1,16 @@
 //! Converts a Linux container image into one WebAssembly file, and runs it.
 //!
-//! * [`convert`](mod@convert) is the conversion, a pipeline of the following;
+//! * [`cli`] is the command `forelift`: it parses arguments and prints results;
+//! * [`convert`](mod@convert) is the conversion, a pipeline of steps; [`compile`](mod@compile),
+//!   [`inspect`](mod@inspect) and [`run`](mod@run) are the other commands' work;
 //! * [`image`] reads container images, [`erofs`] makes the root file system image of one;
+//! * [`platform`] says which machine runs an image, [`assets`] finds emulator, kernel and init;
 //! * [`boot`] runs the machine up to the snapshot;
 //! * [`lift`](mod@lift) finds out what is hot and translates it;
-//! * [`platform`] says which machine runs an image;
-//! * [`pack`] puts everything into one module, and reads it back;
-//! * [`cache`] keeps what can be used again;
-//! * [`lockstep`] compares engines;
+//! * [`pack`] writes the module, and reads it back;
+//! * [`cache`] keeps profiles and code between runs;
 //! * [`embed`] runs a module on wasmtime, [`native`] without WebAssembly;
-//! * [`cli`] is the command `forelift`.
+//! * [`lockstep`] compares engines.
 
 pub mod assets;
 pub mod boot;

@@ -1,12 +1,12 @@
 //! Loads container images as streams into a tree of files whose data stays outside RAM.
 //!
-//! [`load`] takes an image's name as skopeo does (see [`reference`]) and returns a [`LoadedImage`]. Nothing
-//! is unpacked to the host's file system, and root is not needed: metadata is kept in a [`Tree`], file data
-//! in one unlinked spool file. All input is untrusted: digests and sizes are verified, names are resolved
-//! inside the image only, and every quantity is bounded by [`Limits`]. It takes a few hundred bytes of memory
-//! per file, and a fixed number of buffers.
+//! [`load`] takes an image's name as skopeo does (see [`reference`](mod@reference)) and returns a
+//! [`LoadedImage`]. Nothing is unpacked to the host's file system, and root is not needed: metadata is kept
+//! in a [`Tree`], file data in one unlinked spool file. All input is untrusted: digests and sizes are
+//! verified, names are resolved inside the image only, and every quantity is bounded by [`Limits`]. It takes
+//! a few hundred bytes of memory per file, and a fixed number of buffers.
 //!
-//! * [`reference`]: names of images;
+//! * [`reference`](mod@reference): names of images;
 //! * `registry`, `store`: where blobs come from;
 //! * `oci`: manifests and configurations; which image of several;
 //! * `rootfs`: plain root file systems;
