@@ -3,14 +3,16 @@
 
 use cranelift_codegen::ir;
 use criterion::{BatchSize, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use forelift_abi::lift::{Helper, Layout};
+use forelift_abi::lift::rv64::GUEST;
+use forelift_abi::lift::{Layout, Value};
 use forelift_benches::{
     lifted::{Lifted, functions},
     program,
 };
 use forelift_emit::{Body, RelocKind};
-use forelift_runtime::cpu::rv64::lifted::{helper_address, layout_at};
+use forelift_runtime::cpu::{Lifting, rv64::lifted::layout_at};
 use forelift_translator::{
+    isa::rv64::Rv64,
     jit,
     lift::{self, CALLEES, HELPERS, Options},
     opt,
@@ -23,9 +25,8 @@ use wasm_encoder::{
 /// Addresses as in WebAssembly.
 fn layout() -> Layout {
     Layout {
-        pass_hart: 0,
+        pass_cpu: 0,
         pointer: 4,
-        functions: 0,
         dtlb_user: 0x40_0000,
         dtlb_entries: 1 << 15,
         ram: 0x10_0000,
@@ -41,20 +42,16 @@ fn validate(bodies: &[Body]) {
     let memory =
         MemoryType { minimum: 1, maximum: None, memory64: false, shared: false, page_size_log2: None };
     imports.import("", "memory", memory);
-    for (n, helper) in Helper::ALL.into_iter().enumerate() {
-        let (parameters, result): (&[ValType], ValType) = match helper {
-            Helper::Dispatch => (&[I64, I32], I64),
-            Helper::Csr => (&[I64, I32, I64], I32),
-            Helper::Float => (&[I32, I64, I64, I64], I64),
-            Helper::Fma => (&[F64, F64, F64], F64),
-            Helper::Ecall => (&[I64, I32], I64),
-            Helper::Sret => (&[], I64),
-            Helper::Status => (&[I64], I64),
-        };
-        types.ty().function(parameters.iter().copied(), [result]);
-        imports.import("", helper.export(), EntityType::Function(n as u32));
+    let wasm = |value: &Value| match value {
+        Value::I32 => I32,
+        Value::I64 => I64,
+        Value::F64 => F64,
+    };
+    for (n, helper) in GUEST.helpers.iter().enumerate() {
+        types.ty().function(helper.params.iter().map(wasm), [wasm(&helper.result)]);
+        imports.import("", helper.export, EntityType::Function(n as u32));
     }
-    let first = Helper::ALL.len() as u32;
+    let first = GUEST.helpers.len() as u32;
     types.ty().function([I64, I32, I32], [I64]);
     let (mut declared, mut code) = (FunctionSection::new(), CodeSection::new());
     for body in bodies {
@@ -89,7 +86,7 @@ fn translator(c: &mut Criterion) {
     let lift_all = || -> Vec<ir::Function> {
         let one = |function| {
             let mut clif = ir::Function::new();
-            lift::lift(&program, function, &options, &mut clif);
+            lift::lift(&Rv64, &program, function, &options, &mut clif);
             clif
         };
         made.iter().map(one).collect()
@@ -116,11 +113,12 @@ fn translator(c: &mut Criterion) {
     group.bench_function("lift", |b| b.iter(lift_all));
     group.bench_function("opt", |b| b.iter_batched(|| lifted.clone(), optimize_all, BatchSize::PerIteration));
     group.bench_function("emit", |b| b.iter(|| emit_all(&optimized)));
-    let layout = machine.machine.cpu.lift_layout();
+    let layout = machine.machine.cpu.layout();
+    let helpers = machine.machine.cpu.helpers();
     let all: Vec<&Function> = made.iter().collect();
     // From regions to machine code: it lifts and optimises, too.
     group.bench_function("lift, opt and machine code", |b| {
-        b.iter(|| jit::compile(&program, &all, layout, &helper_address).expect("code for this host"));
+        b.iter(|| jit::compile(&Rv64, &program, &all, layout, &helpers).expect("code for this host"));
     });
     group.finish();
 }

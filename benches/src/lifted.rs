@@ -1,10 +1,12 @@
 //! Lifted code on the hart, compiled for this host.
 
 use forelift_abi::lift::Index;
-use forelift_runtime::cpu::rv64::lifted::helper_address;
+use forelift_runtime::cpu::Lifting;
 use forelift_tests::hart::Machine;
 use forelift_translator::{
-    index, jit,
+    index,
+    isa::rv64::Rv64,
+    jit,
     program::Program,
     region::{self, Function, Limits},
 };
@@ -17,7 +19,7 @@ const TRAINING: u64 = 100_000;
 /// The functions to lift of what `machine` has executed since its profile was started, and the program that
 /// they are part of.
 pub fn functions(machine: &Machine, limits: Limits) -> (Program, Vec<Function>) {
-    let program = Program::new(machine.cpu.profile(&machine.mem));
+    let program = Program::new(&Rv64, machine.cpu.profile(&machine.mem));
     let functions =
         region::regions(&program, limits).into_iter().flat_map(|region| region.functions).collect();
     (program, functions)
@@ -40,8 +42,9 @@ impl Lifted {
     /// When the translator fails.
     pub fn new(mut machine: Machine, program: &Program, functions: Vec<Function>) -> Self {
         let all: Vec<&Function> = functions.iter().collect();
-        let layout = machine.cpu.lift_layout();
-        let code = jit::compile(program, &all, layout, &helper_address).unwrap_or_else(|e| panic!("{e}"));
+        let layout = machine.cpu.layout();
+        let code = jit::compile(&Rv64, program, &all, layout, &machine.cpu.helpers())
+            .unwrap_or_else(|e| panic!("{e}"));
         // Number 0 is not used.
         let index: Index = index::index(program, &all, 1);
         let addresses = [&[0], &code.addresses[..]].concat();

@@ -176,6 +176,7 @@ pub fn finish(m: &mut Machine) -> Vec<u64> {
 mod tests {
     use super::*;
     use crate::lifted::{Lifted, functions};
+    use forelift_runtime::cpu::Lifting;
     use forelift_translator::region::Limits;
 
     #[test]

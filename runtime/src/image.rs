@@ -215,17 +215,17 @@ fn ready(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use forelift_abi::lift::{Page, VERSION};
+    use forelift_abi::lift::{Mode, Page, VERSION, rv64};
 
     #[test]
     fn functions_are_chosen_by_number() {
         let entries = (0..10).map(|n| (n as u16 * 2, 5 + n)).collect();
-        let page = Page { hash: 1, privilege: 0, content: 1, entries };
+        let page = Page { hash: 1, mode: Mode::User, content: 1, entries };
         let index = Index { version: VERSION, pages: vec![page], functions: (5, 10) };
         let left = |list: &[u8]| {
             let mut index = index.clone();
             filter(&mut index, list)?;
-            assert!(index.is_valid());
+            assert!(index.is_valid(&rv64::GUEST));
             Ok::<_, String>(index.pages[0].entries.iter().map(|&(_, value)| value - 5).collect::<Vec<_>>())
         };
         assert_eq!(left(b"").unwrap(), []);

@@ -119,7 +119,6 @@ mod wasi {
     }
 
     /// For `forelift lockstep` (see [`forelift_runtime::machine::lockstep`]); a run does not use it.
-    #[cfg(feature = "riscv64")]
     mod lockstep {
         use super::{arguments, image};
         use forelift_runtime::args::{self, Request};
@@ -157,7 +156,10 @@ mod wasi {
                 filter(&mut index, functions.as_encoded_bytes())?;
             }
             // SAFETY: the packer put the functions of its index into the module's table.
-            if unsafe { stepper.install(index, Vec::new()) } {
+            let taken = stepper
+                .lifting()
+                .is_some_and(|(lifting, mem)| unsafe { lifting.install(index, Vec::new(), mem) });
+            if taken {
                 Ok(stepper)
             } else {
                 Err("image: its index of lifted code is inconsistent: convert it again".into())

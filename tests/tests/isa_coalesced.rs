@@ -4,6 +4,7 @@
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::random::Rng;
 use forelift_isa::rv64::{Fields, Op, csr};
+use forelift_runtime::cpu::Lifting;
 use forelift_runtime::cpu::rv64::{Exit, state::Privilege};
 use forelift_tests::hart::asm::{Asm, reg::*};
 use forelift_tests::hart::pages::{A, D, Mode, PageTables, R, U, V, W, X};

@@ -4,6 +4,7 @@
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::random::Rng;
 use forelift_isa::rv64::{Access, CROWS, Fields, Flow, Insn, Op, compressed_row, decode, encode};
+use forelift_runtime::cpu::Lifting;
 use forelift_runtime::cpu::rv64::Exit;
 use forelift_runtime::cpu::rv64::state::Privilege;
 use forelift_tests::hart::Machine;

@@ -3,6 +3,7 @@
 
 use forelift_abi::layout::RAM_BASE;
 use forelift_isa::rv64::{Fields, Op, csr, random::Rng};
+use forelift_runtime::cpu::Lifting;
 use forelift_runtime::cpu::rv64::state::Privilege;
 use forelift_runtime::cpu::rv64::{Exit, state::HartState};
 use forelift_tests::hart::Machine;

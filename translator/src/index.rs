@@ -2,25 +2,20 @@
 
 use crate::program::{PAGE, Program};
 use crate::region::Function;
-use forelift_abi::lift::{FUNCTION_BITS, Index, Page, VERSION};
+use forelift_abi::lift::{FUNCTION_BITS, Index, Mode, Page, VERSION};
 use std::collections::BTreeMap;
 
 /// The index of `functions`, which are numbered in order from `first` on (not 0: that stands for none).
 pub fn index(program: &Program, functions: &[&Function], first: u32) -> Index {
-    let mut pages: BTreeMap<(u128, u8), Page> = BTreeMap::new();
+    let mut pages: BTreeMap<(u128, Mode), Page> = BTreeMap::new();
     let mut note = |number: usize| {
         let hash = program.hash(number);
-        let privilege = program.pages[number].privilege;
+        let mode = program.pages[number].mode;
         let content = program.content(number);
-        pages.entry((hash, privilege)).or_insert_with(|| Page {
-            hash,
-            privilege,
-            content,
-            entries: Vec::new(),
-        });
-        (hash, privilege)
+        pages.entry((hash, mode)).or_insert_with(|| Page { hash, mode, content, entries: Vec::new() });
+        (hash, mode)
     };
-    let mut entries: Vec<((u128, u8), u16, u32)> = Vec::new();
+    let mut entries: Vec<((u128, Mode), u16, u32)> = Vec::new();
     for (number, function) in functions.iter().enumerate() {
         // Pages without an entry point of their own are crossed into, by their number.
         for &page in function.pages.values() {

@@ -1,13 +1,13 @@
 //! The second back end: the same CLIF to this host's machine code, by cranelift-jit, for the engine `native`.
 
-use crate::lift::{self, CALLEES, HELPERS, Options};
+use crate::lift::{self, CALLEES, HELPERS, Options, Target};
 use crate::opt::{self, OptError};
-use crate::program::{At, Program};
+use crate::program::{CodeAddr, Program};
 use crate::region::Function;
 use cranelift_codegen::ir::{UserExternalName, UserFuncName};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module};
-use forelift_abi::lift::{Helper, Layout};
+use forelift_abi::lift::Layout;
 use std::collections::BTreeMap;
 
 /// Machine code of lifted functions. It is freed with this value.
@@ -26,30 +26,32 @@ impl Drop for Code {
     }
 }
 
-/// Compiles `functions` for the runtime whose helpers are at `helpers`. The caller keeps the result as long
-/// as anybody may run the code.
+/// Compiles `functions` for the runtime that has its helpers at the addresses `helpers`, by number. The
+/// caller keeps the result as long as anybody may run the code.
 ///
 /// # Errors
 /// See [`OptError`].
 pub fn compile(
+    target: &'static dyn Target,
     program: &Program,
     functions: &[&Function],
     layout: Layout,
-    helpers: &dyn Fn(Helper) -> usize,
+    helpers: &[usize],
 ) -> Result<Code, OptError> {
     let error = |e: &dyn std::fmt::Display| OptError::Codegen(e.to_string());
     let isa = opt::host_isa(cfg!(debug_assertions))?;
     let call_conv = opt::call_conv(&isa);
     let mut builder = JITBuilder::with_isa(isa, cranelift_module::default_libcall_names());
-    for helper in Helper::ALL {
-        builder.symbol(helper.export(), helpers(helper) as *const u8);
+    let specs = target.guest().helpers;
+    for (helper, &address) in specs.iter().zip(helpers) {
+        builder.symbol(helper.export, address as *const u8);
     }
     let mut module = JITModule::new(builder);
-    let pass_hart = layout.pass_hart != 0;
+    let pass_cpu = layout.pass_cpu != 0;
     let mut imports: Vec<FuncId> = Vec::new();
-    for helper in Helper::ALL {
-        let signature = lift::helper_signature(helper, call_conv, pass_hart);
-        let id = module.declare_function(helper.export(), Linkage::Import, &signature);
+    for helper in specs {
+        let signature = lift::helper_signature(helper, call_conv, pass_cpu);
+        let id = module.declare_function(helper.export, Linkage::Import, &signature);
         imports.push(id.map_err(|e| error(&e))?);
     }
     let options = Options { layout, call_conv };
@@ -60,14 +62,14 @@ pub fn compile(
     let absent = declare("absent".into())?;
     let ids: Vec<FuncId> =
         (0..functions.len()).map(|n| declare(format!("lifted{n}"))).collect::<Result<_, _>>()?;
-    let callable: BTreeMap<At, FuncId> =
+    let callable: BTreeMap<CodeAddr, FuncId> =
         functions.iter().zip(&ids).filter_map(|(function, &id)| Some((function.first()?, id))).collect();
     let all = ids.iter().zip(functions).map(|(id, function)| (*id, Some(*function)));
     for (id, function) in all.chain([(absent, None)]) {
         let callees = match function {
-            Some(function) => lift::lift(program, function, &options, &mut context.func),
+            Some(function) => lift::lift(target, program, function, &options, &mut context.func),
             None => {
-                lift::absent(&options, &mut context.func);
+                lift::absent(target, &options, &mut context.func);
                 Vec::new()
             }
         };

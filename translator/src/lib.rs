@@ -2,6 +2,7 @@
 //!
 //! The stages, in order, each with a command of its own in the program `forelift-translator`:
 //!
+//! * [`isa`]: what an instruction set tells of its code, as data; [`guests`]: those there are;
 //! * [`listing`]: executable bytes of an ELF file to instructions and basic blocks;
 //! * [`fixed`]: code that nobody has run, as a [`program`] program, for these commands;
 //! * [`region`]: which hot code of a [`program`] program becomes one function;
@@ -16,7 +17,9 @@
 //! The translator never imports the runtime.
 
 pub mod fixed;
+pub mod guests;
 pub mod index;
+pub mod isa;
 pub mod jit;
 pub mod lift;
 pub mod listing;

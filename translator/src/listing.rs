@@ -1,14 +1,17 @@
 //! First stage: the code of an ELF file as instructions, cut into basic blocks.
 //!
-//! Decoding is linear within a range (a symbol or an executable section), as RISC-V's lengths allow: every
-//! halfword says how long its instruction is. A block begins at the range's start, at a direct target inside
-//! the range, and after an instruction that ends one. Targets of indirect jumps are not known here.
+//! Decoding is linear within a range (a symbol or an executable section). A block begins at the range's
+//! start, at a direct target inside the range, and after an instruction that ends one. Targets of indirect
+//! jumps are not known here.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use forelift_isa::rv64::{self, Insn};
-use goblin::elf::{Elf, header::EM_RISCV, program_header::PF_X, program_header::PT_LOAD};
+use crate::guests;
+use crate::isa::{Decoded, Flow, Insn, Isa};
+use crate::lift::Target;
+use forelift_abi::lift::Mode;
+use goblin::elf::{Elf, program_header::PF_X, program_header::PT_LOAD};
 use thiserror::Error;
 
 /// Why a file cannot be decoded.
@@ -29,16 +32,14 @@ pub enum DecodeError {
 }
 
 /// One decoded piece: an instruction, or bytes that are none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// Address of the first byte.
     pub address: u64,
-    /// The instruction; `None` for bits that are no instruction of RV64GC.
+    /// The instruction; `None` for bytes that are none.
     pub insn: Option<Insn>,
-    /// Its bits; the upper half is zero for a compressed one.
-    pub bits: u32,
-    /// Length in bytes: 2 or 4.
-    pub len: u8,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
     /// Whether a basic block begins here.
     pub leader: bool,
 }
@@ -76,58 +77,73 @@ pub fn symbol(elf: &Elf<'_>, name: &str) -> Result<Range<u64>, DecodeError> {
         .ok_or_else(|| DecodeError::Symbol(name.to_owned()))
 }
 
-/// Parses `file` as an ELF file for riscv64.
+/// Parses `file` as an ELF file of a guest, whose code can be lifted.
 ///
 /// # Errors
 /// [`DecodeError::Elf`], [`DecodeError::Machine`].
-pub fn parse(file: &[u8]) -> Result<Elf<'_>, DecodeError> {
+pub fn parse(file: &[u8]) -> Result<(Elf<'_>, &'static dyn Target), DecodeError> {
     let elf = Elf::parse(file)?;
-    if elf.header.e_machine != EM_RISCV || !elf.is_64 {
-        return Err(DecodeError::Machine(elf.header.e_machine));
-    }
-    Ok(elf)
+    let target = guests::of_machine(elf.header.e_machine).filter(|_| elf.is_64);
+    let target = target.ok_or(DecodeError::Machine(elf.header.e_machine))?;
+    Ok((elf, target))
 }
 
 /// Decodes `range` of `file`.
 ///
 /// # Errors
 /// [`DecodeError::Range`].
-pub fn decode(file: &[u8], elf: &Elf<'_>, range: Range<u64>) -> Result<Vec<Line>, DecodeError> {
+pub fn decode(
+    file: &[u8],
+    elf: &Elf<'_>,
+    isa: &dyn Isa,
+    range: Range<u64>,
+) -> Result<Vec<Line>, DecodeError> {
     let bytes = code(file, elf, &range)?;
-    Ok(lines(bytes, range.start))
+    Ok(lines(isa, bytes, range.start))
 }
 
-/// Decodes `bytes` that lie at `base`. An odd byte, or half an instruction, at the end is left out.
-pub fn lines(bytes: &[u8], base: u64) -> Vec<Line> {
+/// Decodes `bytes` that lie at `base`. Half an instruction at the end is left out.
+pub fn lines(isa: &dyn Isa, bytes: &[u8], base: u64) -> Vec<Line> {
     let mut out = Vec::new();
     let mut at = 0;
-    while let Some(low) = bytes.get(at..at + 2) {
-        let half = u16::from_le_bytes([low[0], low[1]]);
-        let len = if half & 3 == 3 { 4 } else { 2 };
-        let Some(whole) = bytes.get(at..at + len) else { break };
-        let mut word = [0; 4];
-        word[..len].copy_from_slice(whole);
-        let bits = u32::from_le_bytes(word);
+    while let Some(rest) = bytes.get(at..) {
+        let (insn, len) = match isa.decode(rest, Mode::User) {
+            Decoded::Insn(insn) => (Some(insn), usize::from(insn.len)),
+            Decoded::Illegal(len) => (None, usize::from(len.max(1))),
+            Decoded::Truncated => break,
+        };
         let address = base.wrapping_add(at as u64);
-        out.push(Line { address, insn: rv64::decode(bits), bits, len: len as u8, leader: false });
+        let bytes = rest[..len.min(rest.len())].to_vec();
+        out.push(Line { address, insn, bytes, leader: false });
         at += len;
     }
     mark_leaders(&mut out);
     out
 }
 
+/// Where an instruction leads directly besides the next one.
+fn target(line: &Line) -> Option<u64> {
+    match line.insn?.flow {
+        Flow::Branch(delta) | Flow::Jump(delta) | Flow::Call(delta) => {
+            Some(line.address.wrapping_add_signed(i64::from(delta)))
+        }
+        _ => None,
+    }
+}
+
 fn mark_leaders(lines: &mut [Line]) {
-    let targets: BTreeSet<u64> = lines.iter().filter_map(|l| l.insn?.target(l.address)).collect();
+    let targets: BTreeSet<u64> = lines.iter().filter_map(target).collect();
     let mut after_end = true;
     for line in lines {
         line.leader = after_end || targets.contains(&line.address);
-        after_end = line.insn.is_none_or(|insn| insn.ends_block());
+        after_end = line.insn.is_none_or(|insn| insn.flow != Flow::Next || insn.remaps);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isa::rv64::Rv64;
 
     /// loop: addi a0,a0,-1; bnez a0,loop; c.jr ra; an all-zero halfword; c.nop; half an instruction.
     const CODE: [u8; 18] = [
@@ -137,8 +153,9 @@ mod tests {
 
     #[test]
     fn blocks_begin_where_control_can_come_in() {
-        let lines = lines(&CODE, 0x1000);
-        let seen: Vec<_> = lines.iter().map(|l| (l.address, l.len, l.leader, l.insn.is_some())).collect();
+        let lines = lines(&Rv64, &CODE, 0x1000);
+        let seen: Vec<_> =
+            lines.iter().map(|l| (l.address, l.bytes.len(), l.leader, l.insn.is_some())).collect();
         assert_eq!(
             seen,
             [
@@ -150,13 +167,13 @@ mod tests {
                 (0x100e, 4, false, true),
             ]
         );
-        assert_eq!(lines[1].insn.and_then(|i| i.target(0x1004)), Some(0x1000));
+        assert_eq!(target(&lines[1]), Some(0x1000));
     }
 
     #[test]
     fn pieces_at_the_end_are_left_out() {
         for cut in 0..CODE.len() {
-            let total: usize = lines(&CODE[..cut], 0).iter().map(|l| usize::from(l.len)).sum();
+            let total: usize = lines(&Rv64, &CODE[..cut], 0).iter().map(|l| l.bytes.len()).sum();
             assert!(total <= cut && cut - total < 4, "{cut}");
         }
     }

@@ -3,16 +3,23 @@
 //! Code is named by page and offset, never by address: a page of a shared library is mapped anywhere. Pages
 //! that were mapped side by side form chains, along which code goes on from one page to the next.
 
-use forelift_abi::{lift::page_hash, profile::Page};
-use forelift_isa::rv64::{self, Insn};
+use crate::isa::{Decoded, Flow, Insn, Isa, MAX_LEN};
+use forelift_abi::{
+    lift::{Mode, page_hash},
+    profile::Page,
+};
 use std::collections::BTreeMap;
 
+/// Why bytes that are no instruction are not lifted.
+pub const ILLEGAL: &str = "illegal";
 /// Size of a page in bytes.
 pub const PAGE: i32 = 4096;
 
 /// Pages of one training run, each contents once.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Program {
+    /// Whose code it is.
+    pub isa: &'static dyn Isa,
     /// The pages.
     pub pages: Vec<Page>,
     hashes: Vec<u128>,
@@ -25,7 +32,7 @@ pub struct Program {
 
 /// A place in the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct At {
+pub struct CodeAddr {
     /// Number of the page.
     pub page: usize,
     /// Byte offset in it.
@@ -33,12 +40,12 @@ pub struct At {
 }
 
 impl Program {
-    /// A program of these pages. Pages with the same contents and privilege become one, whose counts are the
-    /// sums; a page that has no whole contents is left out.
-    pub fn new(pages: Vec<Page>) -> Self {
-        let whole =
-            |p: &Page| p.bytes.len() == PAGE as usize && p.counts.len() == 2048 && p.indirect.len() == 2048;
-        let mut known: BTreeMap<(u128, u8), usize> = BTreeMap::new();
+    /// A program of these pages. Pages with the same contents and mode become one, whose counts are the sums;
+    /// a page that has no whole contents is left out.
+    pub fn new(isa: &'static dyn Isa, pages: Vec<Page>) -> Self {
+        const LEN: usize = PAGE as usize;
+        let whole = |p: &Page| [p.bytes.len(), p.counts.len(), p.indirect.len()] == [LEN; 3];
+        let mut known: BTreeMap<(u128, Mode), usize> = BTreeMap::new();
         let mut place: Vec<Option<usize>> = Vec::with_capacity(pages.len());
         let mut out: Vec<Page> = Vec::new();
         let mut hashes = Vec::new();
@@ -48,11 +55,11 @@ impl Program {
                 continue;
             }
             let hash = page_hash(&page.bytes);
-            let at = *known.entry((hash, page.privilege)).or_insert_with(|| {
+            let at = *known.entry((hash, page.mode)).or_insert_with(|| {
                 hashes.push(hash);
                 out.push(Page {
-                    counts: vec![0; 2048],
-                    indirect: vec![0; 2048],
+                    counts: vec![0; LEN],
+                    indirect: vec![0; LEN],
                     next: None,
                     links: Vec::new(),
                     ..page.clone()
@@ -69,8 +76,8 @@ impl Program {
         }
         let mut previous = vec![None; out.len()];
         for (n, page) in pages.iter().enumerate() {
-            let behind = page.next.and_then(|next| place.get(next).copied().flatten());
-            if let (Some(at), Some(next)) = (place[n], behind)
+            let next = page.next.and_then(|next| place.get(next).copied().flatten());
+            if let (Some(at), Some(next)) = (place[n], next)
                 && out[at].next.is_none()
                 && previous[next].is_none()
                 && next != at
@@ -88,7 +95,7 @@ impl Program {
             }
         }
         let chains = chains(&out, &previous);
-        Program { pages: out, hashes, previous, chains, links }
+        Program { isa, pages: out, hashes, previous, chains, links }
     }
 
     /// The name of a page's contents.
@@ -103,7 +110,7 @@ impl Program {
     }
 
     /// The place `delta` bytes from `at`, if the pages on the way are known.
-    pub fn step(&self, at: At, delta: i32) -> Option<At> {
+    pub fn step(&self, at: CodeAddr, delta: i32) -> Option<CodeAddr> {
         let mut page = at.page;
         let mut offset = i32::from(at.offset).checked_add(delta)?;
         // Branches reach 4 KiB and jumps 1 MiB; a chain that long is a function no more.
@@ -118,47 +125,71 @@ impl Program {
             page = self.previous[page]?;
             offset += PAGE;
         }
-        Some(At { page, offset: offset as u16 })
+        Some(CodeAddr { page, offset: offset as u16 })
     }
 
     /// As [`Program::step`], also to pages that control went to from this one without the pages between being
     /// known.
-    pub fn jump(&self, at: At, delta: i32) -> Option<At> {
+    pub fn jump(&self, at: CodeAddr, delta: i32) -> Option<CodeAddr> {
         self.step(at, delta).or_else(|| {
             let to = i32::from(at.offset).checked_add(delta)?;
             let page = *self.links[at.page].get(&to.div_euclid(PAGE))?;
-            Some(At { page, offset: to.rem_euclid(PAGE) as u16 })
+            Some(CodeAddr { page, offset: to.rem_euclid(PAGE) as u16 })
         })
     }
 
     /// The chain of `at`, and its distance in bytes from the chain's beginning.
-    pub fn position(&self, at: At) -> (usize, i32) {
+    pub fn position(&self, at: CodeAddr) -> (usize, i32) {
         let (chain, page) = self.chains[at.page];
         (chain, page * PAGE + i32::from(at.offset))
     }
 
-    /// The instruction at `at`: decoded, or its bits when they are none. `None` when it runs into an unknown
-    /// page.
-    pub fn insn(&self, at: At) -> Option<Result<Insn, u32>> {
-        let low = self.half(at)?;
-        let high = if rv64::length(low) == 4 { self.half(self.step(at, 2)?)? } else { 0 };
-        let bits = u32::from(low) | u32::from(high) << 16;
-        Some(rv64::decode(bits).ok_or(bits))
+    /// What is at `at`; [`Decoded::Truncated`] where it runs into an unknown page.
+    pub fn decode(&self, at: CodeAddr) -> Option<Decoded> {
+        let page = self.pages.get(at.page)?;
+        let code = page.bytes.get(usize::from(at.offset)..)?;
+        match self.isa.decode(&code[..code.len().min(MAX_LEN)], page.mode) {
+            Decoded::Truncated => {}
+            decoded => return Some(decoded),
+        }
+        let mut across = code.to_vec();
+        if let Some(next) = page.next {
+            across.extend(self.pages[next].bytes.iter().take(MAX_LEN - code.len().min(MAX_LEN)));
+        }
+        Some(self.isa.decode(&across, page.mode))
     }
 
-    fn half(&self, at: At) -> Option<u16> {
-        let bytes = self.pages[at.page].bytes.get(usize::from(at.offset)..usize::from(at.offset) + 2)?;
-        Some(u16::from_le_bytes([bytes[0], bytes[1]]))
+    /// The instruction at `at`, if there is one.
+    pub fn insn(&self, at: CodeAddr) -> Option<Insn> {
+        match self.decode(at)? {
+            Decoded::Insn(insn) => Some(insn),
+            Decoded::Illegal(_) | Decoded::Truncated => None,
+        }
+    }
+
+    /// Why what is at `at` is not lifted, if it is not, for people.
+    pub fn unlifted(&self, at: CodeAddr) -> Option<&'static str> {
+        match self.decode(at)? {
+            Decoded::Insn(Insn { flow: Flow::Unlifted(why), .. }) => Some(why),
+            Decoded::Insn(_) | Decoded::Truncated => None,
+            Decoded::Illegal(_) => Some(ILLEGAL),
+        }
+    }
+
+    /// The rest of the page at `at`, and the mode that it runs in.
+    pub fn code(&self, at: CodeAddr) -> Option<(&[u8], Mode)> {
+        let page = self.pages.get(at.page)?;
+        Some((page.bytes.get(usize::from(at.offset)..)?, page.mode))
     }
 
     /// How often the instruction at `at` was executed.
-    pub fn count(&self, at: At) -> u32 {
-        self.pages[at.page].counts[usize::from(at.offset / 2)]
+    pub fn count(&self, at: CodeAddr) -> u32 {
+        self.pages[at.page].counts[usize::from(at.offset)]
     }
 
     /// How often control came to `at` from another page or by a jump to a register's value.
-    pub fn indirect(&self, at: At) -> u32 {
-        self.pages[at.page].indirect[usize::from(at.offset / 2)]
+    pub fn indirect(&self, at: CodeAddr) -> u32 {
+        self.pages[at.page].indirect[usize::from(at.offset)]
     }
 }
 

@@ -3,33 +3,32 @@
 
 use crate::lift::{self, CALLEES, HELPERS};
 use cranelift_codegen::isa::CallConv;
-use forelift_abi::lift::Helper;
+use forelift_abi::lift::Guest;
 use forelift_emit::{Body, EmitError, RelocKind, signature};
 use wasm_encoder::{
     CodeSection, ConstExpr, ElementSection, Elements, EntityType, ExportKind, ExportSection, FunctionSection,
     ImportSection, MemoryType, Module, NameMap, NameSection, RefType, TableSection, TableType, TypeSection,
 };
 
-/// A module with `bodies`, by name, in a table.
+/// A module with `bodies`, code of `guest` by name, in a table.
 ///
 /// # Errors
 /// When a body calls what is no helper.
-pub fn module(bodies: &[(&str, &Body)]) -> Result<Vec<u8>, EmitError> {
+pub fn module(guest: &Guest, bodies: &[(&str, &Body)]) -> Result<Vec<u8>, EmitError> {
     let mut types = TypeSection::new();
     let mut imports = ImportSection::new();
     let conv = CallConv::SystemV;
-    let helpers = Helper::ALL.map(|helper| (helper.export(), lift::helper_signature(helper, conv, false)));
-    for (number, (name, sig)) in helpers.iter().enumerate() {
-        let (params, results) = signature(sig)?;
+    for (number, helper) in guest.helpers.iter().enumerate() {
+        let (params, results) = signature(&lift::helper_signature(helper, conv, false))?;
         types.ty().function(params, results);
-        imports.import("forelift", name, EntityType::Function(number as u32));
+        imports.import("forelift", helper.export, EntityType::Function(number as u32));
     }
     let memory =
         MemoryType { minimum: 1, maximum: None, memory64: false, shared: false, page_size_log2: None };
     imports.import("forelift", "memory", memory);
     let (params, results) = signature(&lift::signature(conv))?;
     types.ty().function(params, results);
-    let lifted = helpers.len() as u32;
+    let lifted = guest.helpers.len() as u32;
     imports.import("forelift", "lifted", EntityType::Function(lifted));
     let first = lifted + 1;
     let count = bodies.len() as u64;

@@ -7,13 +7,15 @@
 //! Files are hostile: everything is bounded by the file's size and the limits below, and what makes no sense
 //! is left out and counted.
 
-use forelift_isa::rv64::{self, Op};
+use crate::guests;
+use crate::isa::Isa;
+use crate::lift::Target;
 use gimli::{BaseAddresses, CieOrFde, EhFrame, LittleEndian, UnwindSection};
 use goblin::{
     container::{Container, Ctx},
     elf::{
         Elf, RelocSection, SectionHeader, Symtab,
-        header::{EI_CLASS, EI_DATA, ELFCLASS64, ELFDATA2LSB, ELFMAG, EM_RISCV, Header},
+        header::{EI_CLASS, EI_DATA, ELFCLASS64, ELFDATA2LSB, ELFMAG, Header},
         note::NT_GNU_BUILD_ID,
         program_header::{PF_X, PT_LOAD, PT_NOTE, ProgramHeader},
         section_header::{SHN_UNDEF, SHT_DYNSYM, SHT_NOBITS, SHT_RELA, SHT_SYMTAB},
@@ -38,9 +40,6 @@ const MAX_FRAMES: u64 = 32 << 20;
 const MAX_COMMON: usize = 64;
 /// Functions before a place that are looked at for one that holds it.
 const NESTING: usize = 8;
-/// `R_RISCV_JUMP_SLOT` and `R_RISCV_64` (RISC-V psABI, relocation types).
-const SLOT_RELOCATIONS: [u32; 2] = [5, 2];
-
 /// A segment with code: file offset, address, length in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
@@ -73,6 +72,7 @@ struct Function {
 /// The code in an ELF file.
 #[derive(Debug)]
 pub struct Symbols<'a> {
+    isa: &'static dyn Isa,
     file: &'a [u8],
     segments: Vec<Segment>,
     functions: Vec<Function>,
@@ -106,22 +106,22 @@ pub fn printable(name: &[u8]) -> String {
     name.iter().take(MAX_NAME).map(|&b| if b.is_ascii_graphic() { char::from(b) } else { '_' }).collect()
 }
 
-/// The segments with code of `file`; `None` when it is no ELF file for riscv64.
+/// The segments with code of `file`; `None` when it is no ELF file of a guest whose code can be lifted.
 pub fn segments(file: &[u8]) -> Option<Vec<Segment>> {
-    let header = header(file)?;
+    let (header, _) = header(file)?;
     let headers = program_headers(file, &header)?;
     Some(code(&headers, file.len() as u64))
 }
 
 const CTX: Ctx = Ctx { container: Container::Big, le: goblin::container::Endian::Little };
 
-fn header(file: &[u8]) -> Option<Header> {
+fn header(file: &[u8]) -> Option<(Header, &'static dyn Target)> {
     if !file.starts_with(ELFMAG) {
         return None;
     }
     let header = Elf::parse_header(file).ok()?;
     let fits = header.e_ident[EI_CLASS] == ELFCLASS64 && header.e_ident[EI_DATA] == ELFDATA2LSB;
-    (fits && header.e_machine == EM_RISCV).then_some(header)
+    fits.then_some((header, guests::of_machine(header.e_machine)?))
 }
 
 fn program_headers(file: &[u8], header: &Header) -> Option<Vec<ProgramHeader>> {
@@ -139,12 +139,19 @@ fn code(headers: &[ProgramHeader], len: u64) -> Vec<Segment> {
 }
 
 impl<'a> Symbols<'a> {
-    /// Reads `file`; `None` when it is no ELF file for riscv64.
+    /// Reads `file`; `None` when it is no ELF file of a guest whose code can be lifted.
     pub fn read(file: &'a [u8]) -> Option<Self> {
-        let header = header(file)?;
+        let (header, target) = header(file)?;
         let programs = program_headers(file, &header)?;
         let segments = code(&programs, file.len() as u64);
-        let mut symbols = Symbols { file, segments, functions: Vec::new(), build_id: None, dropped: 0 };
+        let mut symbols = Symbols {
+            isa: target.as_isa(),
+            file,
+            segments,
+            functions: Vec::new(),
+            build_id: None,
+            dropped: 0,
+        };
         symbols.read_build_id(&programs);
         let start = usize::try_from(header.e_shoff).unwrap_or(usize::MAX);
         match SectionHeader::parse(file, start, header.e_shnum.into(), CTX) {
@@ -297,7 +304,7 @@ impl<'a> Symbols<'a> {
         Some(list.iter().map(function).collect())
     }
 
-    /// Stubs of the form `auipc t3; ld t3; jalr t1, t3; nop` (RISC-V psABI, procedure linkage table).
+    /// Entries of the procedure linkage table `plt`, by the symbols of the pointers that they load.
     fn stubs(
         &self,
         plt: &SectionHeader,
@@ -305,6 +312,7 @@ impl<'a> Symbols<'a> {
         sections: &[SectionHeader],
     ) -> Option<Vec<Function>> {
         let (symbols, strings) = self.table(dynamic, sections)?;
+        let Some(form) = self.isa.plt() else { return Some(Vec::new()) };
         let mut slots = HashMap::new();
         let mut left = MAX_ITEMS;
         for section in sections.iter().filter(|s| s.sh_type == SHT_RELA) {
@@ -312,26 +320,17 @@ impl<'a> Symbols<'a> {
             let start = usize::try_from(section.sh_offset).ok()?;
             let relocs = RelocSection::parse(self.file, start, size as usize, true, CTX).ok()?;
             left -= relocs.len().min(left);
-            for reloc in relocs.iter().filter(|r| SLOT_RELOCATIONS.contains(&r.r_type)) {
+            for reloc in relocs.iter().filter(|r| form.relocations.contains(&r.r_type)) {
                 if let Some(symbol) = symbols.get(reloc.r_sym) {
                     slots.insert(reloc.r_offset, strings.saturating_add(symbol.st_name));
                 }
             }
         }
         let mut out = Vec::new();
-        for (n, stub) in self.contents(plt)?.chunks_exact(16).enumerate().take(MAX_ITEMS) {
-            let start = plt.sh_addr.wrapping_add(n as u64 * 16);
-            let insn = |at: usize| {
-                let word = u32::from_le_bytes([stub[at], stub[at + 1], stub[at + 2], stub[at + 3]]);
-                rv64::decode(word)
-            };
-            let (Some(high), Some(load)) = (insn(0), insn(4)) else { continue };
-            if high.op != Op::Auipc || load.op != Op::Ld || load.rs1 != high.rd {
-                continue;
-            }
-            let slot =
-                start.wrapping_add_signed(i64::from(high.imm)).wrapping_add_signed(i64::from(load.imm));
-            if let (Some(&name), Some(end)) = (slots.get(&slot), start.checked_add(16)) {
+        for (n, stub) in self.contents(plt)?.chunks_exact(form.entry).enumerate().take(MAX_ITEMS) {
+            let start = plt.sh_addr.wrapping_add((n * form.entry) as u64);
+            let Some(slot) = self.isa.plt_pointer(stub, start) else { continue };
+            if let (Some(&name), Some(end)) = (slots.get(&slot), start.checked_add(form.entry as u64)) {
                 out.push(Function { start, end, kind: Kind::Stub, name });
             }
         }

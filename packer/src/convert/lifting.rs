@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use forelift_abi::config::Arch;
-use forelift_translator::program::Program;
+use forelift_abi::{config::Arch, lift as lift_abi};
+use forelift_translator::{guests, lift::Target, program::Program};
 
 use super::{ConvertError, Options, guest::Guest, installed::Installed, root::Root, training};
 use crate::{
@@ -33,9 +33,14 @@ pub struct LiftedRuntime {
     pub symbol_map: Option<String>,
 }
 
+/// The instruction set of an architecture whose code can be lifted.
+fn target(arch: Arch) -> Option<&'static dyn Target> {
+    guests::of_machine(lift_abi::Guest::of(arch).machine)
+}
+
 /// Whether code of the architecture is lifted at all.
 pub fn is_lifted(arch: Arch) -> bool {
-    arch == Arch::Riscv64
+    target(arch).is_some()
 }
 
 /// Trains, lifts what is hot, and adds it to the emulator; `None` when nothing is to be lifted.
@@ -50,9 +55,9 @@ pub fn lift(
     stages: &mut Stages,
 ) -> Result<Option<LiftedRuntime>, ConvertError> {
     let runtime = &guest.installed.runtime;
-    if options.lift == Budget::None || !is_lifted(guest.installed.arch) {
+    let Some(target) = target(guest.installed.arch).filter(|_| options.lift != Budget::None) else {
         return Ok(None);
-    }
+    };
     let layout = runtime_layout(runtime, &guest.encoded, snapshot.ram.ram_len() as u64)?;
     let cache =
         options.cache.as_ref().map(|dir| Directory::new(dir.join(lift::SUBDIR), cache::DEFAULT_LIMIT));
@@ -60,12 +65,13 @@ pub fn lift(
     let root_digest = guest.root_digest();
     let inputs = inputs(options, guest, &root_digest);
     let (training, training_cached) = training::train(&inputs, snapshot, &root.file, store, stages)?;
-    let program = Program::new(training.pages);
+    let program = Program::new(target.as_isa(), training.pages);
     let names = find_names(&program, options, &guest.installed, root, stages);
     stages.begin_share("translating hot code");
-    let mut lifted = lift::lift(program, training.instructions, layout, options.lift, store, &|share| {
-        stages.set(share);
-    })?;
+    let mut lifted =
+        lift::lift(target, program, training.instructions, layout, options.lift, store, &|share| {
+            stages.set(share);
+        })?;
     let effort = Effort { training_cached, ..lifted.effort.clone() };
     stages.note(format!("{} functions, {} from the cache", effort.lifted + effort.cached, effort.cached));
     if let Some(problem) = cache.as_ref().and_then(Directory::problem) {
@@ -99,11 +105,7 @@ fn inputs<'a>(options: &'a Options, guest: &'a Guest, root_digest: &'a str) -> I
 }
 
 /// Where the emulator `runtime` has what lifted code accesses.
-fn runtime_layout(
-    runtime: &[u8],
-    config: &[u8],
-    ram_len: u64,
-) -> Result<forelift_abi::lift::Layout, ConvertError> {
+fn runtime_layout(runtime: &[u8], config: &[u8], ram_len: u64) -> Result<lift_abi::Layout, ConvertError> {
     let template = Module::parse(runtime).map_err(PackError::Runtime)?;
     memory::lift_layout(&template, runtime, config, ram_len)?.ok_or(ConvertError::EmulatorVersion)
 }

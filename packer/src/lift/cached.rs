@@ -6,12 +6,13 @@
 //! turn up: in another image with the same layer, at another address. How often something was executed is not
 //! in it: that only decides what becomes a region.
 
-use forelift_abi::lift::{Helper, Layout};
+use forelift_abi::lift::Layout;
 use forelift_emit::{Body, Reloc, RelocKind};
 use forelift_translator::{
+    isa::Flow,
     lift::{CALLEES, HELPERS, Options},
     program::Program,
-    region::{Block, End, Function, Region},
+    region::{Block, Function, Region},
 };
 use sha2::{Digest, Sha256};
 
@@ -41,31 +42,32 @@ impl Hash {
 
     fn block(&mut self, block: &Block) {
         // All fields by name: one that is added has to be thought of here.
-        let Block { start, end_address, insns, skips, end, count: _ } = block;
+        let Block { start, end_address, insns, skips, terminator, count: _ } = block;
         self.address(*start);
         self.address(*end_address);
         self.number(insns.len() as u64);
         for (address, insn) in insns {
-            // The rest of an instruction is decoded from these bits.
+            // The rest of an instruction is decoded from its bytes, in the mode of the function.
             self.address(*address);
-            self.number(u64::from(insn.raw));
+            self.number(u64::from(insn.len));
+            self.0.update(insn.bytes());
         }
         self.number(skips.len() as u64);
         for &(branch, count) in skips {
             self.number(branch as u64);
             self.number(count as u64);
         }
-        let (kind, delta) = match *end {
-            End::Next => (0, 0),
-            End::Branch(delta) => (1, delta),
-            End::Jump(delta) => (2, delta),
-            End::Call(delta) => (3, delta),
-            End::CallRegister => (4, 0),
-            End::Return => (5, 0),
-            End::JumpRegister => (6, 0),
-            End::Leave => (7, 0),
-            End::Ecall => (8, 0),
-            End::Sret => (9, 0),
+        let (kind, delta) = match *terminator {
+            Flow::Next => (0, 0),
+            Flow::Branch(delta) => (1, delta),
+            Flow::Jump(delta) => (2, delta),
+            Flow::Call(delta) => (3, delta),
+            Flow::CallRegister => (4, 0),
+            Flow::Return => (5, 0),
+            Flow::JumpRegister => (6, 0),
+            Flow::Unlifted(_) => (7, 0),
+            Flow::Trap => (8, 0),
+            Flow::TrapReturn => (9, 0),
         };
         self.number(kind);
         self.address(delta);
@@ -73,7 +75,7 @@ impl Hash {
 
     fn function(&mut self, program: &Program, function: &Function) {
         let Function {
-            privilege,
+            mode,
             pages,
             blocks,
             entries,
@@ -84,7 +86,7 @@ impl Hash {
             weight: _,
             resumes: _,
         } = function;
-        self.number(u64::from(*privilege));
+        self.number(*mode as u64);
         self.number(pages.len() as u64);
         for (&number, &page) in pages {
             self.address(number);
@@ -110,8 +112,8 @@ impl Hash {
         }
         // The contents of other pages are checked where they are called, and stubs in them are copied.
         for block in blocks.values() {
-            let (End::Call(delta), Some(&(at, _))) = (block.end, block.insns.last()) else { continue };
-            let place = function.place(at).and_then(|here| program.jump(here, delta));
+            let Flow::Call(delta) = block.terminator else { continue };
+            let place = function.place(block.last()).and_then(|here| program.jump(here, delta));
             self.0.update(place.map_or(0, |place| program.hash(place.page)).to_le_bytes());
         }
         self.number(u64::from(*is_jumped_to));
@@ -171,8 +173,9 @@ pub fn encode(made: &Made) -> Option<Vec<u8>> {
     postcard::to_allocvec(&list).ok()
 }
 
-/// The functions of a region that has `count`, from bytes. `None`: they are not what [`encode`] gave.
-pub fn decode(bytes: &[u8], count: usize) -> Option<Made> {
+/// The functions of a region that has `count`, of a guest with so many helpers, from bytes. `None`: they are
+/// not what [`encode`] gave.
+pub fn decode(bytes: &[u8], count: usize, helpers: usize) -> Option<Made> {
     let (list, rest) = postcard::take_from_bytes::<Vec<Encoded<'_>>>(bytes).ok()?;
     if !rest.is_empty() || list.len() != count {
         return None;
@@ -180,7 +183,7 @@ pub fn decode(bytes: &[u8], count: usize) -> Option<Made> {
     let function = |code: &[u8], places: Vec<(u32, u32, u32)>, callees: Vec<Place>| {
         let relocs = places.into_iter().map(|(offset, namespace, index)| {
             let known = match namespace {
-                HELPERS => Helper::ALL.len(),
+                HELPERS => helpers,
                 CALLEES => callees.len(),
                 _ => 0,
             };
@@ -203,6 +206,8 @@ mod tests {
     use super::super::testing;
     use super::*;
     use cranelift_codegen::isa::CallConv;
+    use forelift_abi::lift::Mode;
+    use forelift_translator::isa::{Isa, rv64::Rv64};
     use forelift_translator::region::{self, Limits};
     use std::collections::BTreeMap;
 
@@ -216,7 +221,7 @@ mod tests {
 
     /// A region of a program with two pages of code, with all kinds of things in it.
     fn sample() -> (Program, Region) {
-        let program = Program::new(testing::pages(2, 1));
+        let program = testing::program(testing::pages(2, 1));
         let regions = region::regions(&program, Limits::default());
         let rich = |region: &&Region| {
             let function = &region.functions[0];
@@ -246,7 +251,7 @@ mod tests {
         differs("settings", of(sources, &options(), "opt_level = none"));
         let fast = Options { call_conv: CallConv::Fast, ..options() };
         differs("calling convention", of(sources, &fast, "opt_level = speed"));
-        for n in 0..Layout::default().to_words().len() {
+        for n in 0..Layout::WORDS {
             let mut words = testing::LAYOUT.to_words();
             words[n] ^= 8;
             let options = Options { layout: Layout::from_words(words), ..options() };
@@ -267,7 +272,7 @@ mod tests {
         }
         changed("fewer functions", &|r| drop(r.functions.pop()));
         changed("order of functions", &|r| r.functions.reverse());
-        changed("privilege", &|r| first(r).privilege ^= 1);
+        changed("mode", &|r| first(r).mode = Mode::Kernel);
         changed("a page more", &|r| {
             first(r).pages.insert(9, 0);
         });
@@ -294,25 +299,28 @@ mod tests {
         changed("a skip", &|r| block(r).skips.push((0, 1)));
         changed("a longer skip", &|r| block(r).skips.push((0, 2)));
         changed("address of an instruction", &|r| block(r).insns[0].0 += 2);
-        changed("bits of an instruction", &|r| block(r).insns[0].1.raw ^= 1 << 20);
+        changed("bits of an instruction", &|r| {
+            let (_, insn) = &mut block(r).insns[0];
+            *insn = Rv64.spoil(insn).unwrap();
+        });
         let ends = [
-            End::Next,
-            End::Branch(2),
-            End::Branch(4),
-            End::Jump(2),
-            End::Jump(4),
-            End::Call(2),
-            End::Call(4),
-            End::CallRegister,
-            End::Return,
-            End::JumpRegister,
-            End::Leave,
-            End::Ecall,
-            End::Sret,
+            Flow::Next,
+            Flow::Branch(2),
+            Flow::Branch(4),
+            Flow::Jump(2),
+            Flow::Jump(4),
+            Flow::Call(2),
+            Flow::Call(4),
+            Flow::CallRegister,
+            Flow::Return,
+            Flow::JumpRegister,
+            Flow::Unlifted("wfi"),
+            Flow::Trap,
+            Flow::TrapReturn,
         ];
-        let was = first(&mut region.clone()).blocks.values().next().unwrap().end;
+        let was = first(&mut region.clone()).blocks.values().next().unwrap().terminator;
         for end in ends.into_iter().filter(|&end| end != was) {
-            changed(&format!("{end:?}"), &|r| block(r).end = end);
+            changed(&format!("{end:?}"), &|r| block(r).terminator = end);
         }
         changed("an entry point less", &|r| {
             first(r).entries.pop();
@@ -344,7 +352,7 @@ mod tests {
         // number.
         let mut pages = testing::pages(2, 1);
         *pages[1].bytes.last_mut().unwrap() ^= 1;
-        let other = Program::new(pages);
+        let other = testing::program(pages);
         assert_ne!(keys().key(&other, &region), key, "contents");
     }
 
@@ -365,7 +373,7 @@ mod tests {
         for page in &mut pages {
             page.next = page.next.map(|next| count - 1 - next);
         }
-        let other = Program::new(pages);
+        let other = testing::program(pages);
         let mut renamed = region.clone();
         for function in &mut renamed.functions {
             function.pages.values_mut().for_each(|page| *page = count - 1 - *page);
@@ -384,25 +392,25 @@ mod tests {
         let mut made = testing::lift(&program, &region);
         assert!(made.iter().flatten().any(|code| !code.body.relocs.is_empty()));
         if let Some(Ok(code)) = made.first_mut() {
-            code.callees.push((7, 1, 1234));
+            code.callees.push((7, Mode::Kernel, 1234));
             let kind = RelocKind::Function { namespace: CALLEES, index: code.callees.len() as u32 - 1 };
             code.body.relocs.push(Reloc { offset: 0, kind });
         }
         made.push(Err("too many locals".into()));
         let bytes = encode(&made).unwrap();
-        assert_eq!(decode(&bytes, made.len()).unwrap(), made);
-        assert!(decode(&bytes, made.len() - 1).is_none());
+        assert_eq!(decode(&bytes, made.len(), 7).unwrap(), made);
+        assert!(decode(&bytes, made.len() - 1, 7).is_none());
         for len in 0..bytes.len() {
-            assert!(decode(&bytes[..len], made.len()).is_none());
+            assert!(decode(&bytes[..len], made.len(), 7).is_none());
         }
-        assert!(decode(&[&bytes[..], b"x"].concat(), made.len()).is_none());
+        assert!(decode(&[&bytes[..], b"x"].concat(), made.len(), 7).is_none());
         let code = |offset, kind| {
             let body = Body { code: vec![0; 7], relocs: vec![Reloc { offset, kind }] };
             vec![Ok(Code { body, callees: Vec::new() })]
         };
         for (offset, namespace, index) in [(3, HELPERS, 0), (0, HELPERS, 99), (0, CALLEES, 0), (0, 7, 0)] {
             let kind = RelocKind::Function { namespace, index };
-            assert!(decode(&encode(&code(offset, kind)).unwrap(), 1).is_none());
+            assert!(decode(&encode(&code(offset, kind)).unwrap(), 1, 7).is_none());
         }
         assert!(encode(&code(0, RelocKind::Type { signature: 0 })).is_none());
     }

@@ -12,17 +12,14 @@ mod testing;
 pub mod train;
 
 use cranelift_codegen::{ir, isa::OwnedTargetIsa};
-use forelift_abi::{
-    lift::Helper,
-    lift::{FUNCTION_BITS, Index, Layout},
-};
+use forelift_abi::lift::{FUNCTION_BITS, HelperSpec, Index, Layout, Mode};
 use forelift_emit::{Body, RelocKind};
 use forelift_translator::{
     index,
-    lift::{self, CALLEES, HELPERS, Options},
+    lift::{self, CALLEES, HELPERS, Options, Target as GuestTarget},
     opt::{self, OptError},
-    program::{At, Program},
-    region::{self, End, Function, Limits, Region},
+    program::{CodeAddr, Program},
+    region::{self, Allowance, Function, Limits, Region},
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -39,7 +36,7 @@ use cached::{Keys, Made};
 pub enum Budget {
     /// None.
     None,
-    /// At most so many bytes of WebAssembly.
+    /// CodeAddr most so many bytes of WebAssembly.
     Bytes(u64),
     /// All that is hot.
     Max,
@@ -49,7 +46,7 @@ pub enum Budget {
 pub const DEFAULT_BUDGET: u64 = 3 << 20;
 /// Directory below the cache's.
 pub const SUBDIR: &str = "lift";
-/// Regions that are lifted before is looked whether the budget is used up.
+/// Regions that are lifted together; after them the budget is checked.
 const AT_ONCE: usize = 128;
 
 /// What was lifted, for people.
@@ -105,11 +102,11 @@ pub struct Effort {
     pub training_cached: bool,
 }
 
-/// The name of a place in guest code: hash of its page, privilege, offset.
-pub type Place = (u128, u8, u16);
+/// The name of a place in guest code: hash of its page, mode, offset.
+pub type Place = (u128, Mode, u16);
 
-fn name_of(program: &Program, at: At) -> Place {
-    (program.hash(at.page), program.pages[at.page].privilege, at.offset)
+fn name_of(program: &Program, at: CodeAddr) -> Place {
+    (program.hash(at.page), program.pages[at.page].mode, at.offset)
 }
 
 /// A function as the back end made it.
@@ -172,7 +169,7 @@ impl Lifted {
     pub fn targets(&self) -> Targets<'_> {
         let place = |function: &Function| Some(name_of(&self.program, function.first()?));
         let first = self.functions.iter().enumerate().filter_map(|(n, f)| Some((place(f)?, n))).collect();
-        Targets { callees: &self.callees, first }
+        Targets { helpers: self.program.isa.guest().helpers, callees: &self.callees, first }
     }
 }
 
@@ -180,7 +177,7 @@ impl Lifted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A helper of the runtime's.
-    Helper(Helper),
+    Helper(&'static HelperSpec),
     /// A lifted function, by its position.
     Lifted(usize),
     /// The one that stands for those that were not lifted.
@@ -189,6 +186,7 @@ pub enum Target {
 
 /// The targets of the relocations of lifted functions.
 pub struct Targets<'a> {
+    helpers: &'static [HelperSpec],
     callees: &'a [Vec<Place>],
     first: BTreeMap<Place, usize>,
 }
@@ -199,7 +197,7 @@ impl Targets<'_> {
     pub fn of(&self, function: usize, kind: RelocKind) -> Option<Target> {
         match kind {
             RelocKind::Function { namespace: HELPERS, index } => {
-                Helper::ALL.get(index as usize).copied().map(Target::Helper)
+                self.helpers.get(index as usize).map(Target::Helper)
             }
             RelocKind::Function { namespace: CALLEES, index } => {
                 let place = self.callees.get(function)?.get(index as usize)?;
@@ -212,6 +210,7 @@ impl Targets<'_> {
 
 /// Lifts regions, or takes them from a cache.
 struct Lifter<'a> {
+    target: &'static dyn GuestTarget,
     program: &'a Program,
     isa: OwnedTargetIsa,
     options: Options,
@@ -220,18 +219,25 @@ struct Lifter<'a> {
 }
 
 impl<'a> Lifter<'a> {
-    fn new(program: &'a Program, layout: Layout, store: Option<&'a dyn Store>) -> Result<Self, OptError> {
+    fn new(
+        target: &'static dyn GuestTarget,
+        program: &'a Program,
+        layout: Layout,
+        store: Option<&'a dyn Store>,
+    ) -> Result<Self, OptError> {
         let isa = opt::host_isa(cfg!(debug_assertions))?;
         let options = Options { layout, call_conv: opt::call_conv(&isa) };
         let keys = Keys::new(&options, &isa.flags().to_string());
-        Ok(Lifter { program, isa, options, keys, store })
+        Ok(Lifter { target, program, isa, options, keys, store })
     }
 
     /// The functions of `region`, and whether the cache had them.
     fn make(&self, region: &Region) -> (Made, bool) {
         let Some(store) = self.store else { return (self.lift(region), false) };
         let key = self.keys.key(self.program, region);
-        if let Some(made) = store.get(&key).and_then(|bytes| cached::decode(&bytes, region.functions.len())) {
+        if let Some(made) = store.get(&key).and_then(|bytes| {
+            cached::decode(&bytes, region.functions.len(), self.target.guest().helpers.len())
+        }) {
             return (made, true);
         }
         let made = self.lift(region);
@@ -244,7 +250,7 @@ impl<'a> Lifter<'a> {
     fn lift(&self, region: &Region) -> Made {
         let mut clif = ir::Function::new();
         let one = |function| {
-            let callees = lift::lift(self.program, function, &self.options, &mut clif);
+            let callees = lift::lift(self.target, self.program, function, &self.options, &mut clif);
             opt::optimize(&mut clif, &self.isa).map_err(|e| e.to_string())?;
             let body = forelift_emit::emit(&clif).map_err(|e| e.to_string())?;
             Ok(Code { body, callees: callees.into_iter().map(|at| name_of(self.program, at)).collect() })
@@ -255,7 +261,7 @@ impl<'a> Lifter<'a> {
     /// See [`Lifted::absent`].
     fn absent(&self) -> Result<Body, OptError> {
         let mut clif = ir::Function::new();
-        lift::absent(&self.options, &mut clif);
+        lift::absent(self.target, &self.options, &mut clif);
         opt::optimize(&mut clif, &self.isa)?;
         forelift_emit::emit(&clif).map_err(|e| OptError::Codegen(e.to_string()))
     }
@@ -268,6 +274,7 @@ impl<'a> Lifter<'a> {
 /// [`OptError::Host`] when this host is not supported. What a back end refuses is left to the interpreter,
 /// and reported.
 pub fn lift(
+    target: &'static dyn GuestTarget,
     program: Program,
     trained: u64,
     layout: Layout,
@@ -277,14 +284,13 @@ pub fn lift(
 ) -> Result<Lifted, OptError> {
     let begin = cpu_ms();
     let mut regions = region::regions(&program, Limits::default());
-    // By what a byte brings.
-    regions.sort_by_cached_key(|region| std::cmp::Reverse(density(region)));
+    region::hottest_by_instruction(&mut regions);
     let limit = match budget {
         Budget::None => 0,
         Budget::Bytes(bytes) => bytes,
         Budget::Max => u64::MAX,
     };
-    let lifter = Lifter::new(&program, layout, store)?;
+    let lifter = Lifter::new(target, &program, layout, store)?;
     let total = regions.len().max(1) as u64;
     let (done, size) = (AtomicU64::new(0), AtomicU64::new(0));
     let make = |region: &Region| {
@@ -299,7 +305,7 @@ pub fn lift(
     let mut effort = Effort::default();
     let mut chosen: Vec<(Function, Result<Code, String>)> = Vec::new();
     let mut report = Report { trained, ..Report::default() };
-    let mut sum = 0;
+    let mut allowance = Allowance::new(limit);
     let mut rest = if limit == 0 { Vec::new() } else { regions }.into_iter();
     'all: loop {
         let some: Vec<Region> = rest.by_ref().take(AT_ONCE).collect();
@@ -311,8 +317,7 @@ pub fn lift(
             effort.add(region, *cached);
         }
         for (region, (made, _)) in some.into_iter().zip(made) {
-            sum += bytes(&made);
-            if sum > limit || chosen.len() + made.len() >= 1 << (FUNCTION_BITS - 1) {
+            if !allowance.take(bytes(&made)) || chosen.len() + made.len() >= 1 << (FUNCTION_BITS - 1) {
                 break 'all;
             }
             report.regions += 1;
@@ -342,7 +347,7 @@ impl Effort {
             self.cached += functions;
         } else {
             self.lifted += functions;
-            self.instructions += region.functions.iter().map(|f| f.insns() as u64).sum::<u64>();
+            self.instructions += region.insns() as u64;
         }
     }
 
@@ -382,14 +387,7 @@ impl Lifted {
         report.bytes += body.code.len() as u64;
         if !function.resumes {
             report.covered += function.weight;
-            for block in function.blocks.values().filter(|block| block.end == End::Leave) {
-                let at = self.program.step(
-                    forelift_translator::program::At { page: function.pages[&0], offset: 0 },
-                    block.end_address,
-                );
-                let why = at
-                    .and_then(|at| region::not_lifted(self.program.insn(at)?, function.privilege))
-                    .unwrap_or("unknown");
+            for why in function.unlifted() {
                 *report.not_lifted.entry(why.into()).or_default() += 1;
             }
         }
@@ -397,18 +395,6 @@ impl Lifted {
         self.callees.push(callees);
         self.functions.push(function);
     }
-}
-
-fn weight(region: &Region) -> u64 {
-    region.functions.iter().map(|f| f.weight).sum()
-}
-
-/// Executed instructions by instruction, in parts: the best use of a budget, as long as no region is a large
-/// part of it.
-fn density(region: &Region) -> u64 {
-    const PARTS: u128 = 1 << 10;
-    let insns: usize = region.functions.iter().map(Function::insns).sum();
-    u64::try_from(u128::from(weight(region)) * PARTS / insns.max(1) as u128).unwrap_or(u64::MAX)
 }
 
 fn executed(program: &Program) -> u64 {
@@ -425,14 +411,16 @@ fn cpu_ms() -> u64 {
 mod tests {
     use super::*;
     use crate::cache::{DEFAULT_LIMIT, Directory};
+    use forelift_abi::lift::rv64::GUEST;
+    use forelift_translator::isa::rv64::Rv64;
     use std::{fs, path::Path};
 
     fn program(seed: i32) -> Program {
-        Program::new(testing::pages(3, seed))
+        testing::program(testing::pages(3, seed))
     }
 
     fn run(program: Program, budget: Budget, store: Option<&dyn Store>) -> Lifted {
-        lift(program, 1, testing::LAYOUT, budget, store, &|_| {}).unwrap()
+        lift(&Rv64, program, 1, testing::LAYOUT, budget, store, &|_| {}).unwrap()
     }
 
     fn directory(path: &Path) -> Directory {
@@ -456,7 +444,7 @@ mod tests {
         let functions = plain.report.functions;
         assert!(functions > 20 && plain.report.refused.is_empty(), "{:?}", plain.report);
         let index = plain.index(1);
-        assert!(index.is_valid());
+        assert!(index.is_valid(&GUEST));
         assert_eq!(plain.report.pages, index.pages.len() as u64);
         assert_eq!(
             plain.report.entries,
@@ -507,7 +495,7 @@ mod tests {
                 .into_iter()
                 .map(|page| forelift_abi::profile::Page { next: page.next.map(|next| next + 3), ..page }),
         );
-        let more = run(Program::new(pages), Budget::Max, Some(&directory(dir.path())));
+        let more = run(testing::program(pages), Budget::Max, Some(&directory(dir.path())));
         assert_eq!(more.effort.cached, cold.report.functions);
         assert!(more.effort.lifted > 0 && more.report.functions > cold.report.functions);
     }
@@ -530,8 +518,10 @@ mod tests {
     fn progress_grows_to_a_hundred() {
         for budget in [Budget::Max, Budget::Bytes(20_000)] {
             let shares = std::sync::Mutex::new(Vec::new());
-            lift(program(1), 1, testing::LAYOUT, budget, None, &|share| shares.lock().unwrap().push(share))
-                .unwrap();
+            lift(&Rv64, program(1), 1, testing::LAYOUT, budget, None, &|share| {
+                shares.lock().unwrap().push(share)
+            })
+            .unwrap();
             let mut shares = shares.into_inner().unwrap();
             shares.sort_unstable();
             assert!(shares.len() > 20 && shares[0] < 20 && shares.last() == Some(&100), "{shares:?}");

@@ -13,8 +13,8 @@ use crate::{
 };
 use forelift_abi::lift::page_hash;
 use forelift_translator::{
-    program::{At, PAGE, Program},
-    region::{self, Function, Limits},
+    program::{CodeAddr, PAGE, Program},
+    region::{Function, Limits},
     symbols::{self, Symbol, Symbols, printable},
 };
 use rayon::prelude::*;
@@ -148,7 +148,7 @@ pub struct Names<'a> {
 impl<'a> Names<'a> {
     /// Finds the pages of `program` in `files`.
     pub fn find(program: &Program, files: Vec<GuestFile<'a>>, kernel: KernelSymbols) -> Self {
-        let user = (0..program.pages.len()).filter(|&page| program.pages[page].privilege == 0);
+        let user = (0..program.pages.len()).filter(|&page| !program.pages[page].mode.is_kernel());
         let wanted: HashMap<u128, usize> = user.map(|page| (program.hash(page), page)).collect();
         let hits: Vec<Vec<(usize, u64)>> = files.par_iter().map(|file| hits(file.bytes, &wanted)).collect();
         // A page that several files have belongs to the one that has most of the others.
@@ -173,7 +173,7 @@ impl<'a> Names<'a> {
     }
 
     /// The place at `at`.
-    pub fn place(&self, program: &Program, at: At) -> Place {
+    pub fn place(&self, program: &Program, at: CodeAddr) -> Place {
         let page = &program.pages[at.page];
         let address = page.va.wrapping_add(u64::from(at.offset));
         if let Some((file, start)) = self.pages.get(at.page).copied().flatten() {
@@ -183,15 +183,10 @@ impl<'a> Names<'a> {
             let symbol = symbols.as_ref().and_then(|s| s.at(address));
             return Place { file: Some(file.path.clone()), offset, symbol, address };
         }
-        match page.privilege {
-            0 => Place { file: None, offset: address, symbol: None, address },
-            _ => Place {
-                file: Some("vmlinux".into()),
-                offset: address,
-                symbol: self.kernel.at(address),
-                address,
-            },
+        if !page.mode.is_kernel() {
+            return Place { file: None, offset: address, symbol: None, address };
         }
+        Place { file: Some("vmlinux".into()), offset: address, symbol: self.kernel.at(address), address }
     }
 
     /// Files that were executed from and are damaged: path, number of parts that made no sense.
@@ -257,7 +252,7 @@ impl Lifted {
     /// What was executed and is not lifted.
     fn left(&self, names: &Names<'_>) -> Vec<Left> {
         let program = &self.program;
-        let mut lifted: HashSet<At> = HashSet::new();
+        let mut lifted: HashSet<CodeAddr> = HashSet::new();
         for function in self.functions.iter().filter(|f| !f.resumes) {
             let insns = function.blocks.values().flat_map(|block| &block.insns);
             lifted.extend(insns.filter_map(|(address, _)| at(program, function, *address)));
@@ -265,14 +260,13 @@ impl Lifted {
         let threshold = Limits::default().threshold;
         let mut sums: BTreeMap<(&str, String), u64> = BTreeMap::new();
         for page in 0..program.pages.len() {
-            for halfword in 0..PAGE as u16 / 2 {
-                let at = At { page, offset: halfword * 2 };
+            for offset in 0..PAGE as u16 {
+                let at = CodeAddr { page, offset };
                 let count = program.count(at);
                 if count == 0 || lifted.contains(&at) {
                     continue;
                 }
-                let privilege = program.pages[page].privilege;
-                let why = match program.insn(at).and_then(|insn| region::not_lifted(insn, privilege)) {
+                let why = match program.unlifted(at) {
                     Some(mnemonic) => mnemonic,
                     None if count < threshold => "cold",
                     None => "budget",
@@ -320,10 +314,10 @@ impl Lifted {
 }
 
 /// The place of an address of a function's region.
-fn at(program: &Program, function: &Function, address: i32) -> Option<At> {
+fn at(program: &Program, function: &Function, address: i32) -> Option<CodeAddr> {
     let page = *function.pages.get(&address.div_euclid(PAGE))?;
     debug_assert!(page < program.pages.len());
-    Some(At { page, offset: address.rem_euclid(PAGE) as u16 })
+    Some(CodeAddr { page, offset: address.rem_euclid(PAGE) as u16 })
 }
 
 /// The entry point that a function is named for: where a guest function begins, or else the hottest.
@@ -355,7 +349,9 @@ fn unique(name: String, taken: &mut HashSet<String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing;
     use super::*;
+    use forelift_abi::lift::Mode;
     use forelift_abi::profile::Page;
     use std::{fs, process::Command};
 
@@ -377,16 +373,16 @@ mod tests {
         fs::read(&out).unwrap()
     }
 
-    fn page(bytes: &[u8], privilege: u8, va: u64) -> Page {
+    fn page(bytes: &[u8], mode: Mode, va: u64) -> Page {
         let mut bytes = bytes.to_vec();
         bytes.resize(PAGE as usize, 0);
         Page {
             bytes,
-            privilege,
+            mode,
             va,
             next: None,
-            counts: vec![0; 2048],
-            indirect: vec![0; 2048],
+            counts: vec![0; 4096],
+            indirect: vec![0; 4096],
             links: Vec::new(),
         }
     }
@@ -401,13 +397,13 @@ mod tests {
         other[8192] ^= 1;
         let short = &elf[..6000];
         let pages = vec![
-            page(whole, 0, 0x7fff_0000),
-            page(&[1; 4096], 0, 0x1000),
-            page(whole, 1, 0xffff_ffff_8000_2000),
-            page(&elf[8192..12288], 0, 0x7fff_1000),
-            page(&short[4096..], 0, 0x5000),
+            page(whole, Mode::User, 0x7fff_0000),
+            page(&[1; 4096], Mode::User, 0x1000),
+            page(whole, Mode::Kernel, 0xffff_ffff_8000_2000),
+            page(&elf[8192..12288], Mode::User, 0x7fff_1000),
+            page(&short[4096..], Mode::User, 0x5000),
         ];
-        let program = Program::new(pages);
+        let program = testing::program(pages);
         let file = |path: &str, bytes| GuestFile { path: path.into(), bytes };
         let files = vec![
             file("/a", &other[..]),
@@ -417,9 +413,9 @@ mod tests {
         ];
         let map = "ffffffff80001ff0 T _do_it\nffffffff80001ff0 T do_it\nffffffff80002100 d data\nffffffff80003000 T _etext\n";
         let names = Names::find(&program, files, KernelSymbols::parse(map));
-        let text = |page, offset| names.place(&program, At { page, offset }).to_string();
+        let text = |page, offset| names.place(&program, CodeAddr { page, offset }).to_string();
 
-        let place = names.place(&program, At { page: 0, offset: 0x124 });
+        let place = names.place(&program, CodeAddr { page: 0, offset: 0x124 });
         assert_eq!((place.file.as_deref(), place.offset), (Some("/usr/lib/b.so"), 0x1124));
         // Where the symbol table says it is.
         let symbols = Symbols::read(&elf).unwrap();
@@ -429,7 +425,7 @@ mod tests {
         assert!(text(3, 16).starts_with("b.so:f"));
         assert_eq!(text(1, 4), "anonymous:0x1004");
         assert_eq!(text(2, 8), "vmlinux:do_it+0x18");
-        assert_eq!(names.place(&program, At { page: 4, offset: 2 }).file.as_deref(), Some("/d"));
+        assert_eq!(names.place(&program, CodeAddr { page: 4, offset: 2 }).file.as_deref(), Some("/d"));
         assert_eq!(names.damaged().len(), 1, "the file that ends early: {:?}", names.damaged());
     }
 

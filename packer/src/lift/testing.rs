@@ -2,10 +2,11 @@
 
 use cranelift_codegen::ir;
 use forelift_abi::{
-    lift::{Layout, VERSION},
+    lift::{Layout, Mode, VERSION, rv64::State},
     profile::Page,
 };
 use forelift_translator::{
+    isa::rv64::Rv64,
     lift::{self, Options},
     opt,
     program::Program,
@@ -17,37 +18,43 @@ use super::{Code, cached::Made, name_of};
 /// A layout with an address for everything, as in WebAssembly.
 pub(crate) const LAYOUT: Layout = Layout {
     version: VERSION as u64,
-    x: 0x1000,
-    f: 0x1100,
+    machine: 243,
+    cpu: 0x1000,
     pc: 0x1200,
     left: 0x1208,
-    fflags: 0x1210,
-    fs: 0x1212,
-    reservation: 0x1218,
-    itlb_user: 0x2000,
-    itlb_supervisor: 0x4000,
+    itlb: 0x2000,
     itlb_entries: 256,
     itlb_entry_size: 32,
     itlb_tag: 0,
     itlb_content: 8,
+    itlb_lifted: 16,
     dtlb_user: 0x40_0000,
-    dtlb_supervisor: 0x1220,
+    dtlb_kernel: 0x1220,
     dtlb_entries: 1 << 15,
     ram: 0x10_0000,
     ram_len: 64 << 20,
     ram_base: 0x8000_0000,
-    hart: 0x1000,
-    pass_hart: 0,
+    pass_cpu: 0,
     pointer: 4,
-    itlb_lifted: 16,
-    functions: 0,
-    privilege: 0x1228,
-    sscratch: 0x1230,
-    sepc: 0x1238,
-    scause: 0x1240,
-    stval: 0x1248,
-    sie_enabled: 0x1250,
+    state: State {
+        x: 0x1000,
+        f: 0x1100,
+        fflags: 0x1210,
+        fs: 0x1212,
+        reservation: 0x1218,
+        sscratch: 0x1230,
+        sepc: 0x1238,
+        scause: 0x1240,
+        stval: 0x1248,
+        sie_enabled: 0x1250,
+    }
+    .to_words(),
 };
+
+/// The program of pages.
+pub(crate) fn program(pages: Vec<Page>) -> Program {
+    Program::new(&Rv64, pages)
+}
 
 fn i(imm: i32, rs1: u32, f3: u32, rd: u32, opcode: u32) -> u32 {
     (imm as u32) << 20 | rs1 << 15 | f3 << 12 | rd << 7 | opcode
@@ -105,14 +112,17 @@ pub(crate) fn pages(count: usize, seed: i32) -> Vec<Page> {
         ]);
     }
     let page = |(number, words): (usize, &[u32])| {
-        let mut indirect = vec![0; 2048];
-        let starts = (0..2048).step_by(2 * FUNCTION).enumerate();
-        starts.filter(|(n, _)| n % 3 != 1).for_each(|(_, halfword)| indirect[halfword] = 1);
+        let mut indirect = vec![0; 4096];
+        let starts = (0..4096).step_by(4 * FUNCTION).enumerate();
+        starts.filter(|(n, _)| n % 3 != 1).for_each(|(_, offset)| indirect[offset] = 1);
         // Hotter and hotter.
-        let counts = (0..2048u32).map(|h| if h % 2 == 0 { 100 + number as u32 * 10_000 + h } else { 0 });
+        let counts = (0..4096u32).map(|at| match at % 4 {
+            0 => 100 + number as u32 * 10_000 + at / 2,
+            _ => 0,
+        });
         Page {
             bytes: words.iter().flat_map(|word| word.to_le_bytes()).collect(),
-            privilege: 0,
+            mode: Mode::User,
             va: 0x10_0000 + number as u64 * 4096,
             next: (number + 1 < count).then_some(number + 1),
             counts: counts.collect(),
@@ -129,7 +139,7 @@ pub(crate) fn lift(program: &Program, region: &Region) -> Made {
     let options = Options { layout: LAYOUT, call_conv: opt::call_conv(&isa) };
     let made = region.functions.iter().map(|function| {
         let mut clif = ir::Function::new();
-        let callees = lift::lift(program, function, &options, &mut clif);
+        let callees = lift::lift(&Rv64, program, function, &options, &mut clif);
         opt::optimize(&mut clif, &isa).unwrap();
         let body = forelift_emit::emit(&clif).map_err(|e| e.to_string())?;
         Ok(Code { body, callees: callees.into_iter().map(|at| name_of(program, at)).collect() })

@@ -110,7 +110,6 @@ impl Inputs<'_> {
 
 /// Bytes of encoded training at most: what is claimed beyond is damage.
 const MAX_ENCODED: u64 = 256 << 20;
-const HALFWORDS: usize = PAGE_SIZE as usize / 2;
 
 /// A page, with the counters that are not 0.
 #[derive(Serialize, Deserialize)]
@@ -144,7 +143,7 @@ impl Training {
         zstd::stream::Decoder::new(bytes).ok()?.take(MAX_ENCODED).read_to_end(&mut plain).ok()?;
         let ((instructions, pages), rest) = postcard::take_from_bytes::<(u64, Vec<Sparse>)>(&plain).ok()?;
         let dense = |sparse: Vec<(u16, u32)>| {
-            let mut counters = vec![0; HALFWORDS];
+            let mut counters = vec![0; PAGE_SIZE as usize];
             for (at, n) in sparse {
                 *counters.get_mut(usize::from(at))? = n;
             }
@@ -274,7 +273,7 @@ mod tests {
     #[test]
     fn training_comes_back_from_bytes() {
         let mut pages = super::super::testing::pages(3, 1);
-        pages[1].indirect[2047] = u32::MAX;
+        pages[1].indirect[4095] = u32::MAX;
         let training = Training { pages, instructions: 1 << 40 };
         let bytes = training.encode().unwrap();
         assert!(bytes.len() < 3 * 4096 * 2, "{}", bytes.len());
@@ -286,7 +285,7 @@ mod tests {
             zstd::stream::encode_all(&postcard::to_allocvec(value).unwrap()[..], 1).unwrap()
         };
         let page = Page { counts: Vec::new(), indirect: Vec::new(), ..training.pages[0].clone() };
-        let outside = Sparse { page, counts: vec![(2048, 1)], indirect: Vec::new() };
+        let outside = Sparse { page, counts: vec![(4096, 1)], indirect: Vec::new() };
         assert_eq!(Training::decode(&plain(&(1, vec![outside]))), None);
         assert_eq!(
             Training::decode(&plain(&(1, Vec::new()))),

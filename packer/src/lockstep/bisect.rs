@@ -5,7 +5,7 @@ use std::process::Command;
 use forelift_abi::lift::Index;
 use forelift_runtime::image::FUNCTIONS_VARIABLE;
 
-use super::{Enabled, LockstepError, check_guest};
+use super::{Enabled, LockstepError, target};
 use crate::pack::PackedImage;
 
 /// Exit status of a test command that cannot judge.
@@ -16,14 +16,14 @@ const CANNOT_JUDGE: i32 = 125;
 /// # Errors
 /// When there is none.
 pub fn index(image: &PackedImage) -> Result<Index, LockstepError> {
-    check_guest(image)?;
+    let target = target(image)?;
     let unfit = |why| LockstepError::Unfit(format!("{}: {why}", image.path().display()));
     if image.header.lifted.len == 0 {
         return Err(unfit("nothing is lifted in it: convert it with --lift"));
     }
     postcard::from_bytes(&image.part(image.header.lifted))
         .ok()
-        .filter(Index::is_valid)
+        .filter(|index: &Index| index.is_valid(target.guest()))
         .ok_or_else(|| unfit("its index of lifted code is damaged: convert it again"))
 }
 

@@ -16,11 +16,19 @@ pub mod plan;
 pub mod report;
 pub mod side;
 
-use forelift_abi::{config::Arch, control::Start};
-use forelift_isa::rv64::{self, decode};
+use forelift_abi::{
+    config::Arch,
+    control::Start,
+    lift::{Guest, Mode},
+};
 use forelift_runtime::{
     args::{self, Request},
     machine::lockstep::{Stepper, Turn},
+};
+use forelift_translator::{
+    guests,
+    isa::{Decoded, Isa, MAX_LEN},
+    lift::Target,
 };
 use thiserror::Error;
 
@@ -105,20 +113,24 @@ pub enum Verdict {
 /// An image and what to compare of it.
 pub struct Lockstep<'a> {
     image: &'a PackedImage,
+    target: &'static dyn Target,
     options: Options,
     plan: Option<Plan>,
 }
 
-/// Whether code of the image's guest can be lifted at all.
-pub(crate) fn check_guest(image: &PackedImage) -> Result<(), LockstepError> {
-    match image.config.arch {
-        Arch::Riscv64 => Ok(()),
-        other => Err(LockstepError::Unfit(format!(
-            "{}: the image is for {}, and only code of riscv64 is lifted: there is nothing to compare",
+/// The instruction set of the image's guest, whose code can be lifted.
+pub(crate) fn target(image: &PackedImage) -> Result<&'static dyn Target, LockstepError> {
+    let of = |arch: Arch| guests::of_machine(Guest::of(arch).machine);
+    of(image.config.arch).ok_or_else(|| {
+        let lifted: Vec<&str> =
+            Arch::ALL.into_iter().filter(|&arch| of(arch).is_some()).map(Arch::oci_name).collect();
+        LockstepError::Unfit(format!(
+            "{}: the image is for {}, and only code of {} is lifted: there is nothing to compare",
             image.path().display(),
-            other.oci_name()
-        ))),
-    }
+            image.config.arch.oci_name(),
+            lifted.join(" and ")
+        ))
+    })
 }
 
 /// Machine state of `image`, and its orders.
@@ -150,12 +162,12 @@ impl<'a> Lockstep<'a> {
     /// # Errors
     /// See [`LockstepError`].
     pub fn new(image: &'a PackedImage, options: Options) -> Result<Self, LockstepError> {
-        check_guest(image)?;
+        let target = target(image)?;
         let plan = match options.engines.contains(&Engine::Native) {
             true => Some(Plan::new(image, &options)?),
             false => None,
         };
-        Ok(Lockstep { image, options, plan })
+        Ok(Lockstep { image, target, options, plan })
     }
 
     /// Number of lifted functions that can be left out: of the engine `native` if it takes part, else the
@@ -237,7 +249,7 @@ impl<'a> Lockstep<'a> {
             if sides[0].turn()? != sides[1].turn()? {
                 return Ok(coarse);
             }
-            if let Some(found) = steps(&mut sides, budget)? {
+            if let Some(found) = steps(self.target.as_isa(), &mut sides, budget)? {
                 return Ok(found);
             }
         }
@@ -246,7 +258,7 @@ impl<'a> Lockstep<'a> {
 }
 
 /// Runs through a slice in steps of `budget` instructions at least, up to the first one with a difference.
-fn steps(sides: &mut [Side; 2], budget: u64) -> Result<Option<Difference>, LockstepError> {
+fn steps(isa: &dyn Isa, sides: &mut [Side; 2], budget: u64) -> Result<Option<Difference>, LockstepError> {
     sides.iter_mut().try_for_each(Side::track_writes)?;
     // The one that has lifted code goes first.
     let lead = usize::from(sides[0].engine == Engine::Interp);
@@ -254,16 +266,16 @@ fn steps(sides: &mut [Side; 2], budget: u64) -> Result<Option<Difference>, Locks
     while sides[lead].instret()? < end {
         let before = sides[lead].state()?;
         let at = sides[lead].instret()?;
-        let place = Place::find(sides, before.pc(), before.privilege() as u8);
+        let place = Place::find(sides, before.pc(), before.mode());
         let to = sides[lead].run(budget)?;
-        let (mut trace, passed) = follow(sides, lead, to, budget)?;
+        let (mut trace, passed) = follow(isa, sides, lead, to, budget)?;
         let written = sides_written(sides)?;
         if let Some(mut difference) = Difference::find(sides, &mut pages(&written))? {
             difference.passed = passed.into_iter().filter(|one| !place.functions.contains(one)).collect();
             difference.place = Some(place);
             difference.from = at;
             difference.code = match trace.is_empty() {
-                true => linear(sides, before.pc(), to - at),
+                true => linear(isa, sides, before.pc(), before.mode(), to - at),
                 false => trace.split_off(trace.len().saturating_sub(report::MOST_LINES)),
             };
             return Ok(Some(difference));
@@ -285,12 +297,12 @@ pub struct Place {
 }
 
 impl Place {
-    fn find(sides: &mut [Side; 2], pc: u64, privilege: u8) -> Self {
+    fn find(sides: &mut [Side; 2], pc: u64, mode: Mode) -> Self {
         let page = sides.iter_mut().find_map(|side| side.code_at(pc));
         let offset = (pc % PAGE_SIZE) as u16;
         let functions = page.iter().flat_map(|page| {
             sides.iter().filter_map(|side| {
-                let (number, name) = side.function(page, offset, privilege)?;
+                let (number, name) = side.function(page, offset, mode)?;
                 Some((side.engine, number, name))
             })
         });
@@ -304,6 +316,7 @@ type Functions = Vec<(Engine, u32, String)>;
 /// Takes the other side to where the leading one is; gives the instructions that it interpreted one by one,
 /// and the lifted functions that have entry points among them.
 fn follow(
+    isa: &dyn Isa,
     sides: &mut [Side; 2],
     lead: usize,
     to: u64,
@@ -323,9 +336,9 @@ fn follow(
         }
         let state = sides[other].state()?;
         let pc = state.pc();
-        trace.push(report::Line::new(pc, instruction(&mut sides[other], pc)));
+        trace.push(instruction(isa, &mut sides[other], pc, state.mode()).0);
         if budget > 1 {
-            for function in Place::find(sides, pc, state.privilege() as u8).functions {
+            for function in Place::find(sides, pc, state.mode()).functions {
                 if !passed.iter().any(|(engine, number, _)| (*engine, *number) == (function.0, function.1)) {
                     passed.push(function);
                 }
@@ -338,27 +351,37 @@ fn follow(
     Ok((trace, passed))
 }
 
-/// The bits of the instruction at `pc`.
-fn instruction(side: &mut Side, pc: u64) -> Option<u32> {
-    let half = |side: &mut Side, pc: u64| {
-        let page = side.code_at(pc)?;
-        let at = (pc % PAGE_SIZE) as usize;
-        page.get(at..at + 2).map(|b| u16::from_le_bytes([b[0], b[1]]))
+/// The code at `pc`, as far as an instruction may reach.
+fn code(side: &mut Side, pc: u64) -> Vec<u8> {
+    let page = side.code_at(pc).unwrap_or_default();
+    let mut code = page.get((pc % PAGE_SIZE) as usize..).unwrap_or_default().to_vec();
+    if !code.is_empty() && code.len() < MAX_LEN {
+        code.extend(side.code_at(pc.wrapping_add(code.len() as u64)).unwrap_or_default());
+    }
+    code.truncate(MAX_LEN);
+    code
+}
+
+/// The instruction at `pc`, for people, and its length, if there is one.
+fn instruction(isa: &dyn Isa, side: &mut Side, pc: u64, mode: Mode) -> (report::Line, Option<u8>) {
+    let code = code(side, pc);
+    let len = match isa.decode(&code, mode) {
+        Decoded::Insn(insn) => Some(insn.len),
+        Decoded::Illegal(len) => Some(len),
+        Decoded::Truncated => None,
     };
-    let low = half(side, pc)?;
-    let high = if rv64::length(low) == 4 { half(side, pc.wrapping_add(2))? } else { 0 };
-    Some(u32::from(low) | u32::from(high) << 16)
+    (report::Line::new(isa, pc, &code, len), len)
 }
 
 /// `count` instructions from `pc` on as they lie in memory.
-fn linear(sides: &mut [Side; 2], mut pc: u64, count: u64) -> Vec<report::Line> {
+fn linear(isa: &dyn Isa, sides: &mut [Side; 2], mut pc: u64, mode: Mode, count: u64) -> Vec<report::Line> {
     let Some(side) = sides.iter_mut().find(|side| side.engine != Engine::Aot) else { return Vec::new() };
     let mut lines = Vec::new();
     for _ in 0..count.min(report::MOST_LINES as u64) {
-        let bits = instruction(side, pc);
-        lines.push(report::Line::new(pc, bits));
-        let Some(bits) = bits else { break };
-        pc = pc.wrapping_add(decode(bits).map_or(2, |insn| u64::from(insn.len)));
+        let (line, len) = instruction(isa, side, pc, mode);
+        lines.push(line);
+        let Some(len) = len else { break };
+        pc = pc.wrapping_add(u64::from(len.max(1)));
     }
     lines
 }

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use forelift_abi::layout::{PAGE_SIZE, RAM_BASE};
-use forelift_isa::rv64::decode;
+use forelift_abi::layout::PAGE_SIZE;
 use forelift_runtime::machine::lockstep::Turn;
+use forelift_translator::isa::Isa;
 
 use super::{Engine, LockstepError, Place, side::Side};
 
@@ -18,13 +18,21 @@ const MOST_WORDS: usize = 16;
 pub struct Line {
     /// Address.
     pub pc: u64,
-    /// Its bits; `None` where nothing is mapped.
-    pub bits: Option<u32>,
+    /// Its bytes as a number, and what they mean; `None` where nothing is mapped.
+    pub text: Option<String>,
 }
 
 impl Line {
-    pub(super) fn new(pc: u64, bits: Option<u32>) -> Self {
-        Line { pc, bits }
+    /// What is at the beginning of `code`, of `len` bytes when it is an instruction.
+    pub(super) fn new(isa: &dyn Isa, pc: u64, code: &[u8], len: Option<u8>) -> Self {
+        if code.is_empty() {
+            return Line { pc, text: None };
+        }
+        let len = usize::from(len.unwrap_or(4)).min(code.len());
+        let bits = code[..len].iter().rev().fold(0u128, |bits, &byte| bits << 8 | u128::from(byte));
+        let (meaning, width) = (isa.disassemble(code, pc), 2 * len);
+        let meaning = meaning.unwrap_or_else(|| "(no instruction)".into());
+        Line { pc, text: Some(format!("{bits:0width$x}\t{meaning}")) }
     }
 }
 
@@ -67,6 +75,7 @@ impl Difference {
             pairs.filter(|(a, b)| a != b).map(|((name, a), (_, b))| (name, [a, b])).collect()
         };
         let mut memory = Vec::new();
+        let ram_base = sides[0].ram_base;
         let rams = [sides[0].ram(), sides[1].ram()];
         for page in pages {
             let at = page * PAGE_SIZE as usize;
@@ -76,7 +85,7 @@ impl Difference {
             }
             let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
             let pairs = a.chunks(8).zip(b.chunks(8)).enumerate().filter(|(_, (a, b))| a != b);
-            memory.extend(pairs.map(|(n, (a, b))| (RAM_BASE + (at + n * 8) as u64, [word(a), word(b)])));
+            memory.extend(pairs.map(|(n, (a, b))| (ram_base + (at + n * 8) as u64, [word(a), word(b)])));
             if memory.len() > MOST_WORDS {
                 break;
             }
@@ -153,15 +162,8 @@ impl fmt::Display for Difference {
         if !self.code.is_empty() {
             writeln!(f, "guest code of this stretch:")?;
         }
-        for Line { pc, bits } in &self.code {
-            match bits.map(|bits| (bits, decode(bits))) {
-                Some((bits, Some(insn))) => {
-                    let width = usize::from(insn.len) * 2;
-                    writeln!(f, "  {pc:16x}: {bits:0width$x}\t{}", insn.disassemble(*pc))?;
-                }
-                Some((bits, None)) => writeln!(f, "  {pc:16x}: {bits:08x}\t(no instruction)")?,
-                None => writeln!(f, "  {pc:16x}: (not mapped)")?,
-            }
+        for Line { pc, text } in &self.code {
+            writeln!(f, "  {pc:16x}: {}", text.as_deref().unwrap_or("(not mapped)"))?;
         }
         Ok(())
     }

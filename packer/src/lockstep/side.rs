@@ -2,12 +2,13 @@
 
 use forelift_abi::{
     header::Span,
-    lift::{FUNCTION_BITS, Index, page_hash},
+    lift::{FUNCTION_BITS, Index, Mode, page_hash},
 };
 use forelift_runtime::{
-    cpu::rv64::state::HartState,
+    cpu::HartState,
     image::FUNCTIONS_VARIABLE,
     machine::lockstep::{Command, EXPORT, Stepper, Turn},
+    platform::ram_base,
 };
 use forelift_translator::jit::Code;
 use wasmtime::{Memory, Store, TypedFunc};
@@ -22,6 +23,8 @@ use crate::{
 pub struct Side {
     /// How it runs.
     pub engine: Engine,
+    /// Physical address of guest RAM.
+    pub ram_base: u64,
     machine: Machine,
     /// What is lifted, and the number of each function in the list of those that can be left out.
     index: Option<Index>,
@@ -47,7 +50,13 @@ impl Side {
                 .map_err(|e| LockstepError::Unfit(format!("{}: {e}", image.path().display())))?,
         );
         let machine = Machine::Here { stepper, _code: None };
-        Ok(Side { engine: Engine::Interp, machine, index: None, numbers: None })
+        Ok(Side {
+            engine: Engine::Interp,
+            ram_base: ram_base(image.config.arch),
+            machine,
+            index: None,
+            numbers: None,
+        })
     }
 
     pub(super) fn native(
@@ -60,10 +69,12 @@ impl Side {
         side.engine = Engine::Native;
         let Machine::Here { stepper, _code } = &mut side.machine else { return Ok(side) };
         let Some(plan) = plan else { return Ok(side) };
-        let (code, index, numbers) = plan.compile(stepper.lift_layout(), enabled)?;
+        let unfit = |why: &str| LockstepError::Unfit(format!("{}: {why}", image.path().display()));
+        let (cpu, mem) = stepper.lifting().ok_or_else(|| unfit("its code cannot be lifted"))?;
+        let (code, index, numbers) = plan.compile(cpu, enabled)?;
         let functions = [&[0][..], &code.addresses].concat();
         // SAFETY: compiled for this machine; the code lives as long as it.
-        if !unsafe { stepper.install(index.clone(), functions) } {
+        if !unsafe { cpu.install(index.clone(), functions, mem) } {
             return Err(LockstepError::Unfit("the index of lifted code is inconsistent".into()));
         }
         *_code = Some(Box::new(code));
@@ -92,7 +103,13 @@ impl Side {
             ))
         })?;
         let machine = Machine::Module { store: Box::new(store), memory, call, ram: image.header.ram };
-        let mut side = Side { engine: Engine::Aot, machine, index: Some(index), numbers: None };
+        let mut side = Side {
+            engine: Engine::Aot,
+            ram_base: ram_base(image.config.arch),
+            machine,
+            index: Some(index),
+            numbers: None,
+        };
         let message = side.bytes(Command::Begin)?;
         match message.is_empty() {
             true => Ok(side),
@@ -201,9 +218,9 @@ impl Side {
     }
 
     /// The lifted function that begins at `offset` of a page with these contents: number and name.
-    pub(super) fn function(&self, page: &[u8], offset: u16, privilege: u8) -> Option<(u32, String)> {
+    pub(super) fn function(&self, page: &[u8], offset: u16, mode: Mode) -> Option<(u32, String)> {
         let index = self.index.as_ref()?;
-        let found = index.find(page_hash(page), privilege)?;
+        let found = index.find(page_hash(page), mode)?;
         let (_, value) = found.entries.iter().find(|(at, _)| *at == offset)?;
         let (number, entry) = (value & ((1 << FUNCTION_BITS) - 1), value >> FUNCTION_BITS);
         let ordinal = number - index.functions.0;

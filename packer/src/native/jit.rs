@@ -11,18 +11,16 @@ use std::{
     thread,
 };
 
-use forelift_abi::lift::{FUNCTION_BITS, Index, Layout, Page, VERSION};
+use forelift_abi::lift::{FUNCTION_BITS, Index, Layout, Mode, Page, VERSION};
 use forelift_runtime::{
-    cpu::{
-        self,
-        rv64::{Cpu, lifted::helper_address},
-    },
+    cpu::{self, Lifting},
     machine::Tier,
     memory::GuestMemory,
 };
 use forelift_translator::{
-    index,
+    guests, index,
     jit::{self, Code},
+    lift::Target,
     program::Program,
     region::{self, Function, Limits},
 };
@@ -49,6 +47,13 @@ pub enum Compile {
     Aside,
 }
 
+/// What code is made for.
+struct Guest {
+    target: &'static dyn Target,
+    layout: Layout,
+    helpers: Vec<usize>,
+}
+
 /// Functions of one round.
 struct Batch {
     /// `None`: the compiler refused.
@@ -62,7 +67,7 @@ pub struct Jit {
     compile: Compile,
     /// Kept as long as this value, which the machine owns.
     code: Vec<Code>,
-    pages: BTreeMap<(u128, u8), Page>,
+    pages: BTreeMap<(u128, Mode), Page>,
     /// Addresses of the functions; number 0 is none.
     functions: Vec<usize>,
     pending: Option<Receiver<Batch>>,
@@ -94,28 +99,31 @@ impl Jit {
     }
 
     /// Begins to compile what is hot.
-    fn begin(&mut self, cpu: &mut Cpu, mem: &mut GuestMemory) {
-        let program = Program::new(cpu.profile(mem));
-        let layout = cpu.lift_layout();
+    fn begin(&mut self, cpu: &mut dyn Lifting, mem: &mut GuestMemory) {
+        let layout = cpu.layout();
+        let machine = u16::try_from(layout.machine).unwrap_or_default();
+        let Some(target) = guests::of_machine(machine) else { return };
+        let guest = Guest { target, layout, helpers: cpu.helpers() };
+        let program = Program::new(target.as_isa(), cpu.profile(mem));
         let first = self.functions.len() as u32;
         match self.compile {
             Compile::Here => {
-                let batch = compile(&program, layout, first);
+                let batch = compile(&guest, &program, first);
                 self.install(batch, cpu, mem);
             }
             Compile::Aside => {
                 let (sender, receiver) = channel();
                 // The receiver is gone when the run has ended meanwhile.
-                thread::spawn(move || drop(sender.send(compile(&program, layout, first))));
+                thread::spawn(move || drop(sender.send(compile(&guest, &program, first))));
                 self.pending = Some(receiver);
             }
         }
     }
 
     /// Takes a batch into use and begins the next round.
-    fn install(&mut self, batch: Batch, cpu: &mut Cpu, mem: &mut GuestMemory) {
+    fn install(&mut self, batch: Batch, cpu: &mut dyn Lifting, mem: &mut GuestMemory) {
         self.rounds += 1;
-        self.since = interpreted(cpu);
+        self.since = cpu.interpreted();
         self.wait = (self.wait * 2).min(LONGEST);
         let Some(code) = batch.code else {
             self.refused += 1;
@@ -128,7 +136,7 @@ impl Jit {
         for page in batch.pages {
             let known = self
                 .pages
-                .entry((page.hash, page.privilege))
+                .entry((page.hash, page.mode))
                 .or_insert_with(|| Page { entries: Vec::new(), ..page.clone() });
             let new = |(offset, _): &&(u16, u32)| known.entries.iter().all(|(old, _)| old != offset);
             let entries: Vec<_> = page.entries.iter().filter(new).copied().collect();
@@ -150,26 +158,13 @@ impl Jit {
     }
 }
 
-/// Instructions that were interpreted so far.
-fn interpreted(cpu: &Cpu) -> u64 {
-    cpu.hart.instret.wrapping_sub(cpu.hart.lifted_retired)
-}
-
 /// Compiles what is hot in `program`, hottest first; the first function gets the number `first`.
-fn compile(program: &Program, layout: Layout, first: u32) -> Batch {
-    let mut regions = region::regions(program, Limits { threshold: THRESHOLD, ..Limits::default() });
-    regions.sort_by_key(|region| std::cmp::Reverse(region.functions.iter().map(|f| f.weight).sum::<u64>()));
-    let mut insns = 0;
-    let functions: Vec<Function> = regions
-        .into_iter()
-        .take_while(|region| {
-            insns += region.functions.iter().map(Function::insns).sum::<usize>();
-            insns <= ROUND
-        })
-        .flat_map(|region| region.functions)
-        .collect();
+fn compile(guest: &Guest, program: &Program, first: u32) -> Batch {
+    let regions = region::regions(program, Limits { threshold: THRESHOLD, ..Limits::default() });
+    let functions: Vec<Function> =
+        region::hottest(regions, ROUND).into_iter().flat_map(|region| region.functions).collect();
     let functions: Vec<&Function> = functions.iter().collect();
-    let code = jit::compile(program, &functions, layout, &helper_address).ok();
+    let code = jit::compile(guest.target, program, &functions, guest.layout, &guest.helpers).ok();
     Batch {
         code,
         pages: index::index(program, &functions, first).pages,
@@ -179,7 +174,7 @@ fn compile(program: &Program, layout: Layout, first: u32) -> Batch {
 
 impl Tier for Jit {
     fn between(&mut self, cpu: &mut cpu::Cpu, mem: &mut GuestMemory) {
-        let Some(cpu) = cpu.riscv64() else { return };
+        let Some(cpu) = cpu.lifting() else { return };
         match self.pending.as_ref().map(Receiver::try_recv) {
             Some(Err(TryRecvError::Empty)) => return,
             Some(Ok(batch)) => {
@@ -195,7 +190,7 @@ impl Tier for Jit {
             }
             None => {}
         }
-        if !self.ended && interpreted(cpu).wrapping_sub(self.since) >= self.wait {
+        if !self.ended && cpu.interpreted().wrapping_sub(self.since) >= self.wait {
             self.begin(cpu, mem);
         }
     }

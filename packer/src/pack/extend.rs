@@ -2,7 +2,7 @@
 //! that sets them, their code, and their names. The rest stays as it is; the runtime's code is not
 //! re-encoded.
 
-use forelift_abi::lift::Helper;
+use std::collections::BTreeMap;
 use wasm_encoder::{
     CodeSection, ElementSection, Elements, Encode, FunctionSection, NameMap, NameSection, RefType,
     TableSection, TableType,
@@ -31,7 +31,8 @@ struct Facts {
     imports: u32,
     functions: u32,
     table: u64,
-    helpers: [Option<u32>; Helper::ALL.len()],
+    /// Functions that it exports, by name.
+    exports: BTreeMap<String, u32>,
 }
 
 impl Facts {
@@ -58,9 +59,8 @@ impl Facts {
                 Payload::ExportSection(exports) => {
                     for export in exports {
                         let export = export?;
-                        let known = Helper::ALL.iter().position(|h| h.export() == export.name);
-                        if let (Some(n), ExternalKind::Func) = (known, export.kind) {
-                            facts.helpers[n] = Some(export.index);
+                        if export.kind == ExternalKind::Func {
+                            facts.exports.insert(export.name.into(), export.index);
                         }
                     }
                 }
@@ -221,7 +221,7 @@ fn code(lifted: &Lifted, facts: &Facts) -> Result<Vec<u8>, ModuleError> {
         let mut body = body.clone();
         let index = |kind| {
             Some(match targets.of(number, kind)? {
-                Target::Helper(helper) => facts.helpers[helper as usize]?,
+                Target::Helper(helper) => *facts.exports.get(helper.export)?,
                 Target::Lifted(number) => first + number as u32,
                 Target::Absent => first + lifted.bodies.len() as u32,
             })

@@ -2,7 +2,20 @@
 //! of instructions or less, so that a match costs nothing; in a build for one architecture there is nothing
 //! to match.
 
+pub mod bus;
 pub(crate) mod cell;
+pub mod exit;
+#[cfg_attr(
+    not(feature = "riscv64"),
+    allow(dead_code, reason = "this build has no guest whose code is lifted")
+)]
+pub mod lifted;
+pub mod lifting;
+#[cfg_attr(
+    not(feature = "riscv64"),
+    allow(dead_code, reason = "this build has no guest whose code is lifted")
+)]
+pub mod profile;
 #[cfg(feature = "riscv64")]
 pub mod rv64;
 pub mod tlb;
@@ -16,8 +29,12 @@ use crate::dev::Devices;
 use crate::host::Host;
 use crate::memory::GuestMemory;
 use forelift_abi::config::Arch;
-use forelift_abi::profile::Page;
+use forelift_abi::lift::Mode;
 use serde::{Deserialize, Serialize};
+
+pub use bus::Bus;
+pub use exit::Exit;
+pub use lifting::Lifting;
 
 /// State of what this build may not have: then a type without values, so that snapshots keep their form.
 pub mod parts {
@@ -62,36 +79,6 @@ pub enum HartState {
     X86_64(Box<parts::X86State>),
 }
 
-/// Why a slice ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// The budget is used up.
-    Budget,
-    /// The processor waits for an interrupt.
-    Idle,
-    /// The guest asked to be switched off (false) or reset (true).
-    Shutdown {
-        /// Reset instead of power off.
-        reset: bool,
-        /// The guest gave a failure as its reason, or failed.
-        failed: bool,
-    },
-    /// An exception that nobody in the guest takes: user-mode tests.
-    Trap,
-}
-
-#[cfg(feature = "riscv64")]
-impl From<rv64::Exit> for Exit {
-    fn from(exit: rv64::Exit) -> Self {
-        match exit {
-            rv64::Exit::Budget => Exit::Budget,
-            rv64::Exit::Wfi => Exit::Idle,
-            rv64::Exit::Shutdown { reset, failed } => Exit::Shutdown { reset, failed },
-            rv64::Exit::Trap { .. } => Exit::Trap,
-        }
-    }
-}
-
 #[cfg(feature = "x86_64")]
 impl From<x86::Exit> for Exit {
     fn from(exit: x86::Exit) -> Self {
@@ -105,6 +92,62 @@ impl From<x86::Exit> for Exit {
 }
 
 impl HartState {
+    /// Instructions retired.
+    pub fn instret(&self) -> u64 {
+        match self {
+            #[cfg(feature = "riscv64")]
+            HartState::Riscv64(state) => state.instret(),
+            #[cfg(not(feature = "riscv64"))]
+            HartState::Riscv64(never) => match **never {},
+            #[cfg(feature = "x86_64")]
+            HartState::X86_64(state) => state.instret,
+            #[cfg(not(feature = "x86_64"))]
+            HartState::X86_64(never) => match **never {},
+        }
+    }
+
+    /// Address of the next instruction.
+    pub fn pc(&self) -> u64 {
+        match self {
+            #[cfg(feature = "riscv64")]
+            HartState::Riscv64(state) => state.pc(),
+            #[cfg(not(feature = "riscv64"))]
+            HartState::Riscv64(never) => match **never {},
+            #[cfg(feature = "x86_64")]
+            HartState::X86_64(state) => state.rip,
+            #[cfg(not(feature = "x86_64"))]
+            HartState::X86_64(never) => match **never {},
+        }
+    }
+
+    /// The mode in force.
+    pub fn mode(&self) -> Mode {
+        match self {
+            #[cfg(feature = "riscv64")]
+            HartState::Riscv64(state) => state.privilege().mode(),
+            #[cfg(not(feature = "riscv64"))]
+            HartState::Riscv64(never) => match **never {},
+            #[cfg(feature = "x86_64")]
+            HartState::X86_64(state) => state.mode(),
+            #[cfg(not(feature = "x86_64"))]
+            HartState::X86_64(never) => match **never {},
+        }
+    }
+
+    /// The registers by name, for people.
+    pub fn registers(&self) -> Vec<(String, u64)> {
+        match self {
+            #[cfg(feature = "riscv64")]
+            HartState::Riscv64(state) => state.registers(),
+            #[cfg(not(feature = "riscv64"))]
+            HartState::Riscv64(never) => match **never {},
+            #[cfg(feature = "x86_64")]
+            HartState::X86_64(state) => state.registers(),
+            #[cfg(not(feature = "x86_64"))]
+            HartState::X86_64(never) => match **never {},
+        }
+    }
+
     /// Whose state it is.
     pub fn arch(&self) -> Arch {
         match self {
@@ -160,56 +203,23 @@ impl Cpu {
         }
     }
 
-    /// The RISC-V hart, whose code can be lifted.
-    #[cfg(feature = "riscv64")]
-    pub fn riscv64(&mut self) -> Option<&mut rv64::Cpu> {
+    /// The CPU as one whose code can be lifted, if it can.
+    pub fn lifting(&mut self) -> Option<&mut dyn Lifting> {
         match self {
+            #[cfg(feature = "riscv64")]
             Cpu::Riscv64(cpu) => Some(cpu),
             #[cfg(feature = "x86_64")]
             Cpu::X86_64(_) => None,
         }
     }
 
-    /// Counts what is executed from now on; false when this architecture's code cannot be lifted, so that
-    /// nobody wants to know.
-    pub(crate) fn start_profile(&mut self, mem: &mut GuestMemory) -> bool {
+    /// As [`Cpu::lifting`], to look at.
+    pub fn lifting_ref(&self) -> Option<&dyn Lifting> {
         match self {
             #[cfg(feature = "riscv64")]
-            Cpu::Riscv64(cpu) => {
-                cpu.start_profile(mem);
-                true
-            }
+            Cpu::Riscv64(cpu) => Some(cpu),
             #[cfg(feature = "x86_64")]
-            Cpu::X86_64(_) => {
-                let _ = mem;
-                false
-            }
-        }
-    }
-
-    /// What was executed since [`Cpu::start_profile`].
-    pub(crate) fn profile(&self, mem: &GuestMemory) -> Vec<Page> {
-        match self {
-            #[cfg(feature = "riscv64")]
-            Cpu::Riscv64(cpu) => cpu.profile(mem),
-            #[cfg(feature = "x86_64")]
-            Cpu::X86_64(_) => {
-                let _ = mem;
-                Vec::new()
-            }
-        }
-    }
-
-    /// Places that control came to at least `times` times since [`Cpu::start_profile`].
-    pub(crate) fn hot(&self, times: u32) -> usize {
-        match self {
-            #[cfg(feature = "riscv64")]
-            Cpu::Riscv64(cpu) => cpu.hot(times),
-            #[cfg(feature = "x86_64")]
-            Cpu::X86_64(_) => {
-                let _ = times;
-                0
-            }
+            Cpu::X86_64(_) => None,
         }
     }
 
@@ -261,7 +271,7 @@ impl Cpu {
             #[cfg(feature = "riscv64")]
             Cpu::Riscv64(cpu) => {
                 let _ = devices;
-                if cpu.hart.sie & rv64::csr::STIP != 0 { cpu.hart.stimecmp } else { u64::MAX }
+                if cpu.hart.sie & rv64::fields::STIP != 0 { cpu.hart.stimecmp } else { u64::MAX }
             }
             #[cfg(feature = "x86_64")]
             Cpu::X86_64(cpu) => match devices.platform_mut().pc().map_or(u64::MAX, |pc| pc.next_event()) {

@@ -8,13 +8,10 @@
 
 use super::{Machine, MachineBus, MachineError, SLICE, State};
 use crate::clock::Clock;
-use crate::cpu;
-use crate::cpu::rv64::state::HartState;
-use crate::cpu::rv64::{Bus, Cpu, Exit};
+use crate::cpu::{Bus, Exit, HartState, Lifting};
 use crate::host::NoHost;
 use crate::memory::GuestMemory;
 use forelift_abi::control::Start;
-use forelift_abi::lift::{Index, Layout};
 use forelift_abi::profile::Page;
 
 /// Where a run stands, between two slices.
@@ -102,7 +99,7 @@ impl Stepper {
     /// # Errors
     /// [`MachineError::NoLifter`]: there is nothing to compare the interpreter with.
     pub fn new(mut machine: Machine, start: Start) -> Result<Self, MachineError> {
-        if machine.cpu.riscv64().is_none() {
+        if machine.cpu.lifting().is_none() {
             return Err(MachineError::NoLifter(machine.devices.arch().oci_name()));
         }
         let instret = machine.cpu.instret();
@@ -110,23 +107,6 @@ impl Stepper {
         machine.clock = Clock::virtual_from(ticks, instret);
         machine.session.start(start);
         Ok(Stepper { machine, exit: Exit::Budget })
-    }
-
-    /// The hart.
-    fn hart(cpu: &cpu::Cpu) -> &Cpu {
-        match cpu {
-            cpu::Cpu::Riscv64(cpu) => cpu,
-            #[cfg(feature = "x86_64")]
-            cpu::Cpu::X86_64(_) => unreachable!("Stepper::new takes no such machine"),
-        }
-    }
-
-    fn hart_mut(cpu: &mut cpu::Cpu) -> &mut Cpu {
-        match cpu {
-            cpu::Cpu::Riscv64(cpu) => cpu,
-            #[cfg(feature = "x86_64")]
-            cpu::Cpu::X86_64(_) => unreachable!("Stepper::new takes no such machine"),
-        }
     }
 
     /// Restores a machine from a snapshot, for [`Stepper::new`].
@@ -152,10 +132,10 @@ impl Stepper {
         if let State::Ended(outcome) = m.session.state() {
             return Turn::Ended(outcome.code);
         }
-        if matches!(self.exit, Exit::Shutdown { .. } | Exit::Trap { .. }) {
+        if matches!(self.exit, Exit::Shutdown { .. } | Exit::Trap) {
             return Turn::Stopped;
         }
-        if self.exit == Exit::Wfi && !moved {
+        if self.exit == Exit::Idle && !moved {
             if m.is_stuck(&mut NoHost::sealed()) {
                 return Turn::Stopped;
             }
@@ -178,34 +158,34 @@ impl Stepper {
     }
 
     /// Lets the CPU run in one way or another; gives the number of instructions retired in all.
-    fn advance(&mut self, run: impl FnOnce(&mut Cpu, &mut GuestMemory, &mut dyn Bus) -> Exit) -> u64 {
-        let m = &mut self.machine;
-        let mut bus = MachineBus {
-            devices: &mut m.devices,
-            clock: &m.clock,
-            host: &mut NoHost::sealed(),
-            debug: &mut m.debug,
-            #[cfg(feature = "x86_64")]
-            instret: 0,
-        };
-        self.exit = run(Self::hart_mut(&mut m.cpu), &mut m.mem, &mut bus);
-        m.debug.clear();
-        m.cpu.instret()
+    fn advance(&mut self, run: impl FnOnce(&mut dyn Lifting, &mut GuestMemory, &mut dyn Bus) -> Exit) -> u64 {
+        let Machine { cpu, mem, devices, clock, debug, .. } = &mut self.machine;
+        let mut host = NoHost::sealed();
+        let mut bus = MachineBus::new(devices, clock, &mut host, debug, cpu.instret());
+        // Stepper::new takes no other machine.
+        if let Some(lifting) = cpu.lifting() {
+            self.exit = run(lifting, mem, &mut bus);
+        }
+        debug.clear();
+        cpu.instret()
     }
 
-    /// The hart.
+    /// The processor's state.
     pub fn state(&self) -> HartState {
-        Self::hart(&self.machine.cpu).hart.save()
+        self.machine.cpu.save()
     }
 
     /// Instructions that lifted code retired.
     pub fn lifted(&self) -> u64 {
-        Self::hart(&self.machine.cpu).hart.lifted_retired
+        self.machine.cpu.lifting_ref().map_or(0, Lifting::lifted_retired)
     }
 
     /// Notes from now on which pages of RAM may be written.
     pub fn track_writes(&mut self) {
-        Self::hart_mut(&mut self.machine.cpu).track_writes(&mut self.machine.mem);
+        let Machine { cpu, mem, .. } = &mut self.machine;
+        if let Some(lifting) = cpu.lifting() {
+            lifting.track_writes(mem);
+        }
     }
 
     /// Guest memory.
@@ -215,29 +195,14 @@ impl Stepper {
 
     /// The contents of the page of code at `pc`, as it is mapped now.
     pub fn code_at(&mut self, pc: u64) -> Option<&[u8]> {
-        let m = &mut self.machine;
-        let mut bus = MachineBus {
-            devices: &mut m.devices,
-            clock: &m.clock,
-            host: &mut NoHost::sealed(),
-            debug: &mut m.debug,
-            #[cfg(feature = "x86_64")]
-            instret: 0,
-        };
-        Self::hart_mut(&mut m.cpu).code_at(&mut m.mem, &mut bus, pc)
+        let Machine { cpu, mem, devices, clock, debug, .. } = &mut self.machine;
+        let mut host = NoHost::sealed();
+        let mut bus = MachineBus::new(devices, clock, &mut host, debug, cpu.instret());
+        cpu.lifting()?.code_at(mem, &mut bus, pc)
     }
 
-    /// Where the hart's state is, for lifted code.
-    pub fn lift_layout(&mut self) -> Layout {
-        Self::hart_mut(&mut self.machine.cpu).lift_layout()
-    }
-
-    /// Takes lifted code into use; false when the index is inconsistent.
-    ///
-    /// # Safety
-    /// As [`Cpu::install`](crate::cpu::rv64::Cpu::install).
-    pub unsafe fn install(&mut self, index: Index, functions: Vec<usize>) -> bool {
-        // SAFETY: the caller's promise.
-        unsafe { Self::hart_mut(&mut self.machine.cpu).install(index, functions, &mut self.machine.mem) }
+    /// The CPU, for lifted code, and its memory.
+    pub fn lifting(&mut self) -> Option<(&mut dyn Lifting, &mut GuestMemory)> {
+        Some((self.machine.cpu.lifting()?, &mut self.machine.mem))
     }
 }

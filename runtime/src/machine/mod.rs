@@ -25,7 +25,6 @@ use forelift_abi::profile::Page;
 use thiserror::Error;
 
 mod bus;
-#[cfg(feature = "riscv64")]
 pub mod lockstep;
 
 /// Instructions between two looks at the host: about 0.2 ms.
@@ -215,9 +214,8 @@ impl Machine {
     /// [`MachineError::NoLifter`].
     pub fn set_tier(&mut self, mut tier: Box<dyn Tier>) -> Result<(), MachineError> {
         let arch = self.devices.arch();
-        if !self.cpu.start_profile(&mut self.mem) {
-            return Err(MachineError::NoLifter(arch.oci_name()));
-        }
+        let lifting = self.cpu.lifting().ok_or(MachineError::NoLifter(arch.oci_name()))?;
+        lifting.start_profile(&mut self.mem);
         tier.between(&mut self.cpu, &mut self.mem);
         self.tier = Some(tier);
         Ok(())
@@ -226,15 +224,11 @@ impl Machine {
     /// Takes into use what the module's table holds; false when the index is inconsistent or the machine
     /// takes none.
     pub(crate) fn install_lifted(&mut self, index: Index) -> bool {
-        #[cfg(feature = "riscv64")]
-        if let Some(cpu) = self.cpu.riscv64() {
-            // SAFETY: only images have an index, and their packer put the functions into the table. (A wrong
-            // number is caught by the engine, which checks the signature; natively there are no functions, so
-            // no index is taken.)
-            return unsafe { cpu.install(index, Vec::new(), &mut self.mem) };
-        }
-        drop(index);
-        false
+        let Some(lifting) = self.cpu.lifting() else { return false };
+        // SAFETY: only images have an index, and their packer put the functions into the table. (A wrong
+        // number is caught by the engine, which checks the signature; natively there are no functions, so no
+        // index is taken.)
+        unsafe { lifting.install(index, Vec::new(), &mut self.mem) }
     }
 
     /// Figures of the run, as JSON.
@@ -258,8 +252,9 @@ impl Machine {
     ) -> Vec<Page> {
         let ticks = self.clock.ticks(host, self.cpu.instret());
         self.clock = Clock::virtual_from(ticks, self.cpu.instret());
-        if !self.cpu.start_profile(&mut self.mem) {
-            return Vec::new();
+        match self.cpu.lifting() {
+            Some(lifting) => lifting.start_profile(&mut self.mem),
+            None => return Vec::new(),
         }
         match start {
             Some(start) => self.session.start(start),
@@ -296,13 +291,13 @@ impl Machine {
 
     /// What was executed since training began.
     pub fn profile(&self) -> Vec<Page> {
-        self.cpu.profile(&self.mem)
+        self.cpu.lifting_ref().map_or_else(Vec::new, |lifting| lifting.profile(&self.mem))
     }
 
     /// Places in the code that control came to at least `times` times since training began: cheap, to tell
     /// whether anything new is.
     pub fn hot(&self, times: u32) -> usize {
-        self.cpu.hot(times)
+        self.cpu.lifting_ref().map_or(0, |lifting| lifting.hot(times))
     }
 
     /// Switches from virtual to the host's time: what boots an image without a snapshot.

@@ -1,8 +1,9 @@
 //! Lifted code on a hart: what was executed so far is lifted, compiled for this host, and installed.
 
 use super::Machine;
-use forelift_abi::lift::{Index, Page, VERSION};
-use forelift_runtime::cpu::rv64::lifted::helper_address;
+use forelift_abi::lift::{Index, Page, VERSION, rv64};
+use forelift_runtime::cpu::Lifting;
+use forelift_translator::isa::rv64::Rv64;
 use forelift_translator::program::Program;
 use forelift_translator::region::{self, Function, Limits};
 use forelift_translator::{index, jit};
@@ -22,15 +23,20 @@ pub struct Installed {
 /// # Panics
 /// When the translator fails.
 pub fn install(machine: &mut Machine, limits: Limits) -> Installed {
-    let program = Program::new(machine.cpu.profile(&machine.mem));
+    let program = Program::new(&Rv64, machine.cpu.profile(&machine.mem));
     let functions: Vec<Function> =
         region::regions(&program, limits).into_iter().flat_map(|region| region.functions).collect();
     let all: Vec<&Function> = functions.iter().collect();
-    let layout = machine.cpu.lift_layout();
-    let code = jit::compile(&program, &all, layout, &helper_address).unwrap_or_else(|e| panic!("{e}"));
+    let layout = machine.cpu.layout();
+    let code =
+        jit::compile(&Rv64, &program, &all, layout, &machine.cpu.helpers()).unwrap_or_else(|e| panic!("{e}"));
     let index = index::index(&program, &all, 1);
     let page = |p: &Page| p.entries.len();
-    assert!(index.is_valid() && index.version == VERSION && index.pages.iter().map(page).sum::<usize>() > 0);
+    assert!(
+        index.is_valid(&rv64::GUEST)
+            && index.version == VERSION
+            && index.pages.iter().map(page).sum::<usize>() > 0
+    );
     // SAFETY: made for this CPU; the caller keeps the code.
     let taken = unsafe {
         machine.cpu.install(index.clone(), [vec![0], code.addresses.clone()].concat(), &mut machine.mem)

@@ -7,6 +7,7 @@ use forelift_isa::rv64::{
     decode, length,
     random::{Program, Rng},
 };
+use forelift_runtime::cpu::Lifting;
 use forelift_runtime::cpu::rv64::{Cpu, Exit, state::Privilege};
 use forelift_translator::region::Limits;
 use std::{ffi::OsStr, fs, os::unix::fs::PermissionsExt, path::Path, process::Command};

@@ -4,8 +4,11 @@ use std::{collections::BTreeSet, fs, ops::Range, path::PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
+use forelift_abi::lift::Mode;
 use forelift_translator::{
     fixed::{self, Piece},
+    isa::rv64::Rv64,
+    lift::Target,
     listing,
     program::Program,
 };
@@ -74,21 +77,21 @@ impl Input {
         self.file.as_ref().map_or_else(|| "--hex".into(), |file| file.display().to_string())
     }
 
-    /// The code as a program.
-    pub(crate) fn program(&self) -> anyhow::Result<Program> {
+    /// The code as a program, and whose it is. Without a file that says so, it is riscv64's.
+    pub(crate) fn program(&self) -> anyhow::Result<(&'static dyn Target, Program)> {
         let file = match (&self.file, &self.hex) {
             (Some(path), _) => fs::read(path).with_context(|| self.name())?,
             (None, Some(text)) => bytes(text)?,
             (None, None) => bail!("no file is given"),
         };
         if self.raw || self.hex.is_some() {
-            return self.select(&[Piece { address: BASE, bytes: &file }], None);
+            return self.select(&Rv64, &[Piece { address: BASE, bytes: &file }], None);
         }
         self.elf(&file).with_context(|| self.name())
     }
 
-    fn elf(&self, file: &[u8]) -> anyhow::Result<Program> {
-        let elf = listing::parse(file)?;
+    fn elf(&self, file: &[u8]) -> anyhow::Result<(&'static dyn Target, Program)> {
+        let (elf, target) = listing::parse(file)?;
         let mut pieces = Vec::new();
         for header in elf.program_headers.iter().filter(|h| h.p_type == PT_LOAD && h.p_flags & PF_X != 0) {
             let end = header.p_offset.checked_add(header.p_filesz);
@@ -104,23 +107,33 @@ impl Input {
             (None, Some(text)) => Some(vec![range(text)?]),
             (None, None) => functions(&elf),
         };
-        self.select(&pieces, ranges)
+        self.select(target, &pieces, ranges)
     }
 
     /// The program where `ranges` are hot (`None`: everything), or what `--address` reaches.
-    fn select(&self, pieces: &[Piece<'_>], ranges: Option<Vec<Range<u64>>>) -> anyhow::Result<Program> {
+    fn select(
+        &self,
+        target: &'static dyn Target,
+        pieces: &[Piece<'_>],
+        ranges: Option<Vec<Range<u64>>>,
+    ) -> anyhow::Result<(&'static dyn Target, Program)> {
+        let isa = target.as_isa();
+        let mode = if self.supervisor { Mode::Kernel } else { Mode::User };
+        let align = u64::from(isa.guest().code_align);
         let (hot, entries) = match (&self.address, ranges) {
             (Some(text), _) => {
                 let address = number(text)
-                    .filter(|address| address % 2 == 0)
+                    .filter(|address| address % align == 0)
                     .with_context(|| format!("--address {text}: expected an even number in hexadecimal"))?;
-                let hot = fixed::reachable(pieces, address);
+                let hot = fixed::reachable(isa, pieces, mode, address);
                 if hot.is_empty() {
                     bail!("--address {text}: no executable memory is there");
                 }
                 (hot, BTreeSet::from([address]))
             }
-            (None, None) => (fixed::all(pieces), pieces.iter().map(|piece| piece.address).collect()),
+            (None, None) => {
+                (fixed::all(isa, pieces, mode), pieces.iter().map(|piece| piece.address).collect())
+            }
             (None, Some(ranges)) => {
                 let mut hot = BTreeSet::new();
                 for range in &ranges {
@@ -131,12 +144,12 @@ impl Input {
                         Some(Piece { address: range.start, bytes })
                     });
                     let cut = cut.ok_or(listing::DecodeError::Range(range.start, range.end))?;
-                    hot.extend(fixed::all(&[cut]));
+                    hot.extend(fixed::all(isa, &[cut], mode));
                 }
                 (hot, ranges.iter().map(|range| range.start).collect())
             }
         };
-        Ok(fixed::program(pieces, &hot, &entries, u8::from(self.supervisor)))
+        Ok((target, fixed::program(isa, pieces, &hot, &entries, mode)))
     }
 }
 

@@ -11,10 +11,10 @@ use cranelift_codegen::ir;
 use forelift_emit::Body;
 use forelift_translator::{
     fixed,
-    lift::{self, Options},
+    lift::{self, Options, Target},
     opt,
-    program::{At, Program},
-    region::{self, End, Function, Limits},
+    program::Program,
+    region::{self, Function, Limits},
     standalone,
 };
 use serde_json::{Value, json};
@@ -67,9 +67,9 @@ fn name(program: &Program, function: &Function) -> String {
 }
 
 /// Takes the input's functions through the stages.
-fn stages(program: &Program, stage: Stage) -> anyhow::Result<Vec<Item>> {
+fn stages(target: &'static dyn Target, program: &Program, stage: Stage) -> anyhow::Result<Vec<Item>> {
     let isa = opt::host_isa(true)?;
-    let options = Options { layout: fixed::layout(), call_conv: opt::call_conv(&isa) };
+    let options = Options { layout: fixed::layout(target), call_conv: opt::call_conv(&isa) };
     let regions = region::regions(program, Limits { threshold: 1, ..Limits::default() });
     let mut functions: Vec<Function> = regions.into_iter().flat_map(|region| region.functions).collect();
     functions.sort_by_cached_key(|function| {
@@ -78,7 +78,7 @@ fn stages(program: &Program, stage: Stage) -> anyhow::Result<Vec<Item>> {
     });
     let work = |function: Function| {
         let mut clif = ir::Function::new();
-        lift::lift(program, &function, &options, &mut clif);
+        lift::lift(target, program, &function, &options, &mut clif);
         let mut result = Ok(None);
         if stage >= Stage::Opt {
             result = opt::optimize(&mut clif, &isa).map(|()| None).map_err(|e| e.to_string());
@@ -96,21 +96,15 @@ fn clif_insns(func: &ir::Function) -> usize {
 }
 
 /// Why functions leave lifted code, with the number of places.
-fn not_lifted(program: &Program, items: &[Item]) -> BTreeMap<String, u64> {
+fn not_lifted(items: &[Item]) -> BTreeMap<String, u64> {
     let mut reasons = BTreeMap::new();
-    for item in items.iter().filter(|item| !item.function.resumes) {
-        for block in item.function.blocks.values().filter(|block| block.end == End::Leave) {
-            let at = program.step(At { page: item.function.pages[&0], offset: 0 }, block.end_address);
-            let why = at
-                .and_then(|at| region::not_lifted(program.insn(at)?, item.function.privilege))
-                .unwrap_or("unknown");
-            *reasons.entry(why.to_string()).or_default() += 1;
-        }
+    for why in items.iter().filter(|item| !item.function.resumes).flat_map(|item| item.function.unlifted()) {
+        *reasons.entry(why.to_string()).or_default() += 1;
     }
     reasons
 }
 
-fn summary(program: &Program, items: &[Item]) -> Value {
+fn summary(items: &[Item]) -> Value {
     let each = |item: &Item| {
         json!({
             "name": item.name,
@@ -131,17 +125,17 @@ fn summary(program: &Program, items: &[Item]) -> Value {
         "clif": total(&|item| clif_insns(&item.clif)),
         "bytes": total(&bytes),
         "refused": items.iter().filter(|item| item.result.is_err()).count(),
-        "not_lifted": not_lifted(program, items),
+        "not_lifted": not_lifted(items),
     })
 }
 
 /// `lift` and `opt`.
 pub(crate) fn clif(args: &Staged, stage: Stage) -> anyhow::Result<()> {
-    let program = args.input.program()?;
-    let items = stages(&program, stage)?;
+    let (target, program) = args.input.program()?;
+    let items = stages(target, &program, stage)?;
     let mut out = std::io::stdout().lock();
     if args.json {
-        return Ok(writeln!(out, "{:#}", summary(&program, &items))?);
+        return Ok(writeln!(out, "{:#}", summary(&items))?);
     }
     if items.is_empty() {
         bail!("{}: no instruction there can be lifted", args.input.name());
@@ -162,8 +156,8 @@ pub(crate) fn clif(args: &Staged, stage: Stage) -> anyhow::Result<()> {
 /// `emit`.
 pub(crate) fn emit(args: &Emit) -> anyhow::Result<()> {
     let input = &args.staged.input;
-    let program = input.program()?;
-    let items = stages(&program, Stage::Emit)?;
+    let (target, program) = input.program()?;
+    let items = stages(target, &program, Stage::Emit)?;
     let bodies: Vec<(&str, &Body)> = items
         .iter()
         .filter_map(|item| Some((item.name.as_str(), item.result.as_ref().ok()?.as_ref()?)))
@@ -171,13 +165,13 @@ pub(crate) fn emit(args: &Emit) -> anyhow::Result<()> {
     if bodies.is_empty() && !args.staged.json {
         bail!("{}: no instruction there can be lifted", input.name());
     }
-    let module = standalone::module(&bodies)?;
+    let module = standalone::module(target.guest(), &bodies)?;
     if let Some(path) = &args.output {
         fs::write(path, &module).with_context(|| path.display().to_string())?;
     }
     let mut out = std::io::stdout().lock();
     if args.staged.json {
-        return Ok(writeln!(out, "{:#}", summary(&program, &items))?);
+        return Ok(writeln!(out, "{:#}", summary(&items))?);
     }
     if args.output.is_none() {
         let text = wasmprinter::print_bytes(&module).context("printing the module")?;

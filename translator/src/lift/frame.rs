@@ -1,22 +1,111 @@
-//! The hart's state: registers as variables, memory behind them, leaving.
+//! The frame of a function that is being lifted: registers as variables, the CPU's memory, leaving.
 
-use super::{HELPERS, Lifter, Set, helper_signature};
+use super::coalesce::{self, Planned};
+use super::liveness;
+use super::opened::Opened;
+use super::register::Register;
+use super::signature::{HELPERS, Options, helper_signature};
+use crate::isa::{Registers, bits};
+use crate::program::Program;
+use crate::region::Function;
 use cranelift_codegen::ir::{
     self, AliasRegion, AliasRegionData, BlockArg, InstBuilder, MemFlagsData, Type, UserExternalName, Value,
     types,
 };
-use forelift_abi::lift::Helper;
+use cranelift_codegen::isa::CallConv;
+use cranelift_frontend::{FunctionBuilder, Variable};
+use forelift_abi::lift::{Layout, Tag};
+use std::collections::BTreeMap;
+
+/// What an instruction set's lowering works with. Its registers are variables of cranelift-frontend.
+pub struct Frame<'a> {
+    /// The function in CLIF.
+    pub b: FunctionBuilder<'a>,
+    /// Where the runtime keeps what.
+    pub layout: Layout,
+    /// The region's function.
+    pub function: &'a Function,
+    pub(super) program: &'a Program,
+    pub(super) call_conv: CallConv,
+    pub(super) tag: Tag,
+    pub(super) flags: Flags,
+    registers: Vec<(Variable, Register)>,
+    /// Budget.
+    pub(super) left: Variable,
+    /// Virtual address of the region's page number 0.
+    pub(super) base: Variable,
+    /// In the kernel: address of the data TLB in force.
+    pub(super) tlb: Variable,
+    pub(super) depth: Option<Value>,
+    pub(super) blocks: BTreeMap<i32, ir::Block>,
+    pub(super) live: BTreeMap<i32, Registers>,
+    /// Pages that are known to be mapped where a block begins.
+    pub(super) checked: BTreeMap<i32, u64>,
+    exit: ir::Block,
+    helpers: BTreeMap<u32, ir::FuncRef>,
+    /// Registers written and not yet stored.
+    pub(super) dirty: Registers,
+    /// Instructions of the block before the current one.
+    pub(super) done: i64,
+    /// Accesses whose TLB probes are coalesced.
+    pub(super) plan: coalesce::Plan,
+    /// What is planned for the current instruction.
+    pub(super) planned: Option<Planned>,
+    /// Variables of the windows, by number.
+    pub(super) windows: BTreeMap<usize, Opened>,
+}
+
+impl<'a> Frame<'a> {
+    pub(super) fn new(
+        program: &'a Program,
+        function: &'a Function,
+        options: &Options,
+        registers: Vec<Register>,
+        mut b: FunctionBuilder<'a>,
+    ) -> Self {
+        let flags = Flags::new(b.func);
+        let registers =
+            registers.into_iter().map(|register| (b.declare_var(register.ty), register)).collect();
+        let [left, base, tlb] = [types::I64; 3].map(|ty| b.declare_var(ty));
+        let blocks = function.blocks.keys().map(|&address| (address, b.create_block())).collect();
+        let exit = b.create_block();
+        Frame {
+            program,
+            function,
+            layout: options.layout,
+            call_conv: options.call_conv,
+            tag: program.isa.guest().tag,
+            flags,
+            registers,
+            left,
+            base,
+            tlb,
+            depth: None,
+            blocks,
+            live: liveness::live_in(function),
+            checked: liveness::checked_pages(function),
+            exit,
+            helpers: BTreeMap::new(),
+            dirty: 0,
+            done: 0,
+            plan: coalesce::plan(function),
+            planned: None,
+            windows: BTreeMap::new(),
+            b,
+        }
+    }
+}
 
 /// Flags of accesses to what never overlaps.
 #[derive(Clone, Copy)]
 pub(super) struct Flags {
-    pub(super) hart: MemFlagsData,
+    pub(super) cpu: MemFlagsData,
     pub(super) tlb: MemFlagsData,
     pub(super) ram: MemFlagsData,
 }
 
 impl Flags {
-    pub(super) fn new(func: &mut ir::Function) -> Self {
+    fn new(func: &mut ir::Function) -> Self {
         let mut flags = |user_id, description: &str| {
             let region: AliasRegion = func
                 .dfg
@@ -24,23 +113,27 @@ impl Flags {
                 .insert(AliasRegionData { user_id, description: description.to_string().into() });
             MemFlagsData::trusted().with_alias_region(Some(region))
         };
-        Flags { hart: flags(1, "hart"), tlb: flags(2, "tlb"), ram: flags(3, "ram") }
+        Flags { cpu: flags(1, "hart"), tlb: flags(2, "tlb"), ram: flags(3, "ram") }
     }
 }
 
 /// A constant address and an offset to be added to it.
-pub(super) struct Place {
-    pub(super) base: Value,
-    pub(super) offset: i32,
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The constant address.
+    pub base: Value,
+    /// The offset.
+    pub offset: i32,
 }
 
-impl Lifter<'_> {
-    pub(super) fn iconst(&mut self, value: i64) -> Value {
+impl Frame<'_> {
+    /// A 64-bit constant.
+    pub fn iconst(&mut self, value: i64) -> Value {
         self.b.ins().iconst(types::I64, value)
     }
 
     /// `index` bytes behind the constant address `address`.
-    pub(super) fn indexed(&mut self, address: u64, index: Value) -> Place {
+    pub fn indexed(&mut self, address: u64, index: Value) -> Place {
         match i32::try_from(address) {
             Ok(offset) => Place { base: index, offset },
             Err(_) => {
@@ -50,113 +143,101 @@ impl Lifter<'_> {
         }
     }
 
-    fn hart_place(&mut self, address: u64) -> Place {
-        let offset = address.wrapping_sub(self.layout.hart) as i32;
-        Place { base: self.iconst(self.layout.hart as i64), offset }
+    fn cpu_place(&mut self, address: u64) -> Place {
+        let offset = address.wrapping_sub(self.layout.cpu) as i32;
+        Place { base: self.iconst(self.layout.cpu as i64), offset }
     }
 
-    pub(super) fn load_hart(&mut self, ty: Type, address: u64) -> Value {
-        let Place { base, offset } = self.hart_place(address);
-        self.b.ins().load(ty, self.flags.hart, base, offset)
+    /// Loads from the CPU, at an absolute address.
+    pub fn load_cpu(&mut self, ty: Type, address: u64) -> Value {
+        let Place { base, offset } = self.cpu_place(address);
+        self.b.ins().load(ty, self.flags.cpu, base, offset)
     }
 
-    pub(super) fn store_hart(&mut self, address: u64, value: Value) {
-        let Place { base, offset } = self.hart_place(address);
-        self.b.ins().store(self.flags.hart, value, base, offset);
+    /// Stores to the CPU, at an absolute address.
+    pub fn store_cpu(&mut self, address: u64, value: Value) {
+        let Place { base, offset } = self.cpu_place(address);
+        self.b.ins().store(self.flags.cpu, value, base, offset);
     }
 
-    /// Value of an integer register.
-    pub(super) fn get_x(&mut self, n: u8) -> Value {
-        if n == 0 { self.iconst(0) } else { self.b.use_var(self.x[usize::from(n)]) }
+    /// Value of a register.
+    pub fn get(&mut self, register: u32) -> Value {
+        self.b.use_var(self.registers[register as usize].0)
     }
 
-    pub(super) fn set_x(&mut self, n: u8, value: Value) {
-        if n != 0 {
-            self.b.def_var(self.x[usize::from(n)], value);
-            self.dirty |= super::x_bit(n);
-        }
-    }
-
-    /// A floating-point register as a number.
-    pub(super) fn get_number(&mut self, n: u8) -> Value {
-        self.b.use_var(self.f[usize::from(n)])
-    }
-
-    /// Bits of a floating-point register.
-    pub(super) fn get_f(&mut self, n: u8) -> Value {
-        let number = self.get_number(n);
-        self.b.ins().bitcast(types::I64, MemFlagsData::new(), number)
-    }
-
-    pub(super) fn set_f(&mut self, n: u8, bits: Value) {
-        let number = self.b.ins().bitcast(types::F64, MemFlagsData::new(), bits);
-        self.set_number(n, number);
-    }
-
-    pub(super) fn set_number(&mut self, n: u8, value: Value) {
-        self.b.def_var(self.f[usize::from(n)], value);
-        self.dirty |= super::f_bit(n);
-    }
-
-    /// Its variable, type and address.
-    fn register(&self, bit: u32) -> (cranelift_frontend::Variable, Type, u64) {
-        let n = bit as usize % 32;
-        if bit < 32 {
-            (self.x[n], types::I64, self.layout.x + 8 * n as u64)
-        } else {
-            (self.f[n], types::F64, self.layout.f + 8 * n as u64)
-        }
+    /// Writes a register.
+    pub fn set(&mut self, register: u32, value: Value) {
+        self.b.def_var(self.registers[register as usize].0, value);
+        self.dirty |= 1 << register;
     }
 
     /// Takes registers over from memory.
-    pub(super) fn load_registers(&mut self, set: Set) {
+    pub fn load_registers(&mut self, set: Registers) {
         for bit in bits(set) {
-            let (variable, ty, address) = self.register(bit);
-            let value = self.load_hart(ty, address);
+            let (variable, Register { ty, address }) = self.registers[bit as usize];
+            let value = self.load_cpu(ty, address);
             self.b.def_var(variable, value);
         }
     }
 
     /// Stores the registers that were written.
-    pub(super) fn flush(&mut self) {
+    pub fn flush(&mut self) {
         for bit in bits(self.dirty) {
-            let (variable, _, address) = self.register(bit);
+            let (variable, Register { address, .. }) = self.registers[bit as usize];
             let value = self.b.use_var(variable);
-            self.store_hart(address, value);
+            self.store_cpu(address, value);
         }
         self.dirty = 0;
     }
 
-    pub(super) fn load_tlb(&mut self) {
-        if self.function.privilege != 0 {
-            let tlb = self.load_hart(types::I64, self.layout.dtlb_supervisor);
+    /// Takes the address of the data TLB in force over from memory.
+    pub fn load_tlb(&mut self) {
+        if self.function.mode.is_kernel() {
+            let tlb = self.load_cpu(types::I64, self.layout.dtlb_kernel);
             self.b.def_var(self.tlb, tlb);
         }
     }
 
+    pub(super) fn begin_block(&mut self, address: i32) {
+        let block = self.blocks[&address];
+        self.b.switch_to_block(block);
+        (self.dirty, self.done) = (0, 0);
+    }
+
+    /// Counts one more instruction as retired, at the end of a block.
+    pub fn retire(&mut self) {
+        self.done += 1;
+    }
+
+    /// Takes the budget over from memory.
+    pub(super) fn load_left(&mut self) {
+        let left = self.load_cpu(types::I64, self.layout.left);
+        self.b.def_var(self.left, left);
+    }
+
     /// The virtual address of `address`.
-    pub(super) fn pc(&mut self, address: i32) -> Value {
+    pub fn pc(&mut self, address: i32) -> Value {
         let base = self.b.use_var(self.base);
         self.b.ins().iadd_imm_s(base, i64::from(address))
     }
 
     /// The budget before the current instruction.
-    pub(super) fn left_now(&mut self) -> Value {
+    pub fn left_now(&mut self) -> Value {
         let left = self.b.use_var(self.left);
         self.b.ins().iadd_imm_s(left, -self.done)
     }
 
     /// Counts the instructions up to here, the current one included if it is the block's end.
-    pub(super) fn count_down(&mut self) {
+    pub fn count_down(&mut self) {
         let left = self.left_now();
         self.b.def_var(self.left, left);
         self.done = 0;
     }
 
     /// Makes the budget known to the runtime.
-    pub(super) fn store_left(&mut self) {
+    pub fn store_left(&mut self) {
         let left = self.b.use_var(self.left);
-        self.store_hart(self.layout.left, left);
+        self.store_cpu(self.layout.left, left);
     }
 
     /// Arguments for the exit block: to go on at `address`. Everything must have been flushed.
@@ -168,7 +249,7 @@ impl Lifter<'_> {
     }
 
     /// Leaves for `address` unless `condition` holds.
-    pub(super) fn leave_unless(&mut self, condition: Value, address: i32) {
+    pub fn leave_unless(&mut self, condition: Value, address: i32) {
         self.flush();
         let arguments = self.exit_arguments(address);
         let on = self.b.create_block();
@@ -177,7 +258,7 @@ impl Lifter<'_> {
     }
 
     /// Leaves for `address`.
-    pub(super) fn leave(&mut self, address: i32) {
+    pub fn leave(&mut self, address: i32) {
         self.flush();
         let arguments = self.exit_arguments(address);
         self.b.ins().jump(self.exit, &arguments);
@@ -190,13 +271,24 @@ impl Lifter<'_> {
         self.b.switch_to_block(self.exit);
         let count = self.b.ins().ushr_imm_u(packed, 32);
         let left = self.b.ins().isub(left, count);
-        self.store_hart(self.layout.left, left);
+        self.store_cpu(self.layout.left, left);
         let low = self.b.ins().ireduce(types::I32, packed);
         let address = self.b.ins().sextend(types::I64, low);
         let base = self.b.use_var(self.base);
         let pc = self.b.ins().iadd(base, address);
-        let pc = self.b.ins().bor_imm_u(pc, 1);
-        self.b.ins().return_(&[pc]);
+        let next = self.tagged(pc);
+        self.b.ins().return_(&[next]);
+    }
+
+    /// `pc` as what a function returns to have everybody return to the dispatcher.
+    pub fn tagged(&mut self, pc: Value) -> Value {
+        match self.tag {
+            Tag::LowBit => self.b.ins().bor_imm_u(pc, 1),
+            Tag::NonCanonical => {
+                let bit = self.iconst(Tag::NonCanonical.set(0) as i64);
+                self.b.ins().bxor(pc, bit)
+            }
+        }
     }
 
     /// A function outside, by its name.
@@ -210,29 +302,25 @@ impl Lifter<'_> {
         })
     }
 
-    /// Calls a helper; gives its result.
-    pub(super) fn call_helper(&mut self, helper: Helper, arguments: &[Value]) -> Value {
-        let pass_hart = self.layout.pass_hart != 0;
+    /// Calls the helper of this number; gives its result.
+    pub fn call_helper(&mut self, helper: u32, arguments: &[Value]) -> Value {
+        let pass_cpu = self.layout.pass_cpu != 0;
         let function = match self.helpers.get(&helper) {
             Some(&function) => function,
             None => {
-                let signature = self.b.import_signature(helper_signature(helper, self.call_conv, pass_hart));
-                let function = self.import(HELPERS, helper as u32, signature);
+                let spec = &self.program.isa.guest().helpers[helper as usize];
+                let signature = self.b.import_signature(helper_signature(spec, self.call_conv, pass_cpu));
+                let function = self.import(HELPERS, helper, signature);
                 self.helpers.insert(helper, function);
                 function
             }
         };
         let mut all = Vec::with_capacity(arguments.len() + 1);
-        if pass_hart {
-            all.push(self.iconst(self.layout.hart as i64));
+        if pass_cpu {
+            all.push(self.iconst(self.layout.cpu as i64));
         }
         all.extend_from_slice(arguments);
         let call = self.b.ins().call(function, &all);
         self.b.inst_results(call)[0]
     }
-}
-
-/// The numbers of the bits of a set.
-pub(super) fn bits(set: Set) -> impl Iterator<Item = u32> {
-    (0..64).filter(move |bit| set >> bit & 1 != 0)
 }

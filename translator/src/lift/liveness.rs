@@ -1,52 +1,35 @@
 //! What is known at the beginning of each block: registers whose values are used, and pages that were
 //! checked.
 
-use super::{Set, f_bit, x_bit};
+use crate::isa::Registers;
 use crate::program::PAGE;
-use crate::region::{Block, End, Function};
-use forelift_isa::rv64::Insn;
+use crate::region::{Block, Function};
 use std::collections::BTreeMap;
 
-/// Registers that an instruction reads.
-pub(super) fn reads(insn: &Insn) -> Set {
-    let regs = insn.reads();
-    u64::from(regs.x) | u64::from(regs.f) << 32
-}
-
-/// Registers that an instruction writes.
-pub(super) fn writes(insn: &Insn) -> Set {
-    let regs = insn.writes();
-    u64::from(regs.x) | u64::from(regs.f) << 32
-}
-
 /// Registers read in a block before they are written, and registers written.
-fn uses(block: &Block) -> (Set, Set) {
+fn uses(block: &Block) -> (Registers, Registers) {
     let mut skips = block.skips.iter().peekable();
     let mut skipped = 0;
     block.insns.iter().enumerate().fold((0, 0), |(used, written), (n, (_, insn))| {
         // What may be skipped keeps the value from before.
-        let kept = if n < skipped { writes(insn) } else { 0 };
+        let kept = if n < skipped { insn.writes } else { 0 };
         if let Some((_, count)) = skips.next_if(|(branch, _)| *branch == n) {
             skipped = n + 1 + count;
         }
-        (used | (reads(insn) | kept) & !written, written | writes(insn))
+        (used | (insn.reads | kept) & !written, written | insn.writes)
     })
 }
 
-/// Whether control comes to what follows the block through the runtime, which has all registers in memory.
-pub(super) fn calls(block: &Block) -> bool {
-    matches!(block.end, End::Call(_) | End::CallRegister | End::Ecall)
-}
-
 /// Registers whose value at the beginning of each block is used in the function.
-pub(super) fn live_in(function: &Function) -> BTreeMap<i32, Set> {
-    let sums: BTreeMap<i32, (Set, Set)> = function.blocks.iter().map(|(a, b)| (*a, uses(b))).collect();
-    let mut live: BTreeMap<i32, Set> = sums.iter().map(|(a, s)| (*a, s.0)).collect();
+pub(super) fn live_in(function: &Function) -> BTreeMap<i32, Registers> {
+    let sums: BTreeMap<i32, (Registers, Registers)> =
+        function.blocks.iter().map(|(a, b)| (*a, uses(b))).collect();
+    let mut live: BTreeMap<i32, Registers> = sums.iter().map(|(a, s)| (*a, s.0)).collect();
     let mut changed = true;
     while changed {
         changed = false;
         for (address, block) in function.blocks.iter().rev() {
-            if calls(block) {
+            if block.calls() {
                 continue;
             }
             let out = block.successors().filter_map(|next| live.get(&next)).fold(0, |a, b| a | b);
@@ -58,7 +41,6 @@ pub(super) fn live_in(function: &Function) -> BTreeMap<i32, Set> {
             }
         }
     }
-    debug_assert!(live.values().all(|set| set & x_bit(0) == 0) && f_bit(0) == 1 << 32);
     live
 }
 
@@ -72,7 +54,7 @@ pub(super) fn page_of(address: i32) -> i32 {
     address.div_euclid(PAGE)
 }
 
-/// Pages that a block needs when it is entered: the one behind it, too, if its instruction lies across the
+/// Pages that a block needs when it is entered: the one after it, too, if its instruction lies across the
 /// end.
 pub(super) fn needed(block: &Block) -> u64 {
     let first = page_bit(page_of(block.start));

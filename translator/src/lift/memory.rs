@@ -1,39 +1,14 @@
 //! Loads and stores, through the data TLB (`runtime/src/cpu/tlb.rs` says why one comparison is enough).
 
-use super::Lifter;
 use super::coalesce::{Planned, Window};
-use super::frame::Place;
+use super::frame::{Frame, Place};
+use super::opened::{Opened, TwoPages};
 use crate::program::PAGE;
 use cranelift_codegen::ir::{InstBuilder, Value, condcodes::IntCC, types};
-use cranelift_frontend::Variable;
-use forelift_isa::rv64::{Access, Insn, Op};
 
-/// Variables of an open window. Places are offsets in RAM.
-#[derive(Clone, Copy)]
-pub(super) struct Opened {
-    /// Place of the window's beginning.
-    low: Variable,
-    /// In U mode, if it has more than one granule.
-    two: Option<TwoPages>,
-}
-
-#[derive(Clone, Copy)]
-struct TwoPages {
-    /// Where the window would begin if its first page lay before its last one.
-    low: Variable,
-    /// Distance from the window's beginning to the last page.
-    split: Variable,
-}
-
-impl Lifter<'_> {
-    /// The virtual address of an access.
-    fn address(&mut self, insn: &Insn) -> Value {
-        let base = self.get_x(insn.rs1);
-        self.b.ins().iadd_imm_s(base, i64::from(insn.imm))
-    }
-
+impl Frame<'_> {
     /// The offset in RAM of an aligned access of `bytes` at `va`; leaves for `at` when the TLB does not tell.
-    pub(super) fn translate(&mut self, va: Value, bytes: u8, write: bool, at: i32) -> Value {
+    pub fn translate(&mut self, va: Value, bytes: u8, write: bool, at: i32) -> Value {
         let entry = self.tlb_entry(va, write);
         let place = self.b.ins().iadd(va, entry);
         let found = self.is_in_ram(place, bytes, 0);
@@ -47,7 +22,7 @@ impl Lifter<'_> {
         let table = if write { layout.dtlb_entries * 8 } else { 0 };
         let index = self.b.ins().ushr_imm_u(va, 9);
         let index = self.b.ins().band_imm_u(index, ((layout.dtlb_entries - 1) * 8) as i64);
-        let Place { base, offset } = if self.function.privilege == 0 {
+        let Place { base, offset } = if !self.function.mode.is_kernel() {
             self.indexed(layout.dtlb_user + table, index)
         } else {
             let tlb = self.b.use_var(self.tlb);
@@ -64,17 +39,24 @@ impl Lifter<'_> {
         self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, rotated, limit as i64)
     }
 
-    /// Where the access of the instruction at `at` is in the host's memory; leaves when the TLB does not
-    /// tell.
-    fn locate(&mut self, at: i32, insn: &Insn, bytes: u8, write: bool) -> Place {
+    /// Where an access of `bytes` by the instruction at `at` is in the host's memory; leaves when the TLB
+    /// does not tell. `address` computes its virtual address, if that is needed.
+    pub fn locate(
+        &mut self,
+        at: i32,
+        bytes: u8,
+        write: bool,
+        address: &mut dyn FnMut(&mut Self) -> Value,
+    ) -> Place {
         let Some(planned) = self.planned else {
-            let va = self.address(insn);
+            let va = address(self);
             let offset = self.translate(va, bytes, write, at);
             return self.ram(offset);
         };
         let window = self.plan.windows[planned.window];
         if planned.opens {
-            self.open(at, insn, planned, window);
+            let va = address(self);
+            self.open(at, va, planned, window);
         }
         // Opened on every path to here.
         let opened = self.opened(planned.window, window);
@@ -100,9 +82,8 @@ impl Lifter<'_> {
     }
 
     /// Looks up the window's first and last granule; leaves for `at` when the TLB does not know both.
-    fn open(&mut self, at: i32, insn: &Insn, planned: Planned, window: Window) {
+    fn open(&mut self, at: i32, va: Value, planned: Planned, window: Window) {
         let opened = self.opened(planned.window, window);
-        let va = self.address(insn);
         let va = self.b.ins().iadd_imm_s(va, i64::from(window.low - planned.offset));
         let span = window.high - window.low;
         if span == 0 {
@@ -139,7 +120,7 @@ impl Lifter<'_> {
             return opened;
         }
         let low = self.b.declare_var(types::I64);
-        let has_two = window.low != window.high && self.function.privilege == 0;
+        let has_two = window.low != window.high && !self.function.mode.is_kernel();
         let two = has_two
             .then(|| TwoPages { low: self.b.declare_var(types::I64), split: self.b.declare_var(types::I64) });
         let opened = Opened { low, two };
@@ -148,17 +129,15 @@ impl Lifter<'_> {
     }
 
     /// The host's address of an offset in RAM.
-    pub(super) fn ram(&mut self, offset: Value) -> Place {
+    pub fn ram(&mut self, offset: Value) -> Place {
         self.indexed(self.layout.ram, offset)
     }
 
-    pub(super) fn load(&mut self, at: i32, insn: &Insn) {
-        let Access::Load { bytes, signed } = insn.access() else { return };
-        let Place { base, offset } = self.locate(at, insn, bytes, false);
+    /// Loads from the host's memory, extended to 64 bits.
+    pub fn load_at(&mut self, Place { base, offset }: Place, bytes: u8, signed: bool) -> Value {
         let flags = self.flags.ram;
         let ins = self.b.ins();
-        let value = match (bytes, signed) {
-            _ if insn.op == Op::Fld => ins.load(types::F64, flags, base, offset),
+        match (bytes, signed) {
             (1, true) => ins.sload8(types::I64, flags, base, offset),
             (1, false) => ins.uload8(types::I64, flags, base, offset),
             (2, true) => ins.sload16(types::I64, flags, base, offset),
@@ -166,34 +145,16 @@ impl Lifter<'_> {
             (4, true) => ins.sload32(flags, base, offset),
             (4, false) => ins.uload32(flags, base, offset),
             _ => ins.load(types::I64, flags, base, offset),
-        };
-        match insn.op {
-            Op::Flw => {
-                let boxed = self.b.ins().bor_imm_s(value, -1 << 32);
-                self.set_f(insn.rd, boxed);
-            }
-            Op::Fld => self.set_number(insn.rd, value),
-            _ => self.set_x(insn.rd, value),
         }
     }
 
-    pub(super) fn store(&mut self, at: i32, insn: &Insn) {
-        let bytes = insn.access().bytes() as u8;
-        let value = match insn.op {
-            Op::Fsd => self.get_number(insn.rs2),
-            Op::Fsw => self.get_f(insn.rs2),
-            _ => self.get_x(insn.rs2),
-        };
-        let place = self.locate(at, insn, bytes, true);
-        self.store_at(place, bytes, value);
+    /// Loads a binary64 number from the host's memory.
+    pub fn load_number_at(&mut self, Place { base, offset }: Place) -> Value {
+        self.b.ins().load(types::F64, self.flags.ram, base, offset)
     }
 
-    pub(super) fn store_ram(&mut self, offset: Value, bytes: u8, value: Value) {
-        let place = self.ram(offset);
-        self.store_at(place, bytes, value);
-    }
-
-    fn store_at(&mut self, Place { base, offset }: Place, bytes: u8, value: Value) {
+    /// Stores the low bytes of a value to the host's memory.
+    pub fn store_at(&mut self, Place { base, offset }: Place, bytes: u8, value: Value) {
         let flags = self.flags.ram;
         let ins = self.b.ins();
         match bytes {

@@ -2,9 +2,9 @@
 //! results are selected. Then blocks that have become each other's only neighbours are joined, so that what
 //! they have in registers stays there.
 
-use super::{Block, End, MAX_BLOCK};
+use super::function::{Block, MAX_BLOCK};
+use crate::isa::Flow;
 use crate::program::PAGE;
-use forelift_isa::rv64::{Access, Flow, Insn, Op};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Instructions that are computed in vain at most.
@@ -12,18 +12,8 @@ const SKIPPED: usize = 4;
 /// A branch is unpredictable when both ways make up at least one part in this many.
 const RARE: u64 = 16;
 
-/// Whether an instruction is arithmetic that cannot fail and costs little.
-fn is_cheap(insn: &Insn) -> bool {
-    let division = matches!(
-        insn.op,
-        Op::Div | Op::Divu | Op::Rem | Op::Remu | Op::Divw | Op::Divuw | Op::Remw | Op::Remuw
-    );
-    let plain = insn.flow() == Flow::Next && insn.access() == Access::None && insn.op != Op::Fence;
-    plain && !insn.op.needs_fp() && !division
-}
-
 /// The blocks of a function with entry points at `entries`, on their way to fewer.
-pub(crate) struct Joining<'a> {
+pub(super) struct IfConversion<'a> {
     blocks: &'a mut BTreeMap<i32, Block>,
     entries: &'a [i32],
     cuts: &'a BTreeSet<(i32, i32)>,
@@ -31,8 +21,8 @@ pub(crate) struct Joining<'a> {
     edges: BTreeMap<i32, usize>,
 }
 
-impl<'a> Joining<'a> {
-    pub(crate) fn new(
+impl<'a> IfConversion<'a> {
+    pub(super) fn new(
         blocks: &'a mut BTreeMap<i32, Block>,
         entries: &'a [i32],
         cuts: &'a BTreeSet<(i32, i32)>,
@@ -41,10 +31,10 @@ impl<'a> Joining<'a> {
         for next in blocks.values().flat_map(Block::successors) {
             *edges.entry(next).or_insert(0) += 1;
         }
-        Joining { blocks, entries, cuts, edges }
+        IfConversion { blocks, entries, cuts, edges }
     }
 
-    pub(crate) fn run(mut self) {
+    pub(super) fn run(mut self) {
         let starts: Vec<i32> = self.blocks.keys().copied().collect();
         for start in starts {
             while self.blocks.contains_key(&start) && (self.convert(start) || self.append(start)) {}
@@ -64,18 +54,20 @@ impl<'a> Joining<'a> {
     /// Takes over what the branch at the end of the block at `start` skips.
     fn convert(&mut self, start: i32) -> bool {
         let block = &self.blocks[&start];
-        let (End::Branch(delta), Some(&(at, _))) = (block.end, block.insns.last()) else { return false };
-        let (skipped, behind) = (block.end_address, at + delta);
+        let (Flow::Branch(delta), Some(&(at, _))) = (block.terminator, block.insns.last()) else {
+            return false;
+        };
+        let (skipped, join) = (block.end_address, at + delta);
         let Some(other) = self.blocks.get(&skipped) else { return false };
-        let fits = other.end == End::Next
-            && other.end_address == behind
+        let fits = other.terminator == Flow::Next
+            && other.end_address == join
             && other.insns.len() <= SKIPPED
             && other.skips.is_empty()
-            && other.insns.iter().all(|(_, insn)| is_cheap(insn))
+            && other.insns.iter().all(|(_, insn)| insn.speculative)
             && block.insns.len() + other.insns.len() <= MAX_BLOCK;
         let (all, some) = (u64::from(block.count), u64::from(other.count));
         let unpredictable = some * RARE >= all && all.saturating_sub(some) * RARE >= all;
-        let cut = [(start, behind), (skipped, behind)].iter().any(|edge| self.cuts.contains(edge));
+        let cut = [(start, join), (skipped, join)].iter().any(|edge| self.cuts.contains(edge));
         if !fits || !unpredictable || cut || !self.is_private(start, skipped) {
             return false;
         }
@@ -83,19 +75,19 @@ impl<'a> Joining<'a> {
         let Some(block) = self.blocks.get_mut(&start) else { return false };
         block.skips.push((block.insns.len() - 1, other.insns.len()));
         block.insns.extend(other.insns);
-        (block.end, block.end_address) = (End::Next, behind);
-        if let Some(edges) = self.edges.get_mut(&behind) {
+        (block.terminator, block.end_address) = (Flow::Next, join);
+        if let Some(edges) = self.edges.get_mut(&join) {
             *edges -= 1;
         }
         true
     }
 
-    /// Appends the block behind the one at `start`, if nothing else leads there.
+    /// Appends the block that follows the one at `start`, if nothing else leads there.
     fn append(&mut self, start: i32) -> bool {
         let block = &self.blocks[&start];
         let next = block.end_address;
         let cut = self.cuts.range((next, i32::MIN)..=(next, i32::MAX)).next().is_some();
-        if block.end != End::Next || next == start || cut || !self.is_private(start, next) {
+        if block.terminator != Flow::Next || next == start || cut || !self.is_private(start, next) {
             return false;
         }
         if block.insns.len() + self.blocks[&next].insns.len() > MAX_BLOCK {
@@ -106,7 +98,7 @@ impl<'a> Joining<'a> {
         let before = block.insns.len();
         block.skips.extend(other.skips.into_iter().map(|(branch, count)| (branch + before, count)));
         block.insns.extend(other.insns);
-        (block.end, block.end_address) = (other.end, other.end_address);
+        (block.terminator, block.end_address) = (other.terminator, other.end_address);
         true
     }
 }

@@ -12,6 +12,9 @@ mod isa;
 mod rv64;
 
 use case::{Case, Stage};
+use forelift_abi::lift::Mode;
+use forelift_translator::fixed::{self, Piece};
+use forelift_translator::isa::Decoded;
 use forelift_translator::lift::{self, Options};
 use forelift_translator::region::{self, Limits};
 use forelift_translator::{opt, standalone};
@@ -41,7 +44,12 @@ fn disassembly(isa: &Isa, case: &Case) -> Result<Vec<String>, String> {
     let mut address = BASE;
     let mut out = Vec::new();
     for insn in &case.insns {
-        let text = (isa.disassemble)(&insn.bytes, address);
+        let text = match isa.target.decode(&insn.bytes, Mode::User) {
+            Decoded::Insn(whole) if whole.bytes() == insn.bytes => {
+                isa.target.disassemble(&insn.bytes, address).map(|text| text.replace('\t', " "))
+            }
+            _ => None,
+        };
         out.push(text.ok_or_else(|| format!("{:02x?} is not one instruction", insn.bytes))?);
         address += insn.bytes.len() as u64;
     }
@@ -51,23 +59,27 @@ fn disassembly(isa: &Isa, case: &Case) -> Result<Vec<String>, String> {
 /// The output of each command of a case, for the first function that its code becomes.
 fn outputs(isa: &Isa, case: &Case) -> Result<Vec<(Stage, String)>, String> {
     let mode = isa.modes.iter().find(|(name, _)| *name == case.mode);
-    let (_, mode) = mode.ok_or_else(|| format!("{} has no mode `{}`", isa.name, case.mode))?;
-    let program = (isa.program)(&case.code(), *mode);
+    let (_, mode) = mode.ok_or_else(|| format!("{} has no mode `{}`", isa.target.name(), case.mode))?;
+    let code = case.code();
+    let pieces = [Piece { address: BASE, bytes: &code }];
+    let hot = fixed::all(isa.target.as_isa(), &pieces, *mode);
+    let program = fixed::program(isa.target.as_isa(), &pieces, &hot, &BTreeSet::from([BASE]), *mode);
     let regions = region::regions(&program, Limits { threshold: 1, ..Limits::default() });
     let function = regions.first().and_then(|region| region.functions.first()).ok_or("nothing is lifted")?;
     if function.insns() != case.lifts {
         return Err(format!("{} instructions are lifted, not {}", function.insns(), case.lifts));
     }
     // The same calling convention and mid-end on every host, so that the results are the same everywhere.
-    let options = Options { layout: (isa.layout)(), call_conv: cranelift_codegen::isa::CallConv::SystemV };
+    let options =
+        Options { layout: fixed::layout(isa.target), call_conv: cranelift_codegen::isa::CallConv::SystemV };
     let host = opt::host_isa(true).map_err(|e| e.to_string())?;
     let mut clif = cranelift_codegen::ir::Function::new();
-    lift::lift(&program, function, &options, &mut clif);
+    lift::lift(isa.target, &program, function, &options, &mut clif);
     let lifted = clif.display().to_string();
     opt::optimize(&mut clif, &host).map_err(|e| e.to_string())?;
     let optimised = clif.display().to_string();
     let body = forelift_emit::emit(&clif).map_err(|e| e.to_string())?;
-    let module = standalone::module(&[("lifted", &body)]).map_err(|e| e.to_string())?;
+    let module = standalone::module(isa.target.guest(), &[("lifted", &body)]).map_err(|e| e.to_string())?;
     wasmparser::validate(&module).map_err(|e| e.to_string())?;
     let wat = wasmprinter::print_bytes(module).map_err(|e| e.to_string())?;
     let emitted = function_text(&wat, "lifted");
@@ -116,7 +128,7 @@ fn find(dir: &Path, cases: &mut Vec<PathBuf>) {
 /// Runs the cases of an ISA; gives the mnemonics that cases begin with, and what is wrong.
 fn run(root: &Path, isa: &Isa) -> (BTreeSet<String>, Vec<String>) {
     let mut paths = Vec::new();
-    find(&root.join(isa.name), &mut paths);
+    find(&root.join(isa.target.name()), &mut paths);
     let (mut covered, mut wrong) = (BTreeSet::new(), Vec::new());
     for path in paths {
         let text = std::fs::read_to_string(&path).unwrap();
@@ -140,13 +152,13 @@ fn cases() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/filetests");
     for entry in std::fs::read_dir(&root).unwrap() {
         let entry = entry.unwrap();
-        let known = ISAS.iter().any(|isa| *entry.file_name() == *isa.name);
+        let known = ISAS.iter().any(|isa| *entry.file_name() == *isa.target.name());
         assert!(known || !entry.path().is_dir(), "{}: no ISA of `ISAS`", entry.path().display());
     }
     for isa in ISAS {
         let (covered, wrong) = run(&root, isa);
         assert!(wrong.is_empty(), "not as expected (BLESS=1 writes the results anew):\n{}", wrong.join("\n"));
         let missing: Vec<_> = (isa.lifted)().into_iter().filter(|name| !covered.contains(*name)).collect();
-        assert!(missing.is_empty(), "{}: no case begins with {missing:?}", isa.name);
+        assert!(missing.is_empty(), "{}: no case begins with {missing:?}", isa.target.name());
     }
 }

@@ -2,22 +2,9 @@
 
 use super::Context;
 use super::entry::Entry;
-use super::mmu::Exception;
+use super::exception::Exception;
+use super::fields::{COUNTERS, FIOM, INTERRUPTS, SEIP, SSIP, STIP, legal_stvec};
 use super::state::{Hart, Privilege};
-
-/// `sip.SSIP`, `sie.SSIE`.
-pub const SSIP: u64 = 1 << 1;
-/// `sip.STIP`, `sie.STIE`.
-pub const STIP: u64 = 1 << 5;
-/// `sip.SEIP`, `sie.SEIE`.
-pub const SEIP: u64 = 1 << 9;
-/// The interrupts there are.
-pub const INTERRUPTS: u64 = SSIP | STIP | SEIP;
-
-/// Bits of `scounteren`: `cycle`, `time`, `instret`.
-pub(crate) const COUNTERS: u64 = 7;
-/// The one bit of `senvcfg` that there is.
-pub(crate) const FIOM: u64 = 1;
 
 const SIE: u64 = 1 << 1;
 const SPIE: u64 = 1 << 5;
@@ -28,11 +15,6 @@ const MXR: u64 = 1 << 19;
 /// `sstatus.UXL` = 2: U mode is 64 bits wide, always.
 const UXL: u64 = 2 << 32;
 const SD: u64 = 1 << 63;
-
-/// What a write of `stvec` leaves: direct or vectored; reserved modes become direct.
-pub(crate) fn legal_stvec(value: u64) -> u64 {
-    if value & 2 != 0 { value & !3 } else { value }
-}
 
 impl Hart {
     /// `sip`.

@@ -9,7 +9,8 @@
 //! function, and every inlined slow path would cost the hot ones registers.
 
 use super::entry::{Entry, Kind, MAX_BLOCK};
-use super::mmu::{Access, Exception};
+use super::exception::Exception;
+use super::mmu::Access;
 use super::predecode::Block;
 use super::state::{Hart, ITLB_ENTRIES, ItlbEntry, Privilege, hart_ptr};
 use super::{Context, Exit};
@@ -252,7 +253,7 @@ unsafe fn note_link(cx: *mut Context<'_>, from: u32, to: u32, distance: u64) {
     let cx = unsafe { &mut *cx };
     let (from, to) = (cx.cache.page(from).pa, cx.cache.page(to).pa);
     if let Some(profile) = &mut cx.profile {
-        profile.note_link(from, to, cx.hart.privilege, distance);
+        profile.note_link(from, to, cx.hart.privilege.mode(), distance);
     }
 }
 

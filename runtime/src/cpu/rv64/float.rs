@@ -5,8 +5,8 @@
 
 use super::Context;
 use super::entry::{Entry, Kind};
+use super::exception::Exception;
 use super::exec::sext;
-use super::mmu::Exception;
 use super::state::Hart;
 use forelift_isa::rv64::{Op, Reg};
 use forelift_softfloat as sf;

@@ -1,4 +1,5 @@
-//! Lifted code: finding it, calling it, and what it calls.
+//! Lifted code of riscv64: where it finds the hart, and the helpers that it calls. [`crate::cpu::lifted`]
+//! calls it.
 //!
 //! The contract is [`forelift_abi::lift`]'s. Lifted code is only ever an accelerator: whatever it does not do
 //! itself (a TLB miss, a fault, an instruction that was not lifted, an interrupt that is due) it leaves to
@@ -17,58 +18,26 @@
 
 use super::state::{Hart, ITLB_ENTRIES, ItlbEntry, Privilege};
 use super::{Context, predecode};
+use crate::cpu::lifted::{self, Lifted, LiftedCpu};
 use core::mem::offset_of;
 use forelift_abi::layout::{PAGE_SIZE, RAM_BASE};
-use forelift_abi::lift::{FUNCTION_BITS, Index, Layout, MAX_DEPTH, VERSION, page_hash};
+use forelift_abi::lift::rv64::{GUEST, State};
+use forelift_abi::lift::{Guest, Index, Layout, VERSION, page_hash};
 use forelift_isa::rv64::{Op, csr};
 use forelift_softfloat::Round;
 
-/// The lifted code that a CPU knows.
-#[derive(Default)]
-pub struct Lifted {
-    index: Index,
-    /// Addresses of the functions, by number; natively only.
-    functions: Vec<usize>,
-}
-
-impl Lifted {
-    /// Whether there is any.
-    pub(crate) fn is_active(&self) -> bool {
-        !self.index.pages.is_empty()
-    }
-
-    pub(crate) fn functions(&self) -> *const usize {
-        self.functions.as_ptr()
-    }
-}
-
 impl super::Cpu {
-    /// Takes lifted code into use, in place of what there was. An index that is inconsistent is not taken.
-    ///
-    /// # Safety
-    /// In WebAssembly the module's table holds lifted functions at the numbers of the index; natively
-    /// `functions` holds the addresses of lifted functions that were made for
-    /// [`Cpu::lift_layout`](super::Cpu::lift_layout) of this CPU and stay as long as it lives.
-    pub unsafe fn install(
-        &mut self,
-        index: Index,
-        functions: Vec<usize>,
-        mem: &mut crate::memory::GuestMemory,
-    ) -> bool {
-        let (first, count) = index.functions;
-        let there = cfg!(target_family = "wasm") || first as usize + count as usize <= functions.len();
-        let valid = index.is_valid() && there;
-        self.lifted = if valid { Lifted { index, functions } } else { Lifted::default() };
-        match self.profile {
-            // Counters belong to decoded code, which is dropped.
-            Some(_) => self.start_profile(mem),
-            None => self.flush(mem),
-        }
+    /// Notes the lifted code; false when the index is inconsistent. Everything decoded has to be dropped
+    /// then.
+    pub(super) fn set_lifted(&mut self, index: Index, functions: Vec<usize>) -> bool {
+        let lifted = Lifted::new(&GUEST, index, functions);
+        let valid = lifted.is_some();
+        self.lifted = lifted.unwrap_or_default();
         valid
     }
 
     /// Where the hart's state is, for lifted code.
-    pub fn lift_layout(&mut self) -> Layout {
+    pub(super) fn lift_layout(&mut self) -> Layout {
         let hart: *mut Hart = &raw mut *self.hart;
         let mut layout = layout_at(hart as usize as u64);
         layout.dtlb_user = self.hart.dtlb.read_table(super::state::TLB_USER) as usize as u64;
@@ -84,40 +53,40 @@ pub const fn layout_at(hart: u64) -> Layout {
     const fn at(hart: u64, offset: usize) -> u64 {
         hart + offset as u64
     }
-    let itlb = at(hart, offset_of!(Hart, itlb));
     Layout {
         version: VERSION as u64,
-        x: at(hart, offset_of!(Hart, x)),
-        f: at(hart, offset_of!(Hart, f)),
+        machine: GUEST.machine as u64,
+        cpu: hart,
         pc: at(hart, offset_of!(Hart, pc)),
         left: at(hart, offset_of!(Hart, left)),
-        fflags: at(hart, offset_of!(Hart, fflags)),
-        fs: at(hart, offset_of!(Hart, fs)),
-        reservation: at(hart, offset_of!(Hart, reservation)),
-        itlb_user: itlb,
-        itlb_supervisor: itlb + (ITLB_ENTRIES * size_of::<ItlbEntry>()) as u64,
+        itlb: at(hart, offset_of!(Hart, itlb)),
         itlb_entries: ITLB_ENTRIES as u64,
         itlb_entry_size: size_of::<ItlbEntry>() as u64,
         itlb_tag: offset_of!(ItlbEntry, tag) as u64,
         itlb_content: offset_of!(ItlbEntry, content) as u64,
+        itlb_lifted: offset_of!(ItlbEntry, lifted) as u64,
         dtlb_user: 0,
-        dtlb_supervisor: at(hart, offset_of!(Hart, dtlb))
+        dtlb_kernel: at(hart, offset_of!(Hart, dtlb))
             + offset_of!(crate::cpu::tlb::DataTlb, supervisor) as u64,
         dtlb_entries: 0,
         ram: 0,
         ram_len: 0,
         ram_base: RAM_BASE,
-        hart,
-        pass_hart: if cfg!(target_family = "wasm") { 0 } else { 1 },
+        pass_cpu: if cfg!(target_family = "wasm") { 0 } else { 1 },
         pointer: size_of::<usize>() as u64,
-        itlb_lifted: offset_of!(ItlbEntry, lifted) as u64,
-        functions: at(hart, offset_of!(Hart, functions)),
-        privilege: at(hart, offset_of!(Hart, privilege)),
-        sscratch: at(hart, offset_of!(Hart, sscratch)),
-        sepc: at(hart, offset_of!(Hart, sepc)),
-        scause: at(hart, offset_of!(Hart, scause)),
-        stval: at(hart, offset_of!(Hart, stval)),
-        sie_enabled: at(hart, offset_of!(Hart, sie_enabled)),
+        state: State {
+            x: at(hart, offset_of!(Hart, x)),
+            f: at(hart, offset_of!(Hart, f)),
+            fflags: at(hart, offset_of!(Hart, fflags)),
+            fs: at(hart, offset_of!(Hart, fs)),
+            reservation: at(hart, offset_of!(Hart, reservation)),
+            sscratch: at(hart, offset_of!(Hart, sscratch)),
+            sepc: at(hart, offset_of!(Hart, sepc)),
+            scause: at(hart, offset_of!(Hart, scause)),
+            stval: at(hart, offset_of!(Hart, stval)),
+            sie_enabled: at(hart, offset_of!(Hart, sie_enabled)),
+        }
+        .to_words(),
     }
 }
 
@@ -132,7 +101,7 @@ impl Context<'_> {
         }
         let pa = self.cache.page(page).pa;
         let Some(bytes) = self.mem.slice(pa, PAGE_SIZE as usize) else { return };
-        let Some(found) = self.lifted.index.find(page_hash(bytes), privilege as u8) else { return };
+        let Some(found) = self.lifted.index.find(page_hash(bytes), privilege.mode()) else { return };
         self.cache.set_lifted(page, privilege, found.content, &found.entries);
         self.protect_code(pa);
     }
@@ -156,30 +125,11 @@ impl Context<'_> {
         self.hart.end = end;
         self.hart.functions = self.lifted.functions();
         let context: *mut Self = self;
-        let mut value = value;
         // SAFETY: helpers use the pointer while the function runs, during which nobody else uses `self`.
         unsafe {
             let hart = super::state::hart_ptr((*context).hart);
             (*hart).context = context.cast();
-            let went_on = loop {
-                let (va, before, privilege) = ((*hart).pc, (*hart).left, (*hart).privilege);
-                let next = call(hart, value, va, MAX_DEPTH);
-                (*hart).pc = next & !1;
-                (*hart).lifted_calls = (*hart).lifted_calls.wrapping_add(1);
-                (*hart).lifted_returns += u64::from(next & 1 == 0);
-                if (*hart).left == before {
-                    let refused = (*hart).pc == va && (*hart).privilege == privilege;
-                    (*hart).lifted_refusals += u64::from(refused);
-                    break !refused;
-                }
-                if (*hart).attend || (*hart).left <= 0 {
-                    break true;
-                }
-                value = entry_value(hart, (*hart).pc);
-                if value == 0 {
-                    break true;
-                }
-            };
+            let went_on = lifted::run(hart, value);
             (*hart).context = core::ptr::null_mut();
             let retired = left.wrapping_sub((*hart).left) as u64;
             (*hart).lifted_retired = (*hart).lifted_retired.wrapping_add(retired);
@@ -188,63 +138,60 @@ impl Context<'_> {
     }
 }
 
-/// The value of the entry point at `va`, 0 when there is none, as far as the instruction TLB knows.
-///
-/// # Safety
-/// The hart is one that runs.
-#[inline(always)]
-unsafe fn entry_value(hart: *mut Hart, va: u64) -> u32 {
-    // SAFETY: table pointers in the TLB are valid as long as their entry is.
-    unsafe {
-        let itlb: *const ItlbEntry = (&raw const (*hart).itlb[(*hart).privilege as usize]).cast();
-        let entry = itlb.add((va >> 12) as usize % ITLB_ENTRIES);
-        if (*entry).tag != va & !(PAGE_SIZE - 1) {
+// SAFETY: table pointers in the TLB are valid as long as their entry is, and were made from the index that is
+// in force; `functions` is set from the same before lifted code is called.
+unsafe impl LiftedCpu for Hart {
+    const GUEST: &'static Guest = &GUEST;
+
+    #[inline(always)]
+    fn entry_value(&self, va: u64) -> u32 {
+        let entry = &self.itlb[self.privilege as usize][(va >> 12) as usize % ITLB_ENTRIES];
+        if entry.tag != va & !(PAGE_SIZE - 1) {
             return 0;
         }
-        *(*entry).lifted.add((va >> 1) as usize & 0x7ff)
+        // SAFETY: as above; a table has an entry for each halfword of a page.
+        unsafe { *entry.lifted.add((va >> 1) as usize & 0x7ff) }
     }
-}
 
-/// # Safety
-/// `value` is from the table of a page, which `Cpu::install` vouches for; `hart.context` is set.
-#[inline(always)]
-unsafe fn call(hart: *mut Hart, value: u32, va: u64, depth: u32) -> u64 {
-    let number = (value & ((1 << FUNCTION_BITS) - 1)) as usize;
-    #[cfg(target_family = "wasm")]
-    let address = {
-        let _ = hart;
-        number
-    };
-    // SAFETY: the number is below the length of the list (Index::is_valid, install).
+    #[inline(always)]
+    fn mode(&self) -> u8 {
+        self.privilege as u8
+    }
+
     #[cfg(not(target_family = "wasm"))]
-    let address = unsafe { *(*hart).functions.add(number) };
-    // SAFETY: a lifted function has this signature. (In WebAssembly a function pointer is an index into the
-    // table, and the engine checks the signature.)
-    unsafe {
-        let function: extern "C" fn(u64, u32, u32) -> u64 = core::mem::transmute(address);
-        function(va, value, depth)
+    #[inline(always)]
+    fn functions(&self) -> *const usize {
+        self.functions
+    }
+
+    #[inline(always)]
+    fn pc(&mut self) -> &mut u64 {
+        &mut self.pc
+    }
+
+    #[inline(always)]
+    fn left(&mut self) -> &mut i64 {
+        &mut self.left
+    }
+
+    #[inline(always)]
+    fn attends(&self) -> bool {
+        self.attend
+    }
+
+    #[inline(always)]
+    fn count(&mut self, returned: bool) {
+        self.lifted_calls = self.lifted_calls.wrapping_add(1);
+        self.lifted_returns += u64::from(returned);
+    }
+
+    #[inline(always)]
+    fn count_refusal(&mut self) {
+        self.lifted_refusals += 1;
     }
 }
 
-/// [`Helper::Dispatch`](forelift_abi::lift::Helper::Dispatch).
-///
-/// # Safety
-/// Called by lifted code only.
-#[inline(always)]
-unsafe fn dispatch(hart: *mut Hart, va: u64, depth: u32) -> u64 {
-    // SAFETY: the hart that the code was made for.
-    unsafe {
-        if depth == 0 || (*hart).left <= 0 {
-            return va | 1;
-        }
-        match entry_value(hart, va) {
-            0 => va | 1,
-            value => call(hart, value, va, depth - 1),
-        }
-    }
-}
-
-/// [`Helper::Ecall`](forelift_abi::lift::Helper::Ecall).
+/// [`Helper::Ecall`](forelift_abi::lift::rv64::Helper::Ecall).
 ///
 /// The handler runs as a call, so that a system call from a loop costs two calls. Its own frames return odd,
 /// so that none of them takes an address of U mode for its own; only here is looked whether the guest is
@@ -257,16 +204,20 @@ unsafe fn ecall(hart: *mut Hart, pc: u64, depth: u32) -> u64 {
     // SAFETY: the hart that the code was made for.
     unsafe {
         if (*hart).user_only {
-            return pc | 1;
+            return GUEST.tag.set(pc);
         }
         (*hart).pc = pc;
         (*hart).trap(8, 0);
-        let next = dispatch(hart, (*hart).pc, depth) | 1;
-        if next == back | 1 && (*hart).privilege == Privilege::User && !(*hart).attend { 0 } else { next }
+        let next = GUEST.tag.set(lifted::dispatch(hart, (*hart).pc, depth));
+        if next == GUEST.tag.set(back) && (*hart).privilege == Privilege::User && !(*hart).attend {
+            0
+        } else {
+            next
+        }
     }
 }
 
-/// [`Helper::Sret`](forelift_abi::lift::Helper::Sret).
+/// [`Helper::Sret`](forelift_abi::lift::rv64::Helper::Sret).
 ///
 /// # Safety
 /// Called by lifted code only.
@@ -275,10 +226,10 @@ unsafe fn sret(hart: *mut Hart) -> u64 {
     let hart = unsafe { &mut *hart };
     hart.sret();
     hart.attend |= hart.interrupt().is_some();
-    hart.pc | 1
+    GUEST.tag.set(hart.pc)
 }
 
-/// [`Helper::Status`](forelift_abi::lift::Helper::Status).
+/// [`Helper::Status`](forelift_abi::lift::rv64::Helper::Status).
 ///
 /// # Safety
 /// Called by lifted code only.
@@ -292,7 +243,7 @@ unsafe fn status(hart: *mut Hart, clear: u64) -> u64 {
     old
 }
 
-/// [`Helper::Csr`](forelift_abi::lift::Helper::Csr).
+/// [`Helper::Csr`](forelift_abi::lift::rv64::Helper::Csr).
 ///
 /// # Safety
 /// Called by lifted code only.
@@ -344,7 +295,7 @@ fn write_status(hart: &mut Hart, pc: u64, bits: u32, left: i64) -> u32 {
     1
 }
 
-/// [`Helper::Float`](forelift_abi::lift::Helper::Float).
+/// [`Helper::Float`](forelift_abi::lift::rv64::Helper::Float).
 ///
 /// # Safety
 /// Called by lifted code only.
@@ -362,7 +313,7 @@ unsafe fn float(hart: *mut Hart, op: u32, a: u64, b: u64, c: u64) -> u64 {
     value.map_or(0, super::float::Value::bits)
 }
 
-/// [`Helper::Fma`](forelift_abi::lift::Helper::Fma).
+/// [`Helper::Fma`](forelift_abi::lift::rv64::Helper::Fma).
 ///
 /// # Safety
 /// Called by lifted code only.
@@ -390,7 +341,7 @@ mod exports {
     #[used]
     static forelift_layout: Table = Table(Exported {
         words: Layout::to_words(super::layout_at(0)),
-        hart: super::super::state::STATIC_HART,
+        cpu: super::super::state::STATIC_HART,
     });
 
     fn hart() -> *mut Hart {
@@ -400,7 +351,7 @@ mod exports {
     #[unsafe(no_mangle)]
     extern "C" fn forelift_dispatch(va: u64, depth: u32) -> u64 {
         // SAFETY: only lifted code calls it.
-        unsafe { super::dispatch(hart(), va, depth) }
+        unsafe { crate::cpu::lifted::dispatch(hart(), va, depth) }
     }
 
     #[unsafe(no_mangle)]
@@ -443,11 +394,11 @@ mod exports {
 #[cfg(not(target_family = "wasm"))]
 mod exports {
     use super::super::state::Hart;
-    use forelift_abi::lift::Helper;
+    use forelift_abi::lift::rv64::Helper;
 
     unsafe extern "C" fn dispatch(hart: *mut Hart, va: u64, depth: u32) -> u64 {
         // SAFETY: only lifted code calls it, with its hart.
-        unsafe { super::dispatch(hart, va, depth) }
+        unsafe { crate::cpu::lifted::dispatch(hart, va, depth) }
     }
 
     unsafe extern "C" fn csr(hart: *mut Hart, pc: u64, bits: u32, left: i64) -> u32 {
@@ -480,8 +431,7 @@ mod exports {
         unsafe { super::status(hart, clear) }
     }
 
-    /// Addresses of the helpers, for code that is made for this process.
-    pub fn helper_address(helper: Helper) -> usize {
+    fn address(helper: Helper) -> usize {
         match helper {
             Helper::Dispatch => dispatch as *const () as usize,
             Helper::Csr => csr as *const () as usize,
@@ -492,7 +442,12 @@ mod exports {
             Helper::Status => status as *const () as usize,
         }
     }
+
+    /// Addresses of the helpers by number, for code that is made for this process.
+    pub fn helper_addresses() -> Vec<usize> {
+        Helper::ALL.iter().map(|&helper| address(helper)).collect()
+    }
 }
 
 #[cfg(not(target_family = "wasm"))]
-pub use exports::helper_address;
+pub use exports::helper_addresses;

@@ -5,6 +5,7 @@
 //! raise the exception. Invalid entries are never cached (Svvptc).
 
 use super::Context;
+use super::exception::Exception;
 use super::state::{ITLB_ENTRIES, ItlbEntry, Privilege};
 use forelift_abi::layout::PAGE_SIZE;
 
@@ -17,15 +18,6 @@ pub enum Access {
     Load,
     /// Store, store-conditional or AMO.
     Store,
-}
-
-/// An exception: code and `stval`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exception {
-    /// `scause`.
-    pub cause: u64,
-    /// `stval`.
-    pub value: u64,
 }
 
 impl Access {
@@ -277,7 +269,7 @@ impl Context<'_> {
         let privilege = self.hart.privilege;
         self.bind_lifted(page, privilege);
         if let Some(profile) = self.profile.as_deref_mut() {
-            profile.note_page(page_pa, va & !(PAGE_SIZE - 1), privilege, self.hart.satp);
+            profile.note_page(page_pa, va & !(PAGE_SIZE - 1), privilege.mode(), self.hart.satp);
         }
         let code = self.cache.page(page);
         self.hart.itlb[privilege as usize][(va >> 12) as usize % ITLB_ENTRIES] = ItlbEntry {

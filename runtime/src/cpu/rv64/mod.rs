@@ -9,9 +9,11 @@
 //! | [`cache`] | decoded blocks by physical page |
 //! | [`exec`] | the interpreter: one switch over entries |
 //! | [`float`] | floating-point entries |
-//! | [`lifted`] | ahead-of-time translated code: finding and calling it |
-//! | [`profile`] | counts for the translator |
-//! | [`csr`] | control and status registers |
+//! | [`lifted`] | ahead-of-time translated code: where it finds the hart, its helpers |
+//! | `lifting` | the hart as a CPU whose code can be lifted |
+//! | `profile` | counts for the translator |
+//! | [`csr`], [`fields`] | control and status registers, and their fields |
+//! | [`exception`] | exceptions as values |
 //! | [`trap`] | exceptions, interrupts, `sret` |
 //! | [`sbi`] | what firmware would do |
 //!
@@ -20,12 +22,15 @@
 pub mod cache;
 pub mod csr;
 pub mod entry;
+pub mod exception;
 pub mod exec;
+pub mod fields;
 pub mod float;
 pub mod lifted;
+mod lifting;
 pub mod mmu;
 pub mod predecode;
-pub mod profile;
+mod profile;
 pub mod sbi;
 pub mod state;
 pub mod trap;
@@ -33,11 +38,12 @@ pub mod trap;
 #[cfg(all(test, not(target_family = "wasm")))]
 mod tests;
 
+use crate::cpu::exit;
+use crate::cpu::lifted::Lifted;
+use crate::cpu::profile::Profile;
 use crate::memory::GuestMemory;
 use cache::Cache;
-use forelift_abi::{layout::PAGE_SIZE, profile::Page};
-use lifted::Lifted;
-use profile::Profile;
+use forelift_abi::layout::PAGE_SIZE;
 use state::{Hart, HartCell};
 
 /// What the CPU needs from the rest of the machine.
@@ -77,6 +83,17 @@ pub enum Exit {
     },
 }
 
+impl From<Exit> for exit::Exit {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Budget => exit::Exit::Budget,
+            Exit::Wfi => exit::Exit::Idle,
+            Exit::Shutdown { reset, failed } => exit::Exit::Shutdown { reset, failed },
+            Exit::Trap { .. } => exit::Exit::Trap,
+        }
+    }
+}
+
 /// The hart and its decoded code.
 pub struct Cpu {
     /// Architectural state and TLBs.
@@ -93,27 +110,6 @@ impl Cpu {
         // SAFETY: whoever set the area vouches for it (GuestMemory::set_tlb_area).
         unsafe { hart.dtlb.attach(mem.ram_ptr(), mem.ram_len(), mem.tlb_area(), crate::cpu::tlb::SETS) };
         Cpu { hart, cache: Cache::new(mem), lifted: Lifted::default(), profile: None }
-    }
-
-    /// Counts what is executed from now on.
-    pub fn start_profile(&mut self, mem: &mut GuestMemory) {
-        self.flush(mem);
-        self.profile = Some(Box::default());
-    }
-
-    /// Counts no more.
-    pub fn stop_profile(&mut self) {
-        self.profile = None;
-    }
-
-    /// What was executed since [`Cpu::start_profile`]; empty without it.
-    pub fn profile(&self, mem: &GuestMemory) -> Vec<Page> {
-        self.profile.as_ref().map_or_else(Vec::new, |profile| profile.pages(&self.cache, mem))
-    }
-
-    /// Places that control came to at least `times` times since [`Cpu::start_profile`].
-    pub fn hot(&self, times: u32) -> usize {
-        self.profile.as_ref().map_or(0, |profile| profile.hot(&self.cache, times))
     }
 
     /// Runs about `budget` instructions (at most one block more).
@@ -149,12 +145,7 @@ impl Cpu {
         ]
     }
 
-    /// Notes from now on which pages of RAM may be written ([`GuestMemory::written`]).
-    pub fn track_writes(&mut self, mem: &mut GuestMemory) {
-        self.hart.dtlb.track_writes(mem);
-    }
-
-    /// As [`Cpu::run`], but exceptions cost no budget: it stops behind an instruction that retired, at the
+    /// As [`Cpu::run`], but exceptions cost no budget: it stops after an instruction that retired, at the
     /// first place where the engine can.
     pub fn run_retiring(&mut self, mem: &mut GuestMemory, bus: &mut dyn Bus, budget: u64) -> Exit {
         let mut cx = self.context(mem, bus);
@@ -168,7 +159,7 @@ impl Cpu {
     }
 
     /// The page of code at `pc` as it is mapped now.
-    pub fn code_at<'m>(&mut self, mem: &'m mut GuestMemory, bus: &mut dyn Bus, pc: u64) -> Option<&'m [u8]> {
+    fn page_at<'m>(&mut self, mem: &'m mut GuestMemory, bus: &mut dyn Bus, pc: u64) -> Option<&'m [u8]> {
         let pa = self.context(mem, bus).translate(pc, mmu::Access::Fetch).ok()?.pa;
         mem.slice(pa & !(PAGE_SIZE - 1), PAGE_SIZE as usize)
     }

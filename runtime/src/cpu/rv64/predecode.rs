@@ -412,7 +412,7 @@ impl Context<'_> {
     }
 
     /// Decodes the instruction at `pc`, for one execution.
-    pub(crate) fn single(&mut self, pc: u64) -> Result<[Entry; 2], super::mmu::Exception> {
+    pub(crate) fn single(&mut self, pc: u64) -> Result<[Entry; 2], super::exception::Exception> {
         let offset = (pc & (PAGE_SIZE - 1)) as u16;
         let bits = self.fetch(pc)?;
         let mut e = match decode(bits) {

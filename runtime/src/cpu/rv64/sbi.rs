@@ -1,7 +1,7 @@
 //! The supervisor binary interface (RISC-V SBI 2.0), served by the runtime: base, timer, IPI, remote fence,
 //! system reset, debug console. One hart, so IPIs and remote fences concern the caller itself.
 
-use super::csr::SSIP;
+use super::fields::SSIP;
 use super::{Context, Exit};
 
 const SUCCESS: i64 = 0;

@@ -5,6 +5,7 @@
 //! it is boxed, so that tests and the converter can have several.
 
 use crate::cpu::tlb::{self, CodeTranslation, DataTlb, LargePages};
+use forelift_abi::lift::Mode;
 use serde::{Deserialize, Serialize};
 
 /// Number of entries of each instruction TLB.
@@ -20,6 +21,16 @@ pub enum Privilege {
     User = 0,
     /// S mode.
     Supervisor = 1,
+}
+
+impl Privilege {
+    /// As the contract with the translator names it.
+    pub const fn mode(self) -> Mode {
+        match self {
+            Privilege::User => Mode::User,
+            Privilege::Supervisor => Mode::Kernel,
+        }
+    }
 }
 
 /// Translation of one code page.
@@ -423,16 +434,16 @@ impl Hart {
         self.mxr = state.mxr;
         self.user_only = false;
         self.max_satp_mode = if state.max_satp_mode == 8 { 8 } else { 9 };
-        self.sie = state.sie & super::csr::INTERRUPTS;
-        self.sip = state.sip & super::csr::SSIP;
-        self.stvec = super::csr::legal_stvec(state.stvec);
+        self.sie = state.sie & super::fields::INTERRUPTS;
+        self.sip = state.sip & super::fields::SSIP;
+        self.stvec = super::fields::legal_stvec(state.stvec);
         self.sscratch = state.sscratch;
         self.sepc = state.sepc & !1;
         self.scause = state.scause;
         self.stval = state.stval;
         self.satp = if matches!(state.satp >> 60, 0 | 8 | 9) { state.satp } else { 0 };
-        self.scounteren = state.scounteren & super::csr::COUNTERS;
-        self.senvcfg = state.senvcfg & super::csr::FIOM;
+        self.scounteren = state.scounteren & super::fields::COUNTERS;
+        self.senvcfg = state.senvcfg & super::fields::FIOM;
         self.stimecmp = state.stimecmp;
         self.reservation = state.reservation;
         self.timer_pending = false;

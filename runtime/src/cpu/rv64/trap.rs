@@ -1,8 +1,8 @@
 //! Exceptions, interrupts and the return from them (Privileged 4.1, 4.2). Everything is taken in S mode.
 
-use super::csr::{SEIP, SSIP, STIP};
 use super::entry::Entry;
-use super::mmu::Exception;
+use super::exception::Exception;
+use super::fields::{SEIP, SSIP, STIP};
 use super::state::{Hart, Privilege};
 use super::{Context, Exit, sbi};
 

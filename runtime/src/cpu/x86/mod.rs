@@ -42,6 +42,7 @@ pub mod flags;
 mod handler;
 mod kind;
 pub mod mmu;
+mod named;
 pub mod operand;
 pub mod predecode;
 pub mod segment;

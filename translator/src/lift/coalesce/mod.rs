@@ -22,10 +22,8 @@
 //! `addi` lead back to the register that a program computed them from. Windows are proposed for each block by
 //! itself; then those are dropped whose accesses all lie in windows that are open on every path to them.
 
-use super::frame::bits;
-use super::liveness::{calls, writes};
+use crate::isa::{self, ADDRESS_REGISTERS, Access, Insn, bits};
 use crate::region::{Block, Function};
-use forelift_isa::rv64::{Access, Flow, Insn, Op};
 use std::collections::BTreeMap;
 
 /// Distance between the first and the last granule of a window at most: less than a page, so that it has two
@@ -94,7 +92,7 @@ struct Sum {
     delta: i32,
 }
 
-type Values = [Sum; 32];
+type Values = [Sum; ADDRESS_REGISTERS];
 
 /// A load or a store.
 #[derive(Clone, Copy, Debug)]
@@ -198,7 +196,7 @@ impl Planner<'_> {
                 // Registers are loaded anew there: no value is known to be one from before, so no window goes
                 // on behind a call.
                 let entered = self.function.entries.contains(&self.blocks[block].start);
-                let called = self.before[block].iter().any(|&from| calls(self.blocks[from]));
+                let called = self.before[block].iter().any(|&from| self.blocks[from].calls());
                 let mut all = self.before[block].iter().filter_map(|&from| ends[from]);
                 let begin = if entered || called {
                     Some(own)
@@ -240,12 +238,12 @@ impl Planner<'_> {
             if let Some((base, reference)) = reference(position, insn, &values) {
                 events.push(Event::Refers(base, reference));
             }
-            if insn.flow() == Flow::Csr && self.function.privilege != 0 {
+            if insn.remaps {
                 events.push(Event::Forgets);
             }
-            let written = writes(insn) as u32;
+            let written = insn.writes as u32;
             let sum = sum(insn, &values).filter(|_| position >= skipped);
-            for r in (1..32).filter(|r| written >> r & 1 != 0) {
+            for r in (0..ADDRESS_REGISTERS).filter(|r| written >> r & 1 != 0) {
                 let root = self.first[number] + position as u32;
                 values[r] = sum.unwrap_or(Sum { root, delta: 0 });
             }
@@ -264,7 +262,7 @@ impl Planner<'_> {
             }
         }
         complete.extend(pending);
-        let worth = WORTH[usize::from(self.function.privilege != 0)];
+        let worth = WORTH[usize::from(self.function.mode.is_kernel())];
         for (root, references) in complete {
             let mut clusters: Vec<Vec<Reference>> = Vec::new();
             for reference in references {
@@ -414,30 +412,18 @@ fn numbers(set: &[u64]) -> impl Iterator<Item = usize> {
 
 /// The load or store that an instruction is, and the root of its address.
 fn reference(position: usize, insn: &Insn, values: &Values) -> Option<(u32, Reference)> {
-    let (bytes, write) = match insn.access() {
-        Access::Load { bytes, .. } => (bytes, false),
-        Access::Store { bytes } => (bytes, true),
-        _ => return None,
-    };
-    if insn.rs1 == 0 {
-        return None;
-    }
-    let Sum { root, delta } = values[usize::from(insn.rs1)];
-    Some((root, Reference { position, offset: delta + insn.imm, bytes, write }))
+    let Access { base, offset, bytes, write } = insn.access?;
+    let Sum { root, delta } = values[usize::from(base)];
+    Some((root, Reference { position, offset: delta + offset, bytes, write }))
 }
 
 /// What an instruction writes, if that is a sum of what a register held and a constant.
 fn sum(insn: &Insn, values: &Values) -> Option<Sum> {
-    let (register, constant) = match insn.op {
-        Op::Addi => (insn.rs1, insn.imm),
-        Op::Add if insn.rs1 == 0 => (insn.rs2, 0),
-        Op::Add if insn.rs2 == 0 => (insn.rs1, 0),
-        _ => return None,
-    };
+    let isa::Sum { register, constant } = insn.sum?;
     let Sum { root, delta } = values[usize::from(register)];
     let delta = delta + constant;
     // Far from it, no window would have two.
-    (register != 0 && delta.abs() < 1 << 20).then_some(Sum { root, delta })
+    (delta.abs() < 1 << 20).then_some(Sum { root, delta })
 }
 
 /// The window over these accesses, if they go together.

@@ -1,9 +1,12 @@
 //! Random functions, planned, and then executed by a walk that checks what the plan claims.
 
 use super::{Plan, Planned, plan, reference};
-use crate::region::{Block, End, Function};
+use crate::isa::rv64::Rv64;
+use crate::isa::{Decoded, Flow, Insn, Isa};
+use crate::region::{Block, Function};
+use forelift_abi::lift::Mode;
 use forelift_isa::rv64::random::Rng;
-use forelift_isa::rv64::{Fields, Flow, Insn, Op, csr, decode, encode};
+use forelift_isa::rv64::{self, Fields, Op, csr, encode};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Registers in use: few, so that values meet again.
@@ -13,42 +16,55 @@ fn register(rng: &mut Rng) -> u8 {
     10 + rng.below(REGISTERS) as u8
 }
 
-fn insn(op: Op, fields: &Fields) -> Insn {
-    decode(encode(op, fields)).expect("the encoder's own")
+fn insn(op: Op, fields: &Fields, mode: Mode) -> Insn {
+    match Rv64.decode(&encode(op, fields).to_le_bytes(), mode) {
+        Decoded::Insn(insn) => insn,
+        other => panic!("{op:?}: {other:?}"),
+    }
 }
 
-fn random_insn(privilege: u8, rng: &mut Rng) -> Insn {
+/// What the facts were made of.
+fn whole(insn: &Insn) -> rv64::Insn {
+    let mut word = [0; 4];
+    word[..insn.bytes().len()].copy_from_slice(insn.bytes());
+    rv64::decode(u32::from_le_bytes(word)).expect("the encoder's own")
+}
+
+fn random_insn(mode: Mode, rng: &mut Rng) -> Insn {
     let (rd, rs1, rs2) = (register(rng), register(rng), register(rng));
     let fields = Fields { rd, rs1, rs2, ..Fields::default() };
     let near = (rng.below(24) as i32 - 12) * [1, 4, 8][rng.below(3)];
     let far = rng.below(4096) as i32 - 2048;
     let imm = if rng.below(8) == 0 { far } else { near };
     match rng.below(16) {
-        0 => insn(Op::Addi, &Fields { imm: near, ..fields }),
-        1 => insn(Op::Add, &Fields { rs1: 0, ..fields }),
-        2 => insn(Op::Add, &fields),
-        3 if privilege != 0 => insn(Op::Csrrc, &Fields { rd: 0, imm: i32::from(csr::SSTATUS), ..fields }),
+        0 => insn(Op::Addi, &Fields { imm: near, ..fields }, mode),
+        1 => insn(Op::Add, &Fields { rs1: 0, ..fields }, mode),
+        2 => insn(Op::Add, &fields, mode),
+        3 if mode.is_kernel() => {
+            insn(Op::Csrrc, &Fields { rd: 0, imm: i32::from(csr::SSTATUS), ..fields }, mode)
+        }
         n => {
             let ops = [Op::Ld, Op::Lw, Op::Lbu, Op::Sd, Op::Sw, Op::Sb, Op::Ld, Op::Sd];
-            insn(ops[n % ops.len()], &Fields { imm, ..fields })
+            insn(ops[n % ops.len()], &Fields { imm, ..fields }, mode)
         }
     }
 }
 
 /// Blocks of random instructions with random ends. Some of the arithmetic may be skipped.
 fn random_function(rng: &mut Rng) -> Function {
-    let privilege = rng.below(2) as u8;
+    let mode = [Mode::User, Mode::Kernel][rng.below(2)];
     let count = 1 + rng.below(8) as i32;
     let mut blocks = BTreeMap::new();
     for n in 0..count {
         let start = n * 0x100;
         let mut insns: Vec<(i32, Insn)> =
-            (0..1 + rng.below(10) as i32).map(|i| (start + 4 * i, random_insn(privilege, rng))).collect();
+            (0..1 + rng.below(10) as i32).map(|i| (start + 4 * i, random_insn(mode, rng))).collect();
         let mut skips = Vec::new();
         for branch in 0..insns.len().saturating_sub(1) {
-            let is_arithmetic = |i: &Insn| matches!(i.op, Op::Addi | Op::Add);
+            let is_arithmetic = |i: &Insn| matches!(whole(i).op, Op::Addi | Op::Add);
             if rng.below(2) == 0 && is_arithmetic(&insns[branch + 1].1) {
-                insns[branch].1 = insn(Op::Beq, &Fields { rs1: register(rng), imm: 8, ..Fields::default() });
+                let fields = Fields { rs1: register(rng), imm: 8, ..Fields::default() };
+                insns[branch].1 = insn(Op::Beq, &fields, mode);
                 skips.push((branch, 1));
                 break;
             }
@@ -56,19 +72,19 @@ fn random_function(rng: &mut Rng) -> Function {
         let last = start + 4 * insns.len() as i32;
         let target = rng.below(count as usize) as i32 * 0x100;
         let branch = Fields { rs1: register(rng), rs2: register(rng), imm: 8, ..Fields::default() };
-        let end = match rng.below(8) {
-            0 => End::Return,
-            1 => End::Call(64),
-            2 => End::Jump(target - last),
-            3 => End::Next,
-            _ => End::Branch(target - last),
+        let terminator = match rng.below(8) {
+            0 => Flow::Return,
+            1 => Flow::Call(64),
+            2 => Flow::Jump(target - last),
+            3 => Flow::Next,
+            _ => Flow::Branch(target - last),
         };
-        match end {
-            End::Branch(_) => insns.push((last, insn(Op::Bne, &branch))),
-            End::Next => {}
-            _ => insns.push((last, insn(Op::Jal, &Fields { rd: 1, imm: 8, ..Fields::default() }))),
+        match terminator {
+            Flow::Branch(_) => insns.push((last, insn(Op::Bne, &branch, mode))),
+            Flow::Next => {}
+            _ => insns.push((last, insn(Op::Jal, &Fields { rd: 1, imm: 8, ..Fields::default() }, mode))),
         }
-        let block = Block { start, end_address: start + 0x100, insns, skips, end, count: 1 };
+        let block = Block { start, end_address: start + 0x100, insns, skips, terminator, count: 1 };
         blocks.insert(start, block);
     }
     let mut entries = BTreeSet::from([0]);
@@ -78,7 +94,7 @@ fn random_function(rng: &mut Rng) -> Function {
     // An edge that is cut is left by.
     let cuts = BTreeSet::from([(0, rng.below(count as usize) as i32 * 0x100)]);
     let entries = entries.into_iter().collect();
-    Function { privilege, blocks, entries, cuts, ..Function::default() }
+    Function { blocks, entries, cuts, ..Function::empty(mode) }
 }
 
 /// Windows that are open, with the values of their roots.
@@ -103,9 +119,10 @@ fn walk(function: &Function, plan: &Plan, rng: &mut Rng) -> usize {
                 continue;
             }
             if let Some(planned) = plan.get(at, position) {
-                used += usize::from(access(plan, planned, insn, &x, &mut open));
+                used += usize::from(access(plan, planned, &whole(insn), &x, &mut open));
             }
-            if insn.flow() == Flow::Csr && function.privilege != 0 {
+            let insn = whole(insn);
+            if insn.flow() == rv64::Flow::Csr && function.mode.is_kernel() {
                 open.clear();
             }
             x[0] = 0;
@@ -123,7 +140,7 @@ fn walk(function: &Function, plan: &Plan, rng: &mut Rng) -> usize {
         if function.cuts.contains(&(block.start, to)) {
             break;
         }
-        if matches!(block.end, End::Call(_)) {
+        if matches!(block.terminator, Flow::Call(_)) {
             open.clear();
             for value in x.iter_mut().skip(10).take(REGISTERS) {
                 if rng.below(2) == 0 {
@@ -137,7 +154,7 @@ fn walk(function: &Function, plan: &Plan, rng: &mut Rng) -> usize {
 }
 
 /// One planned access: whether its window was open before.
-fn access(plan: &Plan, planned: Planned, insn: &Insn, x: &[u64], open: &mut Open) -> bool {
+fn access(plan: &Plan, planned: Planned, insn: &rv64::Insn, x: &[u64], open: &mut Open) -> bool {
     let window = &plan.windows[planned.window];
     let va = x[usize::from(insn.rs1)].wrapping_add(insn.imm as u64);
     let root = va.wrapping_sub(planned.offset as u64);
@@ -180,35 +197,42 @@ fn opened_and_used(function: &Function) -> (usize, usize) {
     (all.iter().filter(|p| p.opens).count(), all.len())
 }
 
-fn straight(insns: &[Insn], privilege: u8) -> Function {
+fn straight(insns: &[Insn], mode: Mode) -> Function {
     let insns: Vec<(i32, Insn)> = insns.iter().enumerate().map(|(n, i)| (4 * n as i32, *i)).collect();
     let end_address = 4 * insns.len() as i32;
-    let block = Block { start: 0, end_address, insns, skips: Vec::new(), end: End::Leave, count: 1 };
-    Function { privilege, blocks: BTreeMap::from([(0, block)]), entries: vec![0], ..Function::default() }
+    let block = Block {
+        start: 0,
+        end_address,
+        insns,
+        skips: Vec::new(),
+        terminator: Flow::Unlifted("wfi"),
+        count: 1,
+    };
+    Function { blocks: BTreeMap::from([(0, block)]), entries: vec![0], ..Function::empty(mode) }
 }
 
 fn loads(offsets: &[i32]) -> Vec<Insn> {
-    let load = |&imm: &i32| insn(Op::Ld, &Fields { rd: 11, rs1: 10, imm, ..Fields::default() });
+    let load = |&imm: &i32| insn(Op::Ld, &Fields { rd: 11, rs1: 10, imm, ..Fields::default() }, Mode::User);
     offsets.iter().map(load).collect()
 }
 
 #[test]
 fn what_is_worth_a_window() {
     // Two looks for two accesses are no gain in U mode; in S mode they are one comparison.
-    assert_eq!(opened_and_used(&straight(&loads(&[0, 8]), 0)), (0, 0));
-    assert_eq!(opened_and_used(&straight(&loads(&[0, 8]), 1)), (1, 2));
-    assert_eq!(opened_and_used(&straight(&loads(&[0, 8, 16]), 0)), (1, 3));
+    assert_eq!(opened_and_used(&straight(&loads(&[0, 8]), Mode::User)), (0, 0));
+    assert_eq!(opened_and_used(&straight(&loads(&[0, 8]), Mode::Kernel)), (1, 2));
+    assert_eq!(opened_and_used(&straight(&loads(&[0, 8, 16]), Mode::User)), (1, 3));
     // The same doubleword again costs one look.
-    assert_eq!(opened_and_used(&straight(&loads(&[8, 8]), 0)), (1, 2));
+    assert_eq!(opened_and_used(&straight(&loads(&[8, 8]), Mode::User)), (1, 2));
     // Too far from each other, and not aligned like each other.
-    assert_eq!(opened_and_used(&straight(&loads(&[-2048, 2040]), 1)), (0, 0));
-    assert_eq!(opened_and_used(&straight(&loads(&[0, 4]), 1)), (0, 0));
+    assert_eq!(opened_and_used(&straight(&loads(&[-2048, 2040]), Mode::Kernel)), (0, 0));
+    assert_eq!(opened_and_used(&straight(&loads(&[0, 4]), Mode::Kernel)), (0, 0));
 }
 
 #[test]
 fn accesses_are_told_from_what_is_none() {
     let values = std::array::from_fn(|r| super::Sum { root: r as u32, delta: 0 });
-    let amo = insn(Op::AmoaddD, &Fields { rd: 11, rs1: 10, rs2: 12, ..Fields::default() });
+    let amo = insn(Op::AmoaddD, &Fields { rd: 11, rs1: 10, rs2: 12, ..Fields::default() }, Mode::User);
     assert!(reference(0, &amo, &values).is_none());
     assert!(reference(0, &loads(&[8])[0], &values).is_some_and(|(root, r)| root == 10 && r.offset == 8));
 }

@@ -2,8 +2,10 @@
 
 use super::super::cache::MAX_PAGES;
 use super::{Cpu, code, hart, run};
+use crate::cpu::Lifting;
 use crate::memory::GuestMemory;
 use forelift_abi::layout::{PAGE_SIZE, RAM_BASE};
+use forelift_abi::lift::Mode;
 use forelift_isa::rv64::{Fields, Op};
 
 const TIMES: u32 = 50;
@@ -31,7 +33,7 @@ fn a_loop_is_hot() {
     let pages = cpu.profile(&mem);
     assert_eq!(pages.len(), 1);
     assert_eq!(pages[0].counts.iter().step_by(2).take(4).copied().collect::<Vec<_>>(), [1, TIMES, TIMES, 1]);
-    assert_eq!((pages[0].bytes.len(), pages[0].privilege, pages[0].next), (4096, 1, None));
+    assert_eq!((pages[0].bytes.len(), pages[0].mode, pages[0].next), (4096, Mode::Kernel, None));
     // Only the loop's head is arrived at that often, and by the branch alone.
     assert_eq!((cpu.hot(TIMES - 1), cpu.hot(TIMES)), (1, 0));
     assert!(cpu.hot(1) > 1);

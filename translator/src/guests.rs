@@ -1,0 +1,12 @@
+//! The guests whose code can be lifted.
+
+use crate::isa::rv64::Rv64;
+use crate::lift::Target;
+
+/// All of them.
+pub static ALL: [&dyn Target; 1] = [&Rv64];
+
+/// The one whose files have this ELF machine number.
+pub fn of_machine(machine: u16) -> Option<&'static dyn Target> {
+    ALL.into_iter().find(|target| target.guest().machine == machine)
+}
