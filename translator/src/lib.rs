@@ -4,8 +4,8 @@
 //!
 //! * [`isa`]: what an instruction set tells of its code, as data; [`guests`]: those there are;
 //! * [`listing`]: executable bytes of an ELF file to instructions and basic blocks;
-//! * [`fixed`]: code that nobody has run, as a [`program`] program, for these commands;
-//! * [`region`]: which hot code of a [`program`] program becomes one function;
+//! * [`fixed`]: code that nobody has run, as a [`program`], for these commands;
+//! * [`region`]: which hot code of a [`program`] becomes one function;
 //! * [`lift`]: a function's guest code to CLIF;
 //! * [`opt`]: the mid-end;
 //! * [`index`]: how the runtime finds it;

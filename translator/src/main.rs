@@ -32,7 +32,7 @@ enum Command {
     /// Everything that is chosen counts as hot: a function, a range, what an address leads to, or the whole
     /// file. The addresses of the runtime in the code are none in particular.
     Lift(Staged),
-    /// Print code as CLIF behind the mid-end
+    /// Print code as CLIF after the mid-end
     Opt(Staged),
     /// Print code as a WebAssembly module, or write it
     Emit(Emit),

@@ -187,8 +187,8 @@ impl<'a> Symbols<'a> {
 
     /// The function at `address`.
     pub fn at(&self, address: u64) -> Option<Symbol> {
-        let behind = self.functions.partition_point(|f| f.start <= address);
-        let near = &self.functions[behind.saturating_sub(NESTING)..behind];
+        let after = self.functions.partition_point(|f| f.start <= address);
+        let near = &self.functions[after.saturating_sub(NESTING)..after];
         let function = near.iter().rev().find(|f| address < f.end)?;
         let name = match function.kind {
             Kind::Symbol => printable(self.name(function.name)),

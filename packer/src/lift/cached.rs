@@ -22,7 +22,7 @@ use crate::cache::Key;
 /// What the functions of a region became, in order: code, or why a back end refused them.
 pub type Made = Vec<Result<Code, String>>;
 
-/// A digest that is given numbers. Every list goes in behind its length.
+/// A digest that is given numbers. Every list is preceded by its length.
 #[derive(Clone)]
 struct Hash(Sha256);
 

@@ -192,7 +192,7 @@ pub struct Targets<'a> {
 }
 
 impl Targets<'_> {
-    /// The target of a relocation in the function at position `function`; behind the last one is
+    /// The target of a relocation in the function at position `function`; past the last one is
     /// [`Lifted::absent`].
     pub fn of(&self, function: usize, kind: RelocKind) -> Option<Target> {
         match kind {
@@ -487,7 +487,7 @@ mod tests {
     fn a_program_that_shares_pages_shares_their_regions() {
         let dir = tempfile::tempdir().unwrap();
         let cold = run(program(1), Budget::Max, Some(&directory(dir.path())));
-        // The same pages elsewhere, and others behind them.
+        // The same pages elsewhere, and others after them.
         let mut pages = testing::pages(3, 1);
         pages.iter_mut().for_each(|page| page.va += 0x7000_0000);
         pages.extend(

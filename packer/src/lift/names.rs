@@ -99,9 +99,9 @@ impl KernelSymbols {
 
     /// The function at `address`.
     pub fn at(&self, address: u64) -> Option<Symbol> {
-        let behind = self.list.partition_point(|(start, _)| *start <= address);
+        let after = self.list.partition_point(|(start, _)| *start <= address);
         // Behind the last function is no code: that symbol only ends the one before it.
-        let (start, name) = self.list.get(behind.checked_sub(1)?).filter(|_| behind < self.list.len())?;
+        let (start, name) = self.list.get(after.checked_sub(1)?).filter(|_| after < self.list.len())?;
         Some(Symbol { name: name.clone(), start: *start, offset: address - start })
     }
 }

@@ -82,16 +82,16 @@ fn jal(rd: u32, delta: i32) -> u32 {
 const FUNCTION: usize = 16;
 
 /// `count` pages side by side in U mode, full of hot functions with loops, loads, stores and calls of the one
-/// before and of the one behind; every `seed` is another program.
+/// before and of the one after it; every `seed` is another program.
 pub(crate) fn pages(count: usize, seed: i32) -> Vec<Page> {
     let functions = count * 1024 / FUNCTION;
     let (a0, a1, ra) = (10, 11, 1);
     let mut code: Vec<u32> = Vec::new();
     for n in 0..functions {
         let here = n as i32 + seed * 1000;
-        // The functions before and behind, or itself.
+        // The functions before and after, or itself.
         let step = 4 * FUNCTION as i32;
-        let (before, behind) = (if n == 0 { 0 } else { -step }, if n + 1 < functions { step } else { 0 });
+        let (before, after) = (if n == 0 { 0 } else { -step }, if n + 1 < functions { step } else { 0 });
         code.extend([
             i(here & 0x7ff, a0, 0, a0, 0x13), // addi a0, a0, n
             i(8, a0, 3, a1, 0x03),            // ld a1, 8(a0)
@@ -104,9 +104,9 @@ pub(crate) fn pages(count: usize, seed: i32) -> Vec<Page> {
             bnez(a0, -16), // to the loop
             i(0, a0, 0, a0, 0x13),
             0x00b5_3023, // sd a1, 0(a0)
-            bnez(a1, if n % 3 == 0 { behind - 44 } else { 8 }),
+            bnez(a1, if n % 3 == 0 { after - 44 } else { 8 }),
             i(2, a1, 0, a1, 0x13), // addi a1, a1, 2
-            if n % 4 == 0 { jal(0, behind - 52) } else { i(0, 0, 0, 0, 0x13) },
+            if n % 4 == 0 { jal(0, after - 52) } else { i(0, 0, 0, 0, 0x13) },
             i(0, a0, 0, a0, 0x13), // mv a0, a0
             0x0000_8067,           // ret
         ]);

@@ -68,7 +68,7 @@ pub struct Jit {
     /// Kept as long as this value, which the machine owns.
     code: Vec<Code>,
     pages: BTreeMap<(u128, Mode), Page>,
-    /// Addresses of the functions; number 0 is none.
+    /// Addresses of the functions; number 0 is not used.
     functions: Vec<usize>,
     pending: Option<Receiver<Batch>>,
     /// Interpreted instructions at the beginning of the round.

@@ -3,7 +3,7 @@
 //!
 //! The runtime exports the address of a [`SIZE`]-byte block as [`EXPORT`]. In a bare runtime the block is
 //! zero. The packer overwrites it with an encoded [`ImageHeader`] and places the parts it names in linear
-//! memory behind the runtime's own. All numbers are little-endian. The header is untrusted input:
+//! memory after the runtime's own. All numbers are little-endian. The header is untrusted input:
 //! [`ImageHeader::parse`] checks all of it.
 
 use thiserror::Error;

@@ -41,7 +41,7 @@ const MAX_LOCAL: usize = 1024;
 pub struct DataTlb {
     /// Address of the read table for S mode that is in force, as lifted code reads it.
     pub(crate) supervisor: u64,
-    /// Read and write table of each set, one behind the other.
+    /// Read and write table of each set, one after the other.
     tables: *mut u64,
     /// Entries of one table minus one.
     pub(crate) mask: u64,
@@ -111,7 +111,7 @@ impl DataTlb {
         ((va / PAGE_SIZE) & self.mask) as usize
     }
 
-    /// The read table of a set; its write table begins `mask + 1` entries behind it.
+    /// The read table of a set; its write table begins `mask + 1` entries after it.
     #[inline]
     pub(crate) fn read_table(&self, set: usize) -> *mut u64 {
         self.tables.wrapping_add(set * 2 * self.entries())

@@ -132,7 +132,7 @@ impl Frame<'_> {
         self.b.ins().iconst(types::I64, value)
     }
 
-    /// `index` bytes behind the constant address `address`.
+    /// `index` bytes past the constant address `address`.
     pub fn indexed(&mut self, address: u64, index: Value) -> Place {
         match i32::try_from(address) {
             Ok(offset) => Place { base: index, offset },

@@ -31,11 +31,11 @@ impl Frame<'_> {
         self.b.ins().load(types::I64, self.flags.tlb, base, offset)
     }
 
-    /// Whether `place` is aligned to `bytes` and an offset in RAM that is at least `behind` before its end.
-    fn is_in_ram(&mut self, place: Value, bytes: u8, behind: u64) -> Value {
+    /// Whether `place` is aligned to `bytes` and an offset in RAM, at least `rest` bytes before its end.
+    fn is_in_ram(&mut self, place: Value, bytes: u8, rest: u64) -> Value {
         let shift = bytes.trailing_zeros();
         let rotated = if shift == 0 { place } else { self.b.ins().rotr_imm_u(place, i64::from(shift)) };
-        let limit = (self.layout.ram_len - behind) >> shift;
+        let limit = (self.layout.ram_len - rest) >> shift;
         self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, rotated, limit as i64)
     }
 

@@ -23,7 +23,7 @@
 //! and tested where control goes backwards; calls test it in the runtime.
 //!
 //! # Memory
-//! An access goes through the data TLB, on its own or together with others ([`coalesce`]).
+//! An access goes through the data TLB, on its own or together with others (module `coalesce`).
 //!
 //! # Pages
 //! Going on to another page of the region is checked against the instruction TLB, once on each path: whatever

@@ -54,8 +54,7 @@ pub fn regions(program: &Program, limits: Limits) -> Vec<Region> {
         }
     }
     let wanted = wanted(&leaders, &claims, &grown);
-    // Every wanted place of a region becomes an entry point, or is none: only then is known where jumps can
-    // go.
+    // Which of the wanted places become entry points has to be known before where jumps can go.
     let mut made: Vec<Vec<Function>> =
         grown.iter().zip(&wanted).map(|(region, wanted)| functions(region, wanted, limits)).collect();
     let entries: BTreeSet<CodeAddr> = grown

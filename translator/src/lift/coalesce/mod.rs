@@ -1,15 +1,15 @@
-//! Which accesses share a look into the data TLB.
+//! Coalescing TLB probes: which accesses share one.
 //!
 //! # Windows
 //! A *window* is a stretch of memory, shorter than a page, at a fixed distance from one value of a register.
-//! It is opened by one access, which looks up its first and its last page (mostly the same one); those that
-//! follow and lie inside need to look at nothing. What a window says stays true until the function calls
-//! something or changes `sstatus`: whatever changes a translation leaves all lifted frames, and no page
+//! One access opens it by probing the data TLB for its first and last page, mostly the same one; those that
+//! follow and lie inside need no probe. An open window stays valid until the function calls something or
+//! executes what may remap memory: whatever changes a translation leaves all lifted frames, and no page
 //! becomes one with code meanwhile.
 //!
-//! A window covers only what its block accesses anyway, so it asks for nothing that the guest would not do;
-//! and when it cannot be opened, the interpreter executes these accesses one by one, after which the TLB
-//! knows their pages.
+//! A window covers only what its block accesses anyway, so it asks for nothing that the guest would not do.
+//! When it cannot be opened, the interpreter executes these accesses one by one, after which the TLB knows
+//! their pages.
 //!
 //! # Two pages
 //! In S mode nearly all memory is mapped in one piece (kernel stacks and all objects of the allocators lie in
@@ -39,7 +39,7 @@ const ROUNDS: usize = 8;
 pub(super) struct Window {
     /// First granule, relative to the root value.
     pub(super) low: i32,
-    /// Last granule, at or behind `low`.
+    /// Last granule, at or after `low`.
     pub(super) high: i32,
     /// Size of the largest access, to which the window is aligned.
     pub(super) granule: u8,
@@ -108,7 +108,7 @@ struct Reference {
 enum Event {
     /// An access relative to a root.
     Refers(u32, Reference),
-    /// Nothing that was looked up before can be used.
+    /// Probes from before hold no more.
     Forgets,
 }
 
@@ -128,7 +128,7 @@ struct Planner<'a> {
     /// Numbers of the blocks that each block goes on to.
     next: Vec<Vec<usize>>,
     before: Vec<Vec<usize>>,
-    /// Number of each block's first instruction, behind those of the values that blocks begin with.
+    /// Number of each block's first instruction, after those of the values that blocks begin with.
     first: Vec<u32>,
     events: Vec<Vec<Event>>,
     groups: Vec<Group>,
@@ -194,7 +194,7 @@ impl Planner<'_> {
             for block in 0..self.blocks.len() {
                 let own = fresh(block);
                 // Registers are loaded anew there: no value is known to be one from before, so no window goes
-                // on behind a call.
+                // on after a call.
                 let entered = self.function.entries.contains(&self.blocks[block].start);
                 let called = self.before[block].iter().any(|&from| self.blocks[from].calls());
                 let mut all = self.before[block].iter().filter_map(|&from| ends[from]);
@@ -383,7 +383,7 @@ impl Planner<'_> {
         })
     }
 
-    /// What becomes of each access. A window that only the access uses that opens it is none.
+    /// What becomes of each access. A window that nothing uses but the access that opens it is dropped.
     fn finish(self) -> Plan {
         let begins = self.open_at_begin();
         let mut accesses = BTreeMap::new();
