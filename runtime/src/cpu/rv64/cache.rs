@@ -19,6 +19,9 @@ pub const ARENA_ENTRIES: usize = 1 << 20;
 /// Number of code pages at most, 8 KiB each.
 pub const MAX_PAGES: usize = 4096;
 
+/// Stands for the page index of code that is not in the cache.
+pub(super) const NO_PAGE: u32 = u32::MAX;
+
 /// Blocks of one physical page: entry index by halfword, 0 where nothing was decoded.
 pub(crate) struct CodePage {
     pub(crate) blocks: [u32; HALFWORDS],

@@ -6,8 +6,7 @@
 use super::Context;
 use super::entry::{Entry, Kind};
 use super::exception::Exception;
-use super::exec::sext;
-use super::state::Hart;
+use super::state::{Hart, sext};
 use forelift_isa::rv64::{Op, Reg};
 use forelift_softfloat as sf;
 use forelift_softfloat::Round;

@@ -7,7 +7,10 @@
 //! | [`entry`] | the predecoded form of an instruction |
 //! | [`predecode`] | instruction to entry |
 //! | [`cache`] | decoded blocks by physical page |
-//! | [`exec`] | the interpreter: one switch over entries |
+//! | [`exec`] | the run loop around the interpreter's switch: instruction budget, interrupts, single steps |
+//! | `switch` | the interpreter's one switch over entries |
+//! | `slow` | what entries cannot do by themselves |
+//! | `atomic` | LR, SC and AMO |
 //! | [`float`] | floating-point entries |
 //! | [`lifted`] | ahead-of-time translated code: where it finds the hart, its helpers |
 //! | `lifting` | the hart as a CPU whose code can be lifted |
@@ -19,6 +22,7 @@
 //!
 //! [`Cpu::run`] executes until its budget is used up or the machine has to act.
 
+mod atomic;
 pub mod cache;
 pub mod csr;
 pub mod entry;
@@ -32,7 +36,9 @@ pub mod mmu;
 pub mod predecode;
 mod profile;
 pub mod sbi;
+mod slow;
 pub mod state;
+mod switch;
 pub mod trap;
 
 #[cfg(all(test, not(target_family = "wasm")))]

@@ -452,6 +452,12 @@ impl Hart {
     }
 }
 
+/// A 32-bit result in a 64-bit register.
+#[inline(always)]
+pub(crate) fn sext(value: u32) -> u64 {
+    value as i32 as i64 as u64
+}
+
 crate::cpu::cell::hart_cell!();
 
 /// The module's one hart.
