@@ -171,8 +171,8 @@ impl Cache {
         core::mem::replace(&mut self.pages[page as usize].looked_up[privilege as usize], true)
     }
 
-    /// The first entry behind the mark of lifted code that `at` is, decoded by the caller if 0.
-    pub(crate) fn behind_mark(&self, at: u32) -> Option<u32> {
+    /// The first entry past the mark of lifted code that `at` is, decoded by the caller if 0.
+    pub(crate) fn past_mark(&self, at: u32) -> Option<u32> {
         let entry = self.arena[at as usize];
         (entry.op == Kind::Lifted).then_some(entry.target)
     }

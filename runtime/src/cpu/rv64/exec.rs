@@ -68,7 +68,7 @@ fn retire<const LIFTED: bool>(cx: &mut Context<'_>, budget: u64) -> Exit {
     let mut hang = 0;
     loop {
         let before = left;
-        // Behind something that does not retire there would be two states with the same count.
+        // After something that does not retire there would be two states with the same count.
         let stops = left <= 0 && !cx.hart.unretired;
         let exit = if stops { Some(Exit::Budget) } else { step::<LIFTED>(cx, end, &mut left) };
         hang = if left == before { hang + 1 } else { 0 };
@@ -89,7 +89,7 @@ fn single_step(cx: &mut Context<'_>) -> Option<Exit> {
         Err(e) => return cx.raise(e),
     };
     let (mut left, end) = (1, cx.hart.instret.wrapping_add(1));
-    // SAFETY: the entries outlive the call; with this budget it ends behind the first of them.
+    // SAFETY: the entries outlive the call; with this budget it ends after the first of them.
     let exit = unsafe { interpret::<false>(cx, entries.as_ptr(), NO_PAGE, end, &mut left) };
     cx.hart.instret = end.wrapping_sub(left as u64);
     exit
@@ -146,7 +146,7 @@ fn interpret_at<const LIFTED: bool>(
     let pc = cx.hart.pc;
     cx.hart.interpreted_stretches += 1;
     let straddling;
-    let (entry, page) = match cx.block_behind_mark(page, (pc & 0xfff) as u16, &mut emptied) {
+    let (entry, page) = match cx.block_past_mark(page, (pc & 0xfff) as u16, &mut emptied) {
         // SAFETY: an index inside the arena. After emptying, the one page there has index 0.
         Block::At(index) => unsafe { (cx.cache.arena().add(index as usize), if emptied { 0 } else { page }) },
         Block::Straddles => {

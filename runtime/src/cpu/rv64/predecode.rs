@@ -365,24 +365,24 @@ impl Context<'_> {
     }
 
     /// The block at `offset` for the interpreter, also where lifted code can be entered.
-    pub(crate) fn block_behind_mark(&mut self, page: u32, offset: u16, emptied: &mut bool) -> Block {
+    pub(crate) fn block_past_mark(&mut self, page: u32, offset: u16, emptied: &mut bool) -> Block {
         let at = match self.block(page, offset, emptied) {
             Block::At(at) => at,
             Block::Straddles => return Block::Straddles,
         };
-        match self.cache.behind_mark(at) {
+        match self.cache.past_mark(at) {
             None => Block::At(at),
             Some(0) => {
                 let page = if *emptied { 0 } else { page };
                 let mut again = false;
                 let block = self.decode(page, offset, false, &mut again);
                 *emptied |= again;
-                if let (Block::At(behind), false) = (&block, again) {
-                    self.cache.link(at, *behind);
+                if let (Block::At(past), false) = (&block, again) {
+                    self.cache.link(at, *past);
                 }
                 block
             }
-            Some(behind) => Block::At(behind),
+            Some(past) => Block::At(past),
         }
     }
 

@@ -9,14 +9,14 @@ use super::predecode::Block;
 use super::state::{ITLB_ENTRIES, ItlbEntry, Privilege};
 use super::{Context, Exit};
 
-/// What a called slow path asks for.
+/// How the interpreter goes on after the slow path.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Then {
+pub(super) enum SlowResult {
     /// Go on with the next entry.
     Next,
     /// Start over at `hart.pc`.
     Redispatch,
-    /// The same behind an exception: the instruction did not retire.
+    /// The same after an exception: the instruction did not retire.
     Trapped,
     /// Leave with `hart.exit`.
     Exit(Exit),
@@ -109,14 +109,14 @@ pub(super) unsafe fn link(cx: *mut Context<'_>, from: *const Entry) -> *const En
 }
 
 #[inline(never)]
-pub(super) unsafe fn system(cx: *mut Context<'_>, e: &Entry, pc: u64) -> Then {
+pub(super) unsafe fn system(cx: *mut Context<'_>, e: &Entry, pc: u64) -> SlowResult {
     // SAFETY: the interpreter's own context.
     let cx = unsafe { &mut *cx };
     cx.hart.pc = pc;
-    let trapped = |exit: Option<Exit>| exit.map_or(Then::Trapped, Then::Exit);
+    let trapped = |exit: Option<Exit>| exit.map_or(SlowResult::Trapped, SlowResult::Exit);
     match e.op {
         Kind::Csr => match cx.csr(e) {
-            Ok(false) => return Then::Next,
+            Ok(false) => return SlowResult::Next,
             Ok(true) => cx.hart.pc = pc + 4,
             Err(e) => return trapped(cx.raise(e)),
         },
@@ -130,7 +130,7 @@ pub(super) unsafe fn system(cx: *mut Context<'_>, e: &Entry, pc: u64) -> Then {
         Kind::Wfi => {
             cx.hart.pc = pc + 4;
             if !cx.hart.wakes() {
-                return Then::Exit(Exit::Wfi);
+                return SlowResult::Exit(Exit::Wfi);
             }
         }
         Kind::SfenceVma => {
@@ -139,7 +139,7 @@ pub(super) unsafe fn system(cx: *mut Context<'_>, e: &Entry, pc: u64) -> Then {
         }
         _ => return trapped(cx.raise(Exception { cause: 2, value: u64::from(e.target) })),
     }
-    Then::Redispatch
+    SlowResult::Redispatch
 }
 
 #[inline(never)]

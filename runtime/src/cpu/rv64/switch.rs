@@ -12,7 +12,7 @@ use super::cache::NO_PAGE;
 use super::entry::{Entry, Kind};
 use super::exception::Exception;
 use super::slow::{
-    Then, atomic, float, float_enable, lifted_value, link, note_link, slow_load, slow_store, system,
+    SlowResult, atomic, float, float_enable, lifted_value, link, note_link, slow_load, slow_store, system,
 };
 use super::state::{Hart, ITLB_ENTRIES, ItlbEntry, hart_ptr, sext};
 use super::{Context, Exit};
@@ -92,7 +92,7 @@ pub(super) unsafe fn interpret<const PROFILE: bool>(
                 return $exit;
             }};
         }
-        // The slow path left an exception behind.
+        // The slow path left an exception in `slow_exception`.
         macro_rules! fault {
             ($e:expr) => {{
                 left -= i64::from($e.count);
@@ -106,14 +106,14 @@ pub(super) unsafe fn interpret<const PROFILE: bool>(
         }
         // Goes on at hart.pc, in whatever privilege, with what is decoded there; else the dispatcher does.
         macro_rules! arrive {
-            ($behind_mark:expr) => {{
+            ($past_mark:expr) => {{
                 let pc = (*h).pc;
                 itlb = (&raw const (*h).itlb[(*h).privilege as usize]).cast();
                 reads = (*h).dtlb.read_table((*h).tlb_index());
                 let t = &*itlb.add((pc >> 12) as usize % ITLB_ENTRIES);
                 let mut index =
                     if t.tag == pc & !0xfff { *t.blocks.add((pc >> 1) as usize & 0x7ff) } else { 0 };
-                if $behind_mark && index != 0 && (*arena.add(index as usize)).op == Kind::Lifted {
+                if $past_mark && index != 0 && (*arena.add(index as usize)).op == Kind::Lifted {
                     index = (*arena.add(index as usize)).target;
                 }
                 if index == 0 {
@@ -129,7 +129,7 @@ pub(super) unsafe fn interpret<const PROFILE: bool>(
                 }
             }};
         }
-        // The same behind a trap or the return from one. A handler that traps itself before anything retired
+        // The same after a trap or the return from one. A handler that traps itself before anything retired
         // is the dispatcher's, which counts that; so is what is executed alone.
         macro_rules! follow {
             () => {{
@@ -439,19 +439,19 @@ pub(super) unsafe fn interpret<const PROFILE: bool>(
                     // Exact at this instruction: it may read instret or time.
                     (*h).instret = end.wrapping_sub((left - i64::from(e.count)) as u64);
                     match system(cx, e, (*h).page_va + u64::from(e.offset)) {
-                        Then::Next => {
+                        SlowResult::Next => {
                             reads = (*h).dtlb.read_table((*h).tlb_index());
                             next!();
                         }
-                        Then::Redispatch => {
+                        SlowResult::Redispatch => {
                             left -= i64::from(e.count) + 1;
                             leave!(None);
                         }
-                        Then::Trapped => {
+                        SlowResult::Trapped => {
                             left -= i64::from(e.count);
                             follow!();
                         }
-                        Then::Exit(exit) => {
+                        SlowResult::Exit(exit) => {
                             left -= i64::from(e.count);
                             leave!(Some(exit));
                         }
@@ -465,12 +465,12 @@ pub(super) unsafe fn interpret<const PROFILE: bool>(
                 | Kind::SfenceVma
                 | Kind::Illegal => {
                     (*h).instret = end.wrapping_sub((left - i64::from(e.count)) as u64);
-                    let then = system(cx, e, (*h).page_va + u64::from(e.offset));
+                    let result = system(cx, e, (*h).page_va + u64::from(e.offset));
                     // An exception does not retire.
-                    let retires = matches!(then, Then::Redispatch | Then::Exit(Exit::Wfi));
+                    let retires = matches!(result, SlowResult::Redispatch | SlowResult::Exit(Exit::Wfi));
                     left -= i64::from(e.count) + i64::from(retires);
-                    match then {
-                        Then::Exit(exit) => leave!(Some(exit)),
+                    match result {
+                        SlowResult::Exit(exit) => leave!(Some(exit)),
                         _ => follow!(),
                     }
                 }
