@@ -124,7 +124,7 @@ impl Run {
         self
     }
 
-    /// Standard input is a pipe that [`Running::stdin`] writes to.
+    /// Standard input is a pipe that `Running::stdin` writes to.
     pub fn held_stdin(mut self) -> Self {
         self.input = Input::Held;
         self

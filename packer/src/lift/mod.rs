@@ -1,7 +1,7 @@
 //! Hot code ahead of time: from a training run to functions of the image's module.
 //!
 //! * [`train`](mod@train): what is hot;
-//! * [`lift`]: hot regions to WebAssembly, in parallel, hottest first, to a budget;
+//! * [`lift`](fn@lift): hot regions to WebAssembly, in parallel, hottest first, to a budget;
 //! * [`cached`]: those that were lifted before;
 //! * [`names`]: what guest code is called.
 
@@ -36,7 +36,7 @@ use cached::{Keys, Made};
 pub enum Budget {
     /// None.
     None,
-    /// CodeAddr most so many bytes of WebAssembly.
+    /// At most so many bytes of WebAssembly.
     Bytes(u64),
     /// All that is hot.
     Max,

@@ -1,7 +1,7 @@
 //! Guest code to CLIF.
 //!
 //! # Shape
-//! A [`Function`](crate::region::Function) becomes one CLIF function of the signature that
+//! A [`Function`] becomes one CLIF function of the signature that
 //! [`forelift_abi::lift`] sets out. Its head dispatches on the number of the entry point; each entry point
 //! loads the registers that are live there. Inside, guest registers are variables of cranelift-frontend. A
 //! jump to a register's value that leads to an entry point of the same function goes back to the head: so an

@@ -27,11 +27,11 @@ state! {
     reservation,
     /// `sscratch`, `sepc`, `scause` and `stval`, 8 bytes each.
     sscratch,
-    /// See [`Hart::sscratch`].
+    /// See [`State::sscratch`].
     sepc,
-    /// See [`Hart::sscratch`].
+    /// See [`State::sscratch`].
     scause,
-    /// See [`Hart::sscratch`].
+    /// See [`State::sscratch`].
     stval,
     /// `sstatus.SIE`, one byte.
     sie_enabled,

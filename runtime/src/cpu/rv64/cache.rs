@@ -1,6 +1,6 @@
 //! Decoded blocks, kept by physical page.
 //!
-//! A page that code was executed from has a [`CodePage`]: for each of its 2048 halfwords the index of the
+//! A page that code was executed from has a `CodePage`: for each of its 2048 halfwords the index of the
 //! entry where a block that starts there was decoded to. Entries live in one arena that only grows; dropping
 //! a page zeroes its table and leaves the entries. When the arena or the page pool is full, everything is
 //! dropped at once: that is rare ([`ARENA_ENTRIES`] hold about 100 000 blocks) and costs the time to decode

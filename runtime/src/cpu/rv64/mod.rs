@@ -2,7 +2,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`state`] | registers, CSRs, instruction TLB: [`Hart`](state::Hart), at a fixed address in WebAssembly |
+//! | [`state`] | registers, CSRs, instruction TLB: [`Hart`], at a fixed address in WebAssembly |
 //! | [`mmu`] | page walk, TLB fill, the slow paths of memory accesses |
 //! | [`entry`] | the predecoded form of an instruction |
 //! | [`predecode`] | instruction to entry |
