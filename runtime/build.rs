@@ -15,7 +15,7 @@ const OWN_MEMORY: usize = 64 << 20;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     if std::env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("wasi") {
-        let lifted = std::env::var_os("CARGO_FEATURE_RISCV64").map(|_| LIFTED);
+        let lifted = std::env::var_os("CARGO_FEATURE_LIFTING").map(|_| LIFTED);
         for symbol in [HEADER].into_iter().chain(lifted.into_iter().flatten()) {
             println!("cargo:rustc-link-arg-bins=--export={symbol}");
         }

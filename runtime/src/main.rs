@@ -119,6 +119,7 @@ mod wasi {
     }
 
     /// For `forelift lockstep` (see [`forelift_runtime::machine::lockstep`]); a run does not use it.
+    #[cfg(feature = "lifting")]
     mod lockstep {
         use super::{arguments, image};
         use forelift_runtime::args::{self, Request};

@@ -5,16 +5,10 @@
 pub mod bus;
 pub(crate) mod cell;
 pub mod exit;
-#[cfg_attr(
-    not(feature = "riscv64"),
-    allow(dead_code, reason = "this build has no guest whose code is lifted")
-)]
+#[cfg(feature = "lifting")]
 pub mod lifted;
 pub mod lifting;
-#[cfg_attr(
-    not(feature = "riscv64"),
-    allow(dead_code, reason = "this build has no guest whose code is lifted")
-)]
+#[cfg(feature = "lifting")]
 pub mod profile;
 #[cfg(feature = "riscv64")]
 pub mod rv64;
