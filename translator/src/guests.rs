@@ -6,6 +6,16 @@ use crate::lift::Target;
 /// All of them.
 pub static ALL: [&dyn Target; 1] = [&Rv64];
 
+/// Their names, with their ELF machine numbers.
+pub fn names() -> String {
+    ALL.map(|target| format!("{} ({})", target.name(), target.guest().machine)).join(" or ")
+}
+
+/// The one of this name.
+pub fn of_name(name: &str) -> Option<&'static dyn Target> {
+    ALL.into_iter().find(|target| target.name() == name)
+}
+
 /// The one whose files have this ELF machine number.
 pub fn of_machine(machine: u16) -> Option<&'static dyn Target> {
     ALL.into_iter().find(|target| target.guest().machine == machine)

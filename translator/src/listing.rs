@@ -21,7 +21,7 @@ pub enum DecodeError {
     #[error("not a usable ELF file: {0}")]
     Elf(#[from] goblin::error::Error),
     /// Another machine's code.
-    #[error("ELF machine {0} is not supported: riscv64 (243) is")]
+    #[error("ELF machine {0} is not supported: {known} is", known = guests::names())]
     Machine(u16),
     /// The range is not code of the file.
     #[error("{0:#x}..{1:#x} does not lie in an executable segment of the file")]

@@ -18,7 +18,7 @@ struct Args {
 enum Command {
     /// Print a function or a range of an ELF file as instructions and basic blocks
     Decode {
-        /// ELF file for riscv64
+        /// ELF file of a guest
         file: PathBuf,
         /// Function symbol
         #[arg(long, visible_alias = "function", conflicts_with = "range", required_unless_present = "range")]

@@ -7,7 +7,7 @@ use clap::Args;
 use forelift_abi::lift::Mode;
 use forelift_translator::{
     fixed::{self, Piece},
-    isa::rv64::Rv64,
+    guests,
     lift::Target,
     listing,
     program::Program,
@@ -20,7 +20,7 @@ const BASE: u64 = 0x1_0000;
 /// See the module's documentation.
 #[derive(Debug, Args)]
 pub(crate) struct Input {
-    /// ELF file for riscv64, or with --raw instructions as bytes
+    /// ELF file of a guest, or with --raw instructions as bytes
     #[arg(required_unless_present = "hex")]
     file: Option<PathBuf>,
     /// A function of the file by its symbol
@@ -38,9 +38,12 @@ pub(crate) struct Input {
     /// Instructions as numbers of 4 or 8 hexadecimal digits, instead of a file: '00150513 8082'
     #[arg(long, value_name = "INSTRUCTIONS", conflicts_with_all = ["file", "raw"])]
     hex: Option<String>,
-    /// The code runs in S mode
+    /// The code runs in the kernel's mode
     #[arg(long)]
     supervisor: bool,
+    /// Instruction set of code without an ELF header
+    #[arg(long, value_name = "NAME", default_value = guests::ALL[0].name())]
+    isa: String,
 }
 
 /// A number in hexadecimal.
@@ -77,7 +80,7 @@ impl Input {
         self.file.as_ref().map_or_else(|| "--hex".into(), |file| file.display().to_string())
     }
 
-    /// The code as a program, and whose it is. Without a file that says so, it is riscv64's.
+    /// The code as a program, and whose it is.
     pub(crate) fn program(&self) -> anyhow::Result<(&'static dyn Target, Program)> {
         let file = match (&self.file, &self.hex) {
             (Some(path), _) => fs::read(path).with_context(|| self.name())?,
@@ -85,7 +88,9 @@ impl Input {
             (None, None) => bail!("no file is given"),
         };
         if self.raw || self.hex.is_some() {
-            return self.select(&Rv64, &[Piece { address: BASE, bytes: &file }], None);
+            let target = guests::of_name(&self.isa)
+                .with_context(|| format!("--isa {}: only {} is known", self.isa, guests::names()))?;
+            return self.select(target, &[Piece { address: BASE, bytes: &file }], None);
         }
         self.elf(&file).with_context(|| self.name())
     }

@@ -7,7 +7,7 @@ use cranelift_frontend::Variable;
 pub(super) struct Opened {
     /// Place of the window's beginning.
     pub(super) low: Variable,
-    /// In U mode, if it has more than one granule.
+    /// In programs, if it has more than one granule.
     pub(super) two: Option<TwoPages>,
 }
 
