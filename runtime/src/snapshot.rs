@@ -6,7 +6,7 @@
 //! made. The header bounds and identifies the body; [`MachineState`] is decoded into plain data and every
 //! part checks its own on restore. Saving what was restored gives the same bytes again.
 
-use crate::cpu::HartState;
+use crate::cpu::CpuState;
 use crate::dev::DevicesState;
 use forelift_abi::header::checksum;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ const HEADER: usize = 24;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineState {
     /// The processor.
-    pub hart: HartState,
+    pub hart: CpuState,
     /// The devices.
     pub devices: DevicesState,
     /// The machine's clock in ticks: riscv64's `time` CSR, a hundredth of x86_64's time-stamp counter.

@@ -38,11 +38,6 @@ fn target(arch: Arch) -> Option<&'static dyn Target> {
     guests::of_machine(lift_abi::Guest::of(arch).machine)
 }
 
-/// Whether code of the architecture is lifted at all.
-pub fn is_lifted(arch: Arch) -> bool {
-    target(arch).is_some()
-}
-
 /// Trains, lifts what is hot, and adds it to the emulator; `None` when nothing is to be lifted.
 ///
 /// # Errors

@@ -5,7 +5,7 @@ use forelift_abi::{
     lift::{FUNCTION_BITS, Index, Mode, page_hash},
 };
 use forelift_runtime::{
-    cpu::HartState,
+    cpu::CpuState,
     image::FUNCTIONS_VARIABLE,
     machine::lockstep::{Command, EXPORT, Stepper, Turn},
     platform::ram_base,
@@ -159,7 +159,7 @@ impl Side {
         }
     }
 
-    pub(super) fn state(&mut self) -> Result<HartState, LockstepError> {
+    pub(super) fn state(&mut self) -> Result<CpuState, LockstepError> {
         if let Machine::Here { stepper, .. } = &self.machine {
             return Ok(stepper.state());
         }

@@ -40,6 +40,29 @@ pub mod parts {
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub enum Never {}
 
+    #[cfg(not(all(feature = "riscv64", feature = "x86_64")))]
+    impl Never {
+        /// Never called.
+        pub fn instret(&self) -> u64 {
+            match *self {}
+        }
+
+        /// Never called.
+        pub fn pc(&self) -> u64 {
+            match *self {}
+        }
+
+        /// Never called.
+        pub fn mode(&self) -> forelift_abi::lift::Mode {
+            match *self {}
+        }
+
+        /// Never called.
+        pub fn registers(&self) -> Vec<(String, u64)> {
+            match *self {}
+        }
+    }
+
     #[cfg(feature = "riscv64")]
     pub use crate::cpu::rv64::state::HartState as Riscv64State;
     #[cfg(feature = "x86_64")]
@@ -66,7 +89,7 @@ pub enum Cpu {
 
 /// The processor's state in a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum HartState {
+pub enum CpuState {
     /// An RV64GC hart.
     Riscv64(Box<parts::Riscv64State>),
     /// An x86-64 processor.
@@ -85,104 +108,80 @@ impl From<x86::Exit> for Exit {
     }
 }
 
-impl HartState {
+impl CpuState {
     /// Instructions retired.
     pub fn instret(&self) -> u64 {
         match self {
-            #[cfg(feature = "riscv64")]
-            HartState::Riscv64(state) => state.instret(),
-            #[cfg(not(feature = "riscv64"))]
-            HartState::Riscv64(never) => match **never {},
-            #[cfg(feature = "x86_64")]
-            HartState::X86_64(state) => state.instret,
-            #[cfg(not(feature = "x86_64"))]
-            HartState::X86_64(never) => match **never {},
+            CpuState::Riscv64(state) => state.instret(),
+            CpuState::X86_64(state) => state.instret(),
         }
     }
 
     /// Address of the next instruction.
     pub fn pc(&self) -> u64 {
         match self {
-            #[cfg(feature = "riscv64")]
-            HartState::Riscv64(state) => state.pc(),
-            #[cfg(not(feature = "riscv64"))]
-            HartState::Riscv64(never) => match **never {},
-            #[cfg(feature = "x86_64")]
-            HartState::X86_64(state) => state.rip,
-            #[cfg(not(feature = "x86_64"))]
-            HartState::X86_64(never) => match **never {},
+            CpuState::Riscv64(state) => state.pc(),
+            CpuState::X86_64(state) => state.pc(),
         }
     }
 
     /// The mode in force.
     pub fn mode(&self) -> Mode {
         match self {
-            #[cfg(feature = "riscv64")]
-            HartState::Riscv64(state) => state.privilege().mode(),
-            #[cfg(not(feature = "riscv64"))]
-            HartState::Riscv64(never) => match **never {},
-            #[cfg(feature = "x86_64")]
-            HartState::X86_64(state) => state.mode(),
-            #[cfg(not(feature = "x86_64"))]
-            HartState::X86_64(never) => match **never {},
+            CpuState::Riscv64(state) => state.mode(),
+            CpuState::X86_64(state) => state.mode(),
         }
     }
 
     /// The registers by name, for people.
     pub fn registers(&self) -> Vec<(String, u64)> {
         match self {
-            #[cfg(feature = "riscv64")]
-            HartState::Riscv64(state) => state.registers(),
-            #[cfg(not(feature = "riscv64"))]
-            HartState::Riscv64(never) => match **never {},
-            #[cfg(feature = "x86_64")]
-            HartState::X86_64(state) => state.registers(),
-            #[cfg(not(feature = "x86_64"))]
-            HartState::X86_64(never) => match **never {},
+            CpuState::Riscv64(state) => state.registers(),
+            CpuState::X86_64(state) => state.registers(),
         }
     }
 
     /// Whose state it is.
     pub fn arch(&self) -> Arch {
         match self {
-            HartState::Riscv64(_) => Arch::Riscv64,
-            HartState::X86_64(_) => Arch::X86_64,
+            CpuState::Riscv64(_) => Arch::Riscv64,
+            CpuState::X86_64(_) => Arch::X86_64,
         }
     }
 }
 
 impl Cpu {
     /// A processor with saved state, for `mem`.
-    pub fn restore(state: &HartState, mem: &mut GuestMemory) -> Self {
+    pub fn restore(state: &CpuState, mem: &mut GuestMemory) -> Self {
         match state {
             #[cfg(feature = "riscv64")]
-            HartState::Riscv64(state) => {
+            CpuState::Riscv64(state) => {
                 let mut cpu = rv64::Cpu::new(mem);
                 cpu.hart.restore(state);
                 cpu.flush(mem);
                 Cpu::Riscv64(cpu)
             }
             #[cfg(not(feature = "riscv64"))]
-            HartState::Riscv64(never) => match **never {},
+            CpuState::Riscv64(never) => match **never {},
             #[cfg(feature = "x86_64")]
-            HartState::X86_64(state) => {
+            CpuState::X86_64(state) => {
                 let mut cpu = x86::Cpu::new(mem);
-                cpu.hart.restore(state);
+                cpu.vcpu.restore(state);
                 cpu.flush(mem);
                 Cpu::X86_64(cpu)
             }
             #[cfg(not(feature = "x86_64"))]
-            HartState::X86_64(never) => match **never {},
+            CpuState::X86_64(never) => match **never {},
         }
     }
 
     /// State for a snapshot.
-    pub fn save(&self) -> HartState {
+    pub fn save(&self) -> CpuState {
         match self {
             #[cfg(feature = "riscv64")]
-            Cpu::Riscv64(cpu) => HartState::Riscv64(Box::new(cpu.hart.save())),
+            Cpu::Riscv64(cpu) => CpuState::Riscv64(Box::new(cpu.hart.save())),
             #[cfg(feature = "x86_64")]
-            Cpu::X86_64(cpu) => HartState::X86_64(Box::new(cpu.hart.save())),
+            Cpu::X86_64(cpu) => CpuState::X86_64(Box::new(cpu.vcpu.save())),
         }
     }
 
@@ -193,7 +192,7 @@ impl Cpu {
             #[cfg(feature = "riscv64")]
             Cpu::Riscv64(cpu) => cpu.hart.instret,
             #[cfg(feature = "x86_64")]
-            Cpu::X86_64(cpu) => cpu.hart.instret,
+            Cpu::X86_64(cpu) => cpu.vcpu.instret,
         }
     }
 
@@ -238,7 +237,7 @@ impl Cpu {
             }
             #[cfg(feature = "x86_64")]
             Cpu::X86_64(cpu) => {
-                let now = clock.ns(host, cpu.hart.instret);
+                let now = clock.ns(host, cpu.vcpu.instret);
                 if let Some(pc) = devices.platform_mut().pc() {
                     pc.tick(now);
                 }

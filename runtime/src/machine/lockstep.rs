@@ -8,7 +8,7 @@
 
 use super::{Machine, MachineBus, MachineError, SLICE, State};
 use crate::clock::Clock;
-use crate::cpu::{Bus, Exit, HartState, Lifting};
+use crate::cpu::{Bus, CpuState, Exit, Lifting};
 use crate::host::NoHost;
 use crate::memory::GuestMemory;
 use forelift_abi::control::Start;
@@ -171,7 +171,7 @@ impl Stepper {
     }
 
     /// The processor's state.
-    pub fn state(&self) -> HartState {
+    pub fn state(&self) -> CpuState {
         self.machine.cpu.save()
     }
 

@@ -78,7 +78,7 @@ impl Emulated {
                 "there is RAM"
             );
         }
-        let hart = &mut new.cpu.hart;
+        let hart = &mut new.cpu.vcpu;
         hart.cr3 = TABLES;
         hart.cr0 |= CR0_PG | CR0_AM;
         hart.gdtr = Table { base: GDT, limit: 127 };
@@ -115,7 +115,7 @@ impl Emulated {
         assert!(self.mem.write(CODE_AT + case.code_at as u64, &code), "there is RAM");
         self.old_code = (case.code_at, code.len());
         assert!(self.mem.write(MEMORY_AT, &case.memory[..]), "there is RAM");
-        let hart = &mut self.cpu.hart;
+        let hart = &mut self.cpu.vcpu;
         let state = &case.state;
         if self.mode != Some(case.mode) {
             // What a snapshot's state goes through puts all in order that depends on the mode.
@@ -154,7 +154,7 @@ impl Emulated {
     }
 
     fn outcome(&self, case: &Case, stop: Stop) -> Outcome {
-        let saved = self.cpu.hart.save();
+        let saved = self.cpu.vcpu.save();
         let mut state = case.state.clone();
         state.r.copy_from_slice(&saved.r[..16]);
         (state.fs_base, state.gs_base) = (saved.r[16], saved.r[17]);
@@ -183,7 +183,7 @@ impl Emulated {
 
     /// Instructions that all cases have retired.
     pub fn retired(&self) -> u64 {
-        self.cpu.hart.instret
+        self.cpu.vcpu.instret
     }
 
     /// Executes one case.
@@ -193,11 +193,11 @@ impl Emulated {
             let stop = self.steps(case.steps);
             return self.outcome(case, stop);
         }
-        let end = self.cpu.hart.instret + BUDGET;
+        let end = self.cpu.vcpu.instret + BUDGET;
         // Each round may end early, where an instruction can be interrupted.
         for _ in 0..BUDGET {
             match self.cpu.run(&mut self.mem, &mut NoDevices, 100_000) {
-                Exit::Budget if self.cpu.hart.instret < end => {}
+                Exit::Budget if self.cpu.vcpu.instret < end => {}
                 exit => {
                     let stop = stop(exit);
                     return self.outcome(case, stop);

@@ -6,7 +6,7 @@ use crate::{
 };
 use forelift_abi::config::Arch;
 use forelift_runtime::{
-    cpu::{HartState, rv64, x86},
+    cpu::{CpuState, rv64, x86},
     dev::Devices,
     snapshot::MachineState,
 };
@@ -24,8 +24,8 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
                 return Vec::new();
             };
             let harts = [
-                (Arch::Riscv64, HartState::Riscv64(Box::new(rv64::Cpu::new(&memory).hart.save()))),
-                (Arch::X86_64, HartState::X86_64(Box::new(x86::Cpu::new(&memory).hart.save()))),
+                (Arch::Riscv64, CpuState::Riscv64(Box::new(rv64::Cpu::new(&memory).hart.save()))),
+                (Arch::X86_64, CpuState::X86_64(Box::new(x86::Cpu::new(&memory).vcpu.save()))),
             ];
             let state = |(arch, hart)| {
                 let devices = Devices::new(arch, 0).ok()?.save();

@@ -230,6 +230,11 @@ impl HartState {
         self.privilege
     }
 
+    /// The mode in force.
+    pub fn mode(&self) -> Mode {
+        self.privilege.mode()
+    }
+
     /// All registers by name.
     pub fn registers(&self) -> Vec<(String, u64)> {
         let x = self.x.iter().enumerate().map(|(n, &value)| (format!("x{n}"), value));
@@ -458,14 +463,14 @@ pub(crate) fn sext(value: u32) -> u64 {
     value as i32 as i64 as u64
 }
 
-crate::cpu::cell::hart_cell!();
+crate::cpu::cell::cpu_cell!(Hart, HartCell, hart_ptr);
 
 /// The module's one hart.
 #[cfg(target_family = "wasm")]
 pub(crate) fn static_hart() -> *mut Hart {
-    &raw mut cell::HART
+    &raw mut cell::CPU
 }
 
 /// Its address as a constant.
 #[cfg(target_family = "wasm")]
-pub(crate) const STATIC_HART: *const Hart = &raw const cell::HART;
+pub(crate) const STATIC_HART: *const Hart = &raw const cell::CPU;

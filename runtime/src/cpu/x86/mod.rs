@@ -146,17 +146,17 @@ pub enum Exit {
 /// The processor and its decoded code.
 pub struct Cpu {
     /// Architectural state and TLBs, by the name that it has in every guest's processor.
-    pub hart: VcpuCell,
+    pub vcpu: VcpuCell,
     cache: Cache,
 }
 
 impl Cpu {
     /// A processor in 64-bit mode at privilege level 0 with all registers zero and paging off, for `mem`.
     pub fn new(mem: &GuestMemory) -> Self {
-        let mut hart = VcpuCell::new();
+        let mut vcpu = VcpuCell::new();
         // SAFETY: whoever set the area vouches for it (GuestMemory::set_tlb_area).
-        unsafe { hart.dtlb.attach(mem.ram_ptr(), mem.ram_len(), mem.tlb_area(), state::TLB_SETS) };
-        Cpu { hart, cache: Cache::new(mem) }
+        unsafe { vcpu.dtlb.attach(mem.ram_ptr(), mem.ram_len(), mem.tlb_area(), state::TLB_SETS) };
+        Cpu { vcpu, cache: Cache::new(mem) }
     }
 
     /// Runs about `budget` instructions (at most one block more).
@@ -172,33 +172,33 @@ impl Cpu {
     }
 
     fn context<'a>(&'a mut self, mem: &'a mut GuestMemory, bus: &'a mut dyn Bus) -> Context<'a> {
-        let mut cx = Context { vcpu: &mut self.hart, cache: &mut self.cache, mem, bus };
+        let mut cx = Context { vcpu: &mut self.vcpu, cache: &mut self.cache, mem, bus };
         cx.drop_dirty_code();
         cx
     }
 
     /// Whether a halted processor goes on: `interrupt` tells whether the controllers ask for one.
     pub fn wakes(&self, interrupt: bool) -> bool {
-        interrupt && self.hart.rflags & flags::IF != 0
+        interrupt && self.vcpu.rflags & flags::IF != 0
     }
 
     /// Figures of the run, by name.
     pub(crate) fn statistics(&self) -> Vec<(&'static str, u64)> {
         vec![
-            ("instructions", self.hart.instret.wrapping_sub(self.hart.restored_at)),
+            ("instructions", self.vcpu.instret.wrapping_sub(self.vcpu.restored_at)),
             ("decoded_instructions", self.cache.decoded),
-            ("data_tlb_misses", self.hart.dtlb.misses),
+            ("data_tlb_misses", self.vcpu.dtlb.misses),
         ]
     }
 
     /// Notes from now on which pages of RAM may be written ([`GuestMemory::written`]).
     pub fn track_writes(&mut self, mem: &mut GuestMemory) {
-        self.hart.dtlb.track_writes(mem);
+        self.vcpu.dtlb.track_writes(mem);
     }
 
     /// Drops everything that is derived from memory or control registers: after a restore.
     pub fn flush(&mut self, mem: &mut GuestMemory) {
-        self.hart.flush_tlb();
+        self.vcpu.flush_tlb();
         self.cache.clear();
         mem.clear_code_marks();
     }

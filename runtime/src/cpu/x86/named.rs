@@ -10,6 +10,16 @@ const GENERAL: [&str; 16] = [
 ];
 
 impl VcpuState {
+    /// Instructions retired.
+    pub fn instret(&self) -> u64 {
+        self.instret
+    }
+
+    /// Address of the next instruction.
+    pub fn pc(&self) -> u64 {
+        self.rip
+    }
+
     /// The mode that code runs in.
     pub fn mode(&self) -> Mode {
         match self.cpl {
@@ -53,7 +63,7 @@ mod tests {
 
     #[test]
     fn names_and_modes() {
-        let mut state = Cpu::new(&GuestMemory::new(1 << 20, None).unwrap()).hart.save();
+        let mut state = Cpu::new(&GuestMemory::new(1 << 20, None).unwrap()).vcpu.save();
         assert_eq!(state.mode(), Mode::Kernel);
         state.cpl = 3;
         state.segments[CS].attributes &= !Segment::LONG;

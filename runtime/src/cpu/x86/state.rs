@@ -574,4 +574,4 @@ impl Vcpu {
     }
 }
 
-crate::cpu::cell::hart_cell!(Vcpu, VcpuCell, vcpu_ptr);
+crate::cpu::cell::cpu_cell!(Vcpu, VcpuCell, vcpu_ptr);

@@ -174,7 +174,7 @@ pub(in crate::platform) fn load(
 /// A processor at the kernel's entry.
 fn processor(mem: &GuestMemory, entry: u64) -> Cpu {
     let mut cpu = Cpu::new(mem);
-    let hart = &mut *cpu.hart;
+    let hart = &mut *cpu.vcpu;
     for segment in [state::ES, state::SS, state::DS, state::FS, state::GS] {
         hart.segments[segment].selector = BOOT_DS;
     }
@@ -214,11 +214,11 @@ mod tests {
         let mut mem = memory(RAM);
         let slots = Devices::new(Arch::X86_64, 0).unwrap().slots();
         let cpu = load(&mut mem, &slots, &source(&kernel, "quiet")).unwrap();
-        assert_eq!((cpu.hart.rip, cpu.hart.r[6], cpu.hart.rflags), (0x100_0010, BOOT_PARAMS, 0));
-        assert!(cpu.hart.long && cpu.hart.cpl == 0);
+        assert_eq!((cpu.vcpu.rip, cpu.vcpu.r[6], cpu.vcpu.rflags), (0x100_0010, BOOT_PARAMS, 0));
+        assert!(cpu.vcpu.long && cpu.vcpu.cpl == 0);
         let word = |at: u64| u32::from_le_bytes(mem.read_array(at).unwrap());
         let long = |at: u64| u64::from_le_bytes(mem.read_array(at).unwrap());
-        let zero = cpu.hart.r[6];
+        let zero = cpu.vcpu.r[6];
         assert_eq!(mem.slice(zero + 0x1fe, 8).unwrap(), b"\x55\xaa\0\0HdrS");
         assert_eq!((word(zero + 0x218), word(zero + 0x21c)), (0x120_1000, 7));
         assert_eq!(mem.slice(0x120_1000, 7).unwrap(), b"initial");
@@ -234,11 +234,11 @@ mod tests {
         assert_eq!(mem.slice(0x9_fc00, 4).unwrap(), b"_MP_");
         assert_eq!(mem.slice(0x100_0000, 0x124).unwrap()[0x122..], [0x90, 0]);
         // Descriptors: a 64-bit code segment and a data segment.
-        let gdt = cpu.hart.gdtr.base;
+        let gdt = cpu.vcpu.gdtr.base;
         assert_eq!((long(gdt + 0x10) >> 32, long(gdt + 0x18) >> 32), (0x00af_9b00, 0x00cf_9300));
         // A walk to an address in the fourth GiB.
         let at = 0xfee0_1234u64;
-        let l3 = long(cpu.hart.cr3) & !0xfff;
+        let l3 = long(cpu.vcpu.cr3) & !0xfff;
         let l2 = long(l3 + 8 * (at >> 30)) & !0xfff;
         assert_eq!(long(l2 + 8 * (at >> 21 & 511)), 0xfee0_0083);
     }

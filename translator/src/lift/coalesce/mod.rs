@@ -12,10 +12,10 @@
 //! their pages.
 //!
 //! # Two pages
-//! In the kernel nearly all memory is mapped in one piece (kernel stacks and all objects of the allocators lie in
-//! the direct map), so a window leaves when its two pages are not neighbours in RAM, too. In programs they
-//! rarely are, and a stack's frame may lie across them for a whole run: both translations are kept, and each
-//! access selects.
+//! In the kernel nearly all memory is mapped in one piece (kernel stacks and all objects of the allocators
+//! lie in the direct map), so a window leaves when its two pages are not neighbours in RAM, too. In programs
+//! they rarely are, and a stack's frame may lie across them for a whole run: both translations are kept, and
+//! each access selects.
 //!
 //! # Method
 //! Values of registers are numbered in the whole function: sums of a root and a constant, so that `mv` and
@@ -29,7 +29,8 @@ use std::collections::BTreeMap;
 /// Distance between the first and the last granule of a window at most: less than a page, so that it has two
 /// pages at most.
 const REACH: i32 = 2048;
-/// Accesses that make a window over more than one granule worth its second probe, in programs and in the kernel.
+/// Accesses that make a window over more than one granule worth its second probe, in programs and in the
+/// kernel.
 const WORTH: [usize; 2] = [3, 2];
 /// Rounds of dropping windows at most.
 const ROUNDS: usize = 8;

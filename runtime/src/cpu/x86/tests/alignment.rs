@@ -10,12 +10,12 @@ const END: Exit = Exit::Trap(Fault::plain(BP));
 /// `code` at privilege level 3 with RDI at `data`, RFLAGS.AC set, and CR0.AM as told.
 fn checked(code: &[u8], data: u64, mask: bool) -> Machine {
     let mut m = machine(code);
-    m.cpu.hart.r[7] = data;
-    m.cpu.hart.cpl = 3;
+    m.cpu.vcpu.r[7] = data;
+    m.cpu.vcpu.cpl = 3;
     if mask {
-        m.cpu.hart.cr0 |= CR0_AM;
+        m.cpu.vcpu.cr0 |= CR0_AM;
     }
-    m.cpu.hart.set_all_flags(flags::AC);
+    m.cpu.vcpu.set_all_flags(flags::AC);
     m
 }
 
@@ -37,11 +37,11 @@ fn operands_have_to_be_aligned_to_their_size() {
     for (name, code, size) in forms {
         for offset in 0..16 {
             let mut m = checked(code, DATA + offset, true);
-            m.cpu.hart.cr4 |= crate::cpu::x86::state::CR4_OSFXSR;
-            m.cpu.hart.update_controls();
+            m.cpu.vcpu.cr4 |= crate::cpu::x86::state::CR4_OSFXSR;
+            m.cpu.vcpu.update_controls();
             let fine = offset % size == 0;
             assert_eq!(m.run(), if fine { END } else { CHECK }, "{name} at {offset}");
-            assert_eq!(m.cpu.hart.rip == CODE, !fine, "{name} at {offset}");
+            assert_eq!(m.cpu.vcpu.rip == CODE, !fine, "{name} at {offset}");
         }
     }
 }
@@ -52,11 +52,11 @@ fn only_where_flag_mask_and_level_ask_for_it() {
     let code = [0x8b, 0x07, 0xcc];
     assert_eq!(checked(&code, DATA + 1, false).run(), END);
     let mut kernel = checked(&code, DATA + 1, true);
-    kernel.cpu.hart.cpl = 0;
-    kernel.cpu.hart.update_mode();
+    kernel.cpu.vcpu.cpl = 0;
+    kernel.cpu.vcpu.update_mode();
     assert_eq!(kernel.run(), END);
     let mut clear = checked(&code, DATA + 1, true);
-    clear.cpu.hart.set_all_flags(0);
+    clear.cpu.vcpu.set_all_flags(0);
     assert_eq!(clear.run(), END);
 }
 
@@ -66,9 +66,9 @@ fn a_program_can_begin_and_end_it() {
     let mut code = vec![0x8b, 0x07, 0x9c, 0x81, 0x0c, 0x24, 0, 0, 4, 0, 0x9d, 0x8b, 0x07];
     let second = CODE + code.len() as u64 - 2;
     let mut m = checked(&code, DATA + 2, true);
-    m.cpu.hart.set_all_flags(0);
+    m.cpu.vcpu.set_all_flags(0);
     assert_eq!(m.run(), CHECK);
-    assert_eq!(m.cpu.hart.rip, second, "the page that was in the TLB is not any more");
+    assert_eq!(m.cpu.vcpu.rip, second, "the page that was in the TLB is not any more");
     // The other way round: pushf; and dword [rsp],~0x40000; popf; mov eax,[rdi]; int3
     code = vec![0x9c, 0x81, 0x24, 0x24, 0xff, 0xff, 0xfb, 0xff, 0x9d, 0x8b, 0x07, 0xcc];
     assert_eq!(checked(&code, DATA + 2, true).run(), END);

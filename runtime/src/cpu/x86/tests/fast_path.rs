@@ -230,9 +230,9 @@ fn with_programs(programs: &[Vec<u8>]) -> Machine {
 /// Makes a machine begin at program `n`. All registers lead to memory but RCX and RAX, which hold `a` and
 /// `b`; the memory holds `a`.
 fn begin(m: &mut Machine, n: usize, (a, b): (u64, u64), flags: u64) {
-    m.cpu.hart.r[..8].copy_from_slice(&[b, a, DATA, DATA, STACK, DATA, DATA, DATA]);
-    m.cpu.hart.rip = program(n);
-    m.cpu.hart.set_all_flags(flags);
+    m.cpu.vcpu.r[..8].copy_from_slice(&[b, a, DATA, DATA, STACK, DATA, DATA, DATA]);
+    m.cpu.vcpu.rip = program(n);
+    m.cpu.vcpu.set_all_flags(flags);
     assert!(m.mem.write(DATA, &a.to_le_bytes()));
 }
 
@@ -250,9 +250,9 @@ fn flags_are_left_as_the_table_says() {
             for a in VALUES {
                 begin(&mut m, 0, (a, a ^ 3), flags);
                 assert_eq!(m.cpu.step(&mut m.mem, &mut m.bus), None, "{kind:?}");
-                let changed = m.cpu.hart.flags.arithmetic() ^ flags;
+                let changed = m.cpu.vcpu.flags.arithmetic() ^ flags;
                 assert_eq!(changed & !facts.writes, 0, "{kind:?} {a:x}");
-                let form = m.cpu.hart.flags.form;
+                let form = m.cpu.vcpu.flags.form;
                 let as_said = match facts.leaves {
                     Leaves::Kept => form == RAW,
                     Leaves::Sub => form >= SUB,
@@ -283,7 +283,7 @@ fn a_block_does_what_its_instructions_do_one_by_one() {
                 begin(&mut steps, n, operands, 0);
                 let exit = (0..3).find_map(|_| steps.cpu.step(&mut steps.mem, &mut steps.bus));
                 assert_eq!(exit, Some(Exit::Trap(Fault::plain(BP))), "{kind:?}");
-                assert_eq!(block.cpu.hart.save(), steps.cpu.hart.save(), "{kind:?} {n} {operands:x?}");
+                assert_eq!(block.cpu.vcpu.save(), steps.cpu.vcpu.save(), "{kind:?} {n} {operands:x?}");
             }
         }
     }

@@ -45,9 +45,9 @@ fn machine(code: &[u8]) -> Machine {
     mem.set_ram_base(0);
     assert!(mem.write(CODE, code));
     let mut cpu = Cpu::new(&mem);
-    cpu.hart.rip = CODE;
-    cpu.hart.r[4] = STACK;
-    cpu.hart.user_only = true;
+    cpu.vcpu.rip = CODE;
+    cpu.vcpu.r[4] = STACK;
+    cpu.vcpu.user_only = true;
     Machine { mem, cpu, bus: Nothing::default() }
 }
 
@@ -63,10 +63,10 @@ fn a_loop_sums() {
     let code = [0xb9, 10, 0, 0, 0, 0x31, 0xc0, 0x48, 0x01, 0xc8, 0xff, 0xc9, 0x75, 0xf9, 0xcc];
     let mut m = machine(&code);
     assert_eq!(m.run(), Exit::Trap(Fault::plain(BP)));
-    assert_eq!(m.cpu.hart.r[0], 55);
-    assert_eq!(m.cpu.hart.rip, CODE + code.len() as u64);
+    assert_eq!(m.cpu.vcpu.r[0], 55);
+    assert_eq!(m.cpu.vcpu.rip, CODE + code.len() as u64);
     // A trap's own instruction has retired.
-    assert_eq!(m.cpu.hart.instret, 2 + 3 * 10 + 1);
+    assert_eq!(m.cpu.vcpu.instret, 2 + 3 * 10 + 1);
 }
 
 #[test]
@@ -78,8 +78,8 @@ fn calls_return_and_memory_keeps() {
     code.extend([0xc7, 0x07, 0x78, 0x56, 0x34, 0x12, 0xc7, 0x47, 0x04, 0xff, 0xff, 0xff, 0xff, 0xc3]);
     let mut m = machine(&code);
     assert_eq!(m.run(), Exit::Trap(Fault::plain(UD)));
-    assert_eq!(m.cpu.hart.r[3], 0xffff_ffff_1234_5678);
-    assert_eq!(m.cpu.hart.r[4], STACK);
+    assert_eq!(m.cpu.vcpu.r[3], 0xffff_ffff_1234_5678);
+    assert_eq!(m.cpu.vcpu.r[4], STACK);
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn code_may_change_itself_in_the_same_block() {
     let code = [0xc6, 0x05, 1, 0, 0, 0, 7, 0xb0, 1, 0xcc];
     let mut m = machine(&code);
     assert_eq!(m.run(), Exit::Trap(Fault::plain(BP)));
-    assert_eq!(m.cpu.hart.r[0] & 0xff, 7);
+    assert_eq!(m.cpu.vcpu.r[0] & 0xff, 7);
 }
 
 #[test]
@@ -96,12 +96,12 @@ fn the_instruction_that_clears_the_trap_flag_is_trapped_after_it() {
     // pushfq; and qword [rsp],~0x100; popfq; nop; ud2
     let code = [0x9c, 0x48, 0x81, 0x24, 0x24, 0xff, 0xfe, 0xff, 0xff, 0x9d, 0x90, 0x0f, 0x0b];
     let mut m = machine(&code);
-    m.cpu.hart.rflags |= flags::TF;
+    m.cpu.vcpu.rflags |= flags::TF;
     for at in [1, 9, 10] {
-        assert_eq!((m.run(), m.cpu.hart.rip), (Exit::Trap(Fault::plain(DB)), CODE + at));
-        assert_eq!(m.cpu.hart.rflags & flags::TF != 0, at < 10);
+        assert_eq!((m.run(), m.cpu.vcpu.rip), (Exit::Trap(Fault::plain(DB)), CODE + at));
+        assert_eq!(m.cpu.vcpu.rflags & flags::TF != 0, at < 10);
     }
-    assert_eq!((m.run(), m.cpu.hart.rip), (Exit::Trap(Fault::plain(UD)), CODE + 11));
+    assert_eq!((m.run(), m.cpu.vcpu.rip), (Exit::Trap(Fault::plain(UD)), CODE + 11));
 }
 
 #[test]
@@ -110,14 +110,14 @@ fn an_instruction_may_straddle_pages() {
     // mov eax,0x11223344 across a page boundary, then int3.
     let at = CODE + 0xffd;
     assert!(m.mem.write(at, &[0xb8, 0x44, 0x33, 0x22, 0x11, 0xcc]));
-    m.cpu.hart.rip = at;
+    m.cpu.vcpu.rip = at;
     assert_eq!(m.run(), Exit::Trap(Fault::plain(BP)));
-    assert_eq!(m.cpu.hart.r[0], 0x1122_3344);
+    assert_eq!(m.cpu.vcpu.r[0], 0x1122_3344);
     // Its second half changes.
     assert!(m.mem.write(CODE + 0x1000, &[0x99]));
-    m.cpu.hart.rip = at;
+    m.cpu.vcpu.rip = at;
     assert_eq!(m.run(), Exit::Trap(Fault::plain(BP)));
-    assert_eq!(m.cpu.hart.r[0], 0x1199_3344);
+    assert_eq!(m.cpu.vcpu.r[0], 0x1199_3344);
 }
 
 /// Page tables at 4 MiB: identity for the first 8 MiB by pages of 4 KiB, all of them for user code but those
@@ -140,12 +140,12 @@ fn paged(m: &mut Machine) {
             put(ROOT + 0x3000 + 0x1000 * n + 8 * page, pa | flags);
         }
     }
-    m.cpu.hart.cr3 = ROOT;
-    m.cpu.hart.cr0 |= 1 << 31;
-    m.cpu.hart.msr.efer |= EFER_NXE;
-    m.cpu.hart.cpl = 3;
-    m.cpu.hart.segments[super::state::CS].attributes |= 3 << 5;
-    m.cpu.hart.flush_tlb();
+    m.cpu.vcpu.cr3 = ROOT;
+    m.cpu.vcpu.cr0 |= 1 << 31;
+    m.cpu.vcpu.msr.efer |= EFER_NXE;
+    m.cpu.vcpu.cpl = 3;
+    m.cpu.vcpu.segments[super::state::CS].attributes |= 3 << 5;
+    m.cpu.vcpu.flush_tlb();
 }
 
 #[test]
@@ -167,8 +167,8 @@ fn page_faults_tell_what_was_wrong() {
     for (code, address, expected) in cases {
         let mut m = machine(code);
         paged(&mut m);
-        m.cpu.hart.r[7] = address;
-        m.cpu.hart.r[0] = 0x0102_0304_0506_0708;
+        m.cpu.vcpu.r[7] = address;
+        m.cpu.vcpu.r[0] = 0x0102_0304_0506_0708;
         let culprit = if address == DATA + 0xffc { DATA + 0x1000 } else { address };
         let exit = expected.map_or(Fault::plain(BP), |code| Fault {
             vector: PF,
@@ -177,7 +177,7 @@ fn page_faults_tell_what_was_wrong() {
         });
         assert_eq!(m.run(), Exit::Trap(exit), "{address:#x}");
         if expected.is_some() {
-            assert_eq!(m.cpu.hart.rip, CODE);
+            assert_eq!(m.cpu.vcpu.rip, CODE);
             assert_eq!(m.mem.read_array(address & !7), Some([0; 8]), "half of a store happened");
         }
     }
@@ -190,11 +190,11 @@ fn with_handler(m: &mut Machine, vector: u64, handler: u64) {
     assert!(m.mem.write(DATA + 16 * vector, &gate.to_le_bytes()));
     assert!(m.mem.write(DATA + 16 * vector + 8, &(handler >> 32).to_le_bytes()));
     assert!(m.mem.write(DATA + 0x810, &0x00af_9b00_0000_ffff_u64.to_le_bytes()));
-    (m.cpu.hart.idtr.base, m.cpu.hart.idtr.limit) = (DATA, 0x7ff);
-    (m.cpu.hart.gdtr.base, m.cpu.hart.gdtr.limit) = (DATA + 0x800, 0x7f);
-    m.cpu.hart.segments[super::state::CS] =
+    (m.cpu.vcpu.idtr.base, m.cpu.vcpu.idtr.limit) = (DATA, 0x7ff);
+    (m.cpu.vcpu.gdtr.base, m.cpu.vcpu.gdtr.limit) = (DATA + 0x800, 0x7f);
+    m.cpu.vcpu.segments[super::state::CS] =
         Segment { selector: 0x10, attributes: 0xa09b, limit: u32::MAX, base: 0 };
-    m.cpu.hart.user_only = false;
+    m.cpu.vcpu.user_only = false;
 }
 
 #[test]
@@ -205,8 +205,8 @@ fn an_exception_enters_its_handler_and_iretq_returns() {
     assert!(m.mem.write(handler, &[0x48, 0x83, 0x04, 0x24, 2, 0x48, 0xcf]));
     with_handler(&mut m, 6, handler);
     assert_eq!(m.run(), Exit::Shutdown { reset: false, failed: false });
-    assert_eq!(m.cpu.hart.r[4], STACK);
-    assert_eq!(m.cpu.hart.rip, CODE + 4);
+    assert_eq!(m.cpu.vcpu.r[4], STACK);
+    assert_eq!(m.cpu.vcpu.rip, CODE + 4);
 }
 
 #[test]
@@ -220,12 +220,12 @@ fn an_interrupt_waits_for_sti_and_one_instruction_more() {
     m.bus.interrupt = Some(0x20);
     assert_eq!(m.run(), Exit::Shutdown { reset: false, failed: false });
     assert_eq!(m.bus.interrupt, None);
-    assert_eq!((m.cpu.hart.r[0], m.cpu.hart.r[3]), (2, 1));
+    assert_eq!((m.cpu.vcpu.r[0], m.cpu.vcpu.r[3]), (2, 1));
 }
 
 #[test]
 fn a_fault_without_any_handler_shuts_down() {
     let mut m = machine(&[0x0f, 0x0b]);
-    m.cpu.hart.user_only = false;
+    m.cpu.vcpu.user_only = false;
     assert_eq!(m.run(), Exit::Shutdown { reset: true, failed: true });
 }

@@ -29,7 +29,7 @@ impl Machine {
     }
 
     pub(crate) fn vcpu(&mut self) -> &mut VcpuCell {
-        &mut self.cpu.hart
+        &mut self.cpu.vcpu
     }
 
     /// Executes an instruction by its family's function, where it lies in memory as it would.
@@ -37,7 +37,7 @@ impl Machine {
         let i = decode(code);
         assert!(!i.is_invalid() && i.len() == code.len(), "{code:02x?} is no instruction: {i:?}");
         let handler = (self.family)(&i).unwrap_or_else(|| panic!("{:?} is missing", i.code()));
-        self.cpu.hart.rip = CODE;
+        self.cpu.vcpu.rip = CODE;
         assert!(self.mem.write(CODE, code));
         let mut bus = NoDevices;
         let mut cx = self.cpu.context(&mut self.mem, &mut bus);

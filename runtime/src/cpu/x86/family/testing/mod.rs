@@ -46,10 +46,10 @@ impl Machine {
     pub(super) fn with_registers(registers: &[(usize, u64)]) -> Self {
         let mem = GuestMemory::new(1 << 20, None).unwrap();
         let mut cpu = Cpu::new(&mem);
-        cpu.hart.user_only = true;
-        cpu.hart.r[4] = STACK;
+        cpu.vcpu.user_only = true;
+        cpu.vcpu.r[4] = STACK;
         for &(number, value) in registers {
-            cpu.hart.r[number] = value;
+            cpu.vcpu.r[number] = value;
         }
         Machine { cpu, mem, ports: Ports::default() }
     }
@@ -57,30 +57,30 @@ impl Machine {
     /// Switches to compatibility mode: flat 32-bit segments.
     pub(super) fn compatibility(mut self) -> Self {
         let flat = Segment { selector: 8, attributes: 0xc093, limit: u32::MAX, base: 0 };
-        self.cpu.hart.segments[SS] = flat;
-        self.cpu.hart.segments[CS] = Segment { attributes: 0xc09b, ..flat };
-        self.cpu.hart.update_mode();
+        self.cpu.vcpu.segments[SS] = flat;
+        self.cpu.vcpu.segments[CS] = Segment { attributes: 0xc09b, ..flat };
+        self.cpu.vcpu.update_mode();
         self
     }
 
     pub(super) fn vcpu(&mut self) -> &mut VcpuCell {
-        &mut self.cpu.hart
+        &mut self.cpu.vcpu
     }
 
     pub(super) fn r(&self, number: usize) -> u64 {
-        self.cpu.hart.r[number]
+        self.cpu.vcpu.r[number]
     }
 
     pub(super) fn set_r(&mut self, number: usize, value: u64) {
-        self.cpu.hart.r[number] = value;
+        self.cpu.vcpu.r[number] = value;
     }
 
     pub(super) fn flags(&self) -> u64 {
-        self.cpu.hart.all_flags()
+        self.cpu.vcpu.all_flags()
     }
 
     pub(super) fn set_flags(&mut self, flags: u64) {
-        self.cpu.hart.set_all_flags(flags);
+        self.cpu.vcpu.set_all_flags(flags);
     }
 
     pub(super) fn arithmetic(&self) -> u64 {
@@ -88,7 +88,7 @@ impl Machine {
     }
 
     pub(super) fn rip(&self) -> u64 {
-        self.cpu.hart.rip
+        self.cpu.vcpu.rip
     }
 
     pub(super) fn load(&self, at: u64) -> u64 {
@@ -111,7 +111,7 @@ impl Machine {
     pub(super) fn place(&mut self, code: &str) -> u64 {
         let bytes: Vec<u8> = code.split_whitespace().map(|b| u8::from_str_radix(b, 16).unwrap()).collect();
         self.store_bytes(CODE, &bytes);
-        self.cpu.hart.rip = CODE;
+        self.cpu.vcpu.rip = CODE;
         bytes.len() as u64
     }
 
@@ -130,10 +130,10 @@ impl Machine {
     pub(super) fn go(&mut self, code: &str) {
         let length = self.place(code);
         assert_eq!(self.step(), None, "{code}");
-        while self.rip() == CODE && length > 0 && self.cpu.hart.instret == 0 {
+        while self.rip() == CODE && length > 0 && self.cpu.vcpu.instret == 0 {
             assert_eq!(self.step(), None, "{code}");
         }
-        self.cpu.hart.instret = 0;
+        self.cpu.vcpu.instret = 0;
     }
 
     /// Executes an instruction that goes on with the next one.
