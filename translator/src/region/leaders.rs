@@ -65,15 +65,16 @@ impl<'a> Leaders<'a> {
             .collect()
     }
 
-    /// Where control goes after the instruction at `at` and the next one, which is at the other place, if the
-    /// two together tell.
-    fn pair(&self, at: CodeAddr, insn: &Insn) -> Option<(CodeAddr, Flow)> {
+    /// The instruction after the one at `at`, with its place, and where control goes after it, if the two
+    /// together tell.
+    fn pair(&self, at: CodeAddr, insn: &Insn) -> Option<(CodeAddr, Insn, Flow)> {
         if !insn.pairs {
             return None;
         }
         let next = self.program.step(at, i32::from(insn.len))?;
-        let flow = self.program.isa.pair(insn, &self.program.insn(next)?)?;
-        Some((next, flow))
+        let second = self.program.insn(next)?;
+        let flow = self.program.isa.pair(insn, &second)?;
+        Some((next, second, flow))
     }
 
     pub(super) fn is_hot(&self, at: CodeAddr) -> bool {
@@ -94,12 +95,11 @@ impl<'a> Leaders<'a> {
             self.set.insert(at);
         }
         match self.pair(at, &insn) {
-            Some((second, Flow::Jump(delta))) => self.set.extend(program.jump(second, delta)),
-            Some((second, Flow::Call(delta))) => {
-                let target = program.jump(second, delta);
+            Some((from, _, Flow::Jump(delta))) => self.set.extend(program.jump(from, delta)),
+            Some((from, second, Flow::Call(delta))) => {
+                let target = program.jump(from, delta);
                 self.set.extend(target);
-                let links = program.insn(second).is_some_and(|second| second.links);
-                self.called.extend(target.filter(|_| links));
+                self.called.extend(target.filter(|_| second.links));
             }
             _ => {}
         }
