@@ -12,8 +12,8 @@ use forelift_abi::lift::{DISPATCH, FUNCTION_BITS, UNTOLD};
 enum Callee {
     /// The beginning of a lifted function: address, place.
     Function(i32, CodeAddr),
-    /// A stub that jumps to where a pointer says: address, place.
-    Stub(i32, CodeAddr),
+    /// A stub that jumps to where a pointer says: address, place, instructions with the jump last.
+    Stub(i32, CodeAddr, Vec<Insn>),
     /// That is for the runtime to find out.
     Unknown,
 }
@@ -52,9 +52,10 @@ impl Lifter<'_> {
             Flow::Call(delta) => {
                 let target = self.f.pc(at + delta);
                 let place = self.f.function.place(at).and_then(|here| self.f.program.jump(here, delta));
-                let callee = match place {
-                    Some(place) if self.stub(place).is_some() => Callee::Stub(at + delta, place),
-                    Some(place) if self.f.function.calls.contains(&(at + delta)) => {
+                let stub = place.and_then(|place| self.stub(place));
+                let callee = match (place, stub) {
+                    (Some(place), Some(stub)) => Callee::Stub(at + delta, place, stub),
+                    (Some(place), None) if self.f.function.calls.contains(&(at + delta)) => {
                         Callee::Function(at + delta, place)
                     }
                     _ => Callee::Unknown,
@@ -180,8 +181,7 @@ impl Lifter<'_> {
     }
 
     /// Executes the stub at `at`; gives where it jumps to.
-    fn inline_stub(&mut self, from: &Block, address: i32, at: CodeAddr) -> Value {
-        let stub = self.stub(at).unwrap_or_default();
+    fn inline_stub(&mut self, from: &Block, address: i32, at: CodeAddr, stub: &[Insn]) -> Value {
         let Some((jump, before)) = stub.split_last() else { return self.f.pc(address) };
         self.f.check_target(from, address, at);
         let mut here = address;
@@ -224,8 +224,8 @@ impl Lifter<'_> {
         let depth = self.f.depth();
         let next = match callee {
             Callee::Function(address, at) => self.call_direct(block, address, at, target, depth),
-            Callee::Stub(address, at) => {
-                let target = self.inline_stub(block, address, at);
+            Callee::Stub(address, at, stub) => {
+                let target = self.inline_stub(block, address, at, &stub);
                 self.f.store_left();
                 self.f.call_helper(DISPATCH, &[target, depth])
             }
