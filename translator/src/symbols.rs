@@ -144,14 +144,8 @@ impl<'a> Symbols<'a> {
         let (header, target) = header(file)?;
         let programs = program_headers(file, &header)?;
         let segments = code(&programs, file.len() as u64);
-        let mut symbols = Symbols {
-            isa: target.as_isa(),
-            file,
-            segments,
-            functions: Vec::new(),
-            build_id: None,
-            dropped: 0,
-        };
+        let mut symbols =
+            Symbols { isa: target, file, segments, functions: Vec::new(), build_id: None, dropped: 0 };
         symbols.read_build_id(&programs);
         let start = usize::try_from(header.e_shoff).unwrap_or(usize::MAX);
         match SectionHeader::parse(file, start, header.e_shnum.into(), CTX) {

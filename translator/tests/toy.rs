@@ -120,10 +120,6 @@ impl Isa for Toy {
 }
 
 impl Target for Toy {
-    fn as_isa(&self) -> &'static dyn Isa {
-        &Toy
-    }
-
     fn registers(&self, layout: &Layout) -> Vec<Register> {
         let first = layout.state[0];
         (0..9).map(|n| Register { ty: types::I64, address: first + 8 * n }).collect()

@@ -60,7 +60,7 @@ pub fn lift(
     let root_digest = guest.root_digest();
     let inputs = inputs(options, guest, &root_digest);
     let (training, training_cached) = training::train(&inputs, snapshot, &root.file, store, stages)?;
-    let program = Program::new(target.as_isa(), training.pages);
+    let program = Program::new(target, training.pages);
     let names = find_names(&program, options, &guest.installed, root, stages);
     stages.begin_share("translating hot code");
     let mut lifted =

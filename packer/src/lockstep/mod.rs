@@ -249,7 +249,7 @@ impl<'a> Lockstep<'a> {
             if sides[0].turn()? != sides[1].turn()? {
                 return Ok(coarse);
             }
-            if let Some(found) = steps(self.target.as_isa(), &mut sides, budget)? {
+            if let Some(found) = steps(self.target, &mut sides, budget)? {
                 return Ok(found);
             }
         }

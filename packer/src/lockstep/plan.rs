@@ -31,7 +31,7 @@ impl Plan {
     pub(super) fn new(image: &PackedImage, options: &Options) -> Result<Self, LockstepError> {
         let (mut machine, start) = origin(image, &options.args)?;
         let target = target(image)?;
-        let program = Program::new(target.as_isa(), Stepper::train(&mut machine, start, options.limit));
+        let program = Program::new(target, Stepper::train(&mut machine, start, options.limit));
         let regions = region::regions(&program, Limits { threshold: THRESHOLD, ..Limits::default() });
         let mut functions: Vec<Function> =
             region::hottest(regions, MOST).into_iter().flat_map(|region| region.functions).collect();

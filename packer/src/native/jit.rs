@@ -104,7 +104,7 @@ impl Jit {
         let machine = u16::try_from(layout.machine).unwrap_or_default();
         let Some(target) = guests::of_machine(machine) else { return };
         let guest = Guest { target, layout, helpers: cpu.helpers() };
-        let program = Program::new(target.as_isa(), cpu.profile(mem));
+        let program = Program::new(target, cpu.profile(mem));
         let first = self.functions.len() as u32;
         match self.compile {
             Compile::Here => {

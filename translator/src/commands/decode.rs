@@ -16,7 +16,7 @@ pub(crate) fn run(file: &PathBuf, symbol: Option<&str>, text: Option<&str>) -> a
         (None, Some(text)) => range(text)?,
         (None, None) => bail!("give --symbol or --range"),
     };
-    let lines = listing::decode(&bytes, &elf, target.as_isa(), range).with_context(|| name.clone())?;
+    let lines = listing::decode(&bytes, &elf, target, range).with_context(|| name.clone())?;
     let mut out = std::io::stdout().lock();
     for line in lines {
         if line.leader {

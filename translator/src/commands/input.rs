@@ -122,22 +122,21 @@ impl Input {
         pieces: &[Piece<'_>],
         ranges: Option<Vec<Range<u64>>>,
     ) -> anyhow::Result<(&'static dyn Target, Program)> {
-        let isa = target.as_isa();
         let mode = if self.supervisor { Mode::Kernel } else { Mode::User };
-        let align = u64::from(isa.guest().code_align);
+        let align = u64::from(target.guest().code_align);
         let (hot, entries) = match (&self.address, ranges) {
             (Some(text), _) => {
                 let address = number(text)
                     .filter(|address| address % align == 0)
                     .with_context(|| format!("--address {text}: expected an even number in hexadecimal"))?;
-                let hot = fixed::reachable(isa, pieces, mode, address);
+                let hot = fixed::reachable(target, pieces, mode, address);
                 if hot.is_empty() {
                     bail!("--address {text}: no executable memory is there");
                 }
                 (hot, BTreeSet::from([address]))
             }
             (None, None) => {
-                (fixed::all(isa, pieces, mode), pieces.iter().map(|piece| piece.address).collect())
+                (fixed::all(target, pieces, mode), pieces.iter().map(|piece| piece.address).collect())
             }
             (None, Some(ranges)) => {
                 let mut hot = BTreeSet::new();
@@ -149,12 +148,12 @@ impl Input {
                         Some(Piece { address: range.start, bytes })
                     });
                     let cut = cut.ok_or(listing::DecodeError::Range(range.start, range.end))?;
-                    hot.extend(fixed::all(isa, &[cut], mode));
+                    hot.extend(fixed::all(target, &[cut], mode));
                 }
                 (hot, ranges.iter().map(|range| range.start).collect())
             }
         };
-        Ok((target, fixed::program(isa, pieces, &hot, &entries, mode)))
+        Ok((target, fixed::program(target, pieces, &hot, &entries, mode)))
     }
 }
 

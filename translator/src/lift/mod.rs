@@ -78,7 +78,7 @@ pub fn absent(target: &'static dyn Target, options: &Options, out: &mut ir::Func
     out.signature = signature(options.call_conv);
     let mut context = FunctionBuilderContext::new();
     let function = Function::empty(Mode::User);
-    let program = Program::new(target.as_isa(), Vec::new());
+    let program = Program::new(target, Vec::new());
     let builder = FunctionBuilder::new(out, &mut context);
     let mut f = Frame::new(&program, &function, options, target.registers(&options.layout), builder);
     let block = f.b.create_block();

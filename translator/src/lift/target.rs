@@ -9,9 +9,6 @@ use forelift_abi::lift::{Layout, State};
 
 /// An instruction set whose code can be lifted.
 pub trait Target: Isa {
-    /// The facts.
-    fn as_isa(&self) -> &dyn Isa;
-
     /// The registers, by their bits in [`Registers`](crate::isa::Registers).
     fn registers(&self, layout: &Layout) -> Vec<Register>;
 

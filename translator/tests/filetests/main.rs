@@ -62,8 +62,8 @@ fn outputs(isa: &Isa, case: &Case) -> Result<Vec<(Stage, String)>, String> {
     let (_, mode) = mode.ok_or_else(|| format!("{} has no mode `{}`", isa.target.name(), case.mode))?;
     let code = case.code();
     let pieces = [Piece { address: BASE, bytes: &code }];
-    let hot = fixed::all(isa.target.as_isa(), &pieces, *mode);
-    let program = fixed::program(isa.target.as_isa(), &pieces, &hot, &BTreeSet::from([BASE]), *mode);
+    let hot = fixed::all(isa.target, &pieces, *mode);
+    let program = fixed::program(isa.target, &pieces, &hot, &BTreeSet::from([BASE]), *mode);
     let regions = region::regions(&program, Limits { threshold: 1, ..Limits::default() });
     let function = regions.first().and_then(|region| region.functions.first()).ok_or("nothing is lifted")?;
     if function.insns() != case.lifts {

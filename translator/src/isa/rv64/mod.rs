@@ -67,10 +67,6 @@ impl Isa for Rv64 {
 }
 
 impl Target for Rv64 {
-    fn as_isa(&self) -> &'static dyn Isa {
-        &Rv64
-    }
-
     fn registers(&self, layout: &Layout) -> Vec<Register> {
         let state = State::from_words(layout.state);
         let file = |ty, first: u64| (0..32).map(move |n| Register { ty, address: first + 8 * n });
