@@ -2,6 +2,7 @@
 
 use crate::isa::rv64::Rv64;
 use crate::lift::Target;
+use forelift_abi::{config::Arch, lift::Guest};
 
 /// All of them.
 pub static ALL: [&dyn Target; 1] = [&Rv64];
@@ -14,6 +15,11 @@ pub fn names() -> String {
 /// The one of this name.
 pub fn of_name(name: &str) -> Option<&'static dyn Target> {
     ALL.into_iter().find(|target| target.name() == name)
+}
+
+/// The one of an architecture, if its code can be lifted.
+pub fn of(arch: Arch) -> Option<&'static dyn Target> {
+    of_machine(Guest::of(arch).machine)
 }
 
 /// The one whose files have this ELF machine number.

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use forelift_abi::{config::Arch, lift as lift_abi};
-use forelift_translator::{guests, lift::Target, program::Program};
+use forelift_abi::lift::Layout;
+use forelift_translator::{guests, program::Program};
 
 use super::{ConvertError, Options, guest::Guest, installed::Installed, root::Root, training};
 use crate::{
@@ -33,11 +33,6 @@ pub struct LiftedRuntime {
     pub symbol_map: Option<String>,
 }
 
-/// The instruction set of an architecture whose code can be lifted.
-fn target(arch: Arch) -> Option<&'static dyn Target> {
-    guests::of_machine(lift_abi::Guest::of(arch).machine)
-}
-
 /// Trains, lifts what is hot, and adds it to the emulator; `None` when nothing is to be lifted.
 ///
 /// # Errors
@@ -50,7 +45,7 @@ pub fn lift(
     stages: &mut Stages,
 ) -> Result<Option<LiftedRuntime>, ConvertError> {
     let runtime = &guest.installed.runtime;
-    let Some(target) = target(guest.installed.arch).filter(|_| options.lift != Budget::None) else {
+    let Some(target) = guests::of(guest.installed.arch).filter(|_| options.lift != Budget::None) else {
         return Ok(None);
     };
     let layout = runtime_layout(runtime, &guest.encoded, snapshot.ram.ram_len() as u64)?;
@@ -100,7 +95,7 @@ fn inputs<'a>(options: &'a Options, guest: &'a Guest, root_digest: &'a str) -> I
 }
 
 /// Where the emulator `runtime` has what lifted code accesses.
-fn runtime_layout(runtime: &[u8], config: &[u8], ram_len: u64) -> Result<lift_abi::Layout, ConvertError> {
+fn runtime_layout(runtime: &[u8], config: &[u8], ram_len: u64) -> Result<Layout, ConvertError> {
     let template = Module::parse(runtime).map_err(PackError::Runtime)?;
     memory::lift_layout(&template, runtime, config, ram_len)?.ok_or(ConvertError::EmulatorVersion)
 }

@@ -16,11 +16,7 @@ pub mod plan;
 pub mod report;
 pub mod side;
 
-use forelift_abi::{
-    config::Arch,
-    control::Start,
-    lift::{Guest, Mode},
-};
+use forelift_abi::{config::Arch, control::Start, lift::Mode};
 use forelift_runtime::{
     args::{self, Request},
     machine::lockstep::{Stepper, Turn},
@@ -120,10 +116,9 @@ pub struct Lockstep<'a> {
 
 /// The instruction set of the image's guest, whose code can be lifted.
 pub(crate) fn target(image: &PackedImage) -> Result<&'static dyn Target, LockstepError> {
-    let of = |arch: Arch| guests::of_machine(Guest::of(arch).machine);
-    of(image.config.arch).ok_or_else(|| {
+    guests::of(image.config.arch).ok_or_else(|| {
         let lifted: Vec<&str> =
-            Arch::ALL.into_iter().filter(|&arch| of(arch).is_some()).map(Arch::oci_name).collect();
+            Arch::ALL.into_iter().filter(|&arch| guests::of(arch).is_some()).map(Arch::oci_name).collect();
         LockstepError::Unfit(format!(
             "{}: the image is for {}, and only code of {} is lifted: there is nothing to compare",
             image.path().display(),
