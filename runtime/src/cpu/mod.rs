@@ -2,6 +2,8 @@
 //! of instructions or less, so that a match costs nothing; in a build for one architecture there is nothing
 //! to match.
 
+#[cfg(not(all(feature = "riscv64", feature = "x86_64")))]
+mod absent;
 pub mod bus;
 pub(crate) mod cell;
 pub mod exit;
@@ -30,52 +32,14 @@ pub use bus::Bus;
 pub use exit::Exit;
 pub use lifting::Lifting;
 
-/// State of what this build may not have: then a type without values, so that snapshots keep their form.
-pub mod parts {
-    #[cfg(not(all(feature = "riscv64", feature = "x86_64")))]
-    use serde::{Deserialize, Serialize};
-
-    /// State of the other architecture.
-    #[cfg(not(all(feature = "riscv64", feature = "x86_64")))]
-    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-    pub enum Never {}
-
-    #[cfg(not(all(feature = "riscv64", feature = "x86_64")))]
-    impl Never {
-        /// Never called.
-        pub fn instret(&self) -> u64 {
-            match *self {}
-        }
-
-        /// Never called.
-        pub fn pc(&self) -> u64 {
-            match *self {}
-        }
-
-        /// Never called.
-        pub fn mode(&self) -> forelift_abi::lift::Mode {
-            match *self {}
-        }
-
-        /// Never called.
-        pub fn registers(&self) -> Vec<(String, u64)> {
-            match *self {}
-        }
-    }
-
-    #[cfg(feature = "riscv64")]
-    pub use crate::cpu::rv64::state::HartState as Riscv64State;
-    #[cfg(feature = "x86_64")]
-    pub use crate::cpu::x86::state::VcpuState as X86State;
-    #[cfg(feature = "riscv64")]
-    pub use crate::platform::riscv64::plic::PlicState;
-    #[cfg(feature = "x86_64")]
-    pub use crate::platform::x86_64::PcState;
-    #[cfg(not(feature = "riscv64"))]
-    pub use {Never as PlicState, Never as Riscv64State};
-    #[cfg(not(feature = "x86_64"))]
-    pub use {Never as PcState, Never as X86State};
-}
+#[cfg(not(feature = "riscv64"))]
+use absent::Absent as Riscv64State;
+#[cfg(not(feature = "x86_64"))]
+use absent::Absent as X86State;
+#[cfg(feature = "riscv64")]
+use rv64::state::HartState as Riscv64State;
+#[cfg(feature = "x86_64")]
+use x86::state::VcpuState as X86State;
 
 /// The processor.
 pub enum Cpu {
@@ -91,9 +55,9 @@ pub enum Cpu {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CpuState {
     /// An RV64GC hart.
-    Riscv64(Box<parts::Riscv64State>),
+    Riscv64(Box<Riscv64State>),
     /// An x86-64 processor.
-    X86_64(Box<parts::X86State>),
+    X86_64(Box<X86State>),
 }
 
 #[cfg(feature = "x86_64")]
