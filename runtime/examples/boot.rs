@@ -70,6 +70,7 @@ fn orders(argv: &[String]) -> Start {
         tty_echo: false,
         stdin: false,
         hostname: "forelift".into(),
+        network: None,
         mounts: Vec::new(),
         volumes: Vec::new(),
         stop_signal: String::new(),

@@ -176,6 +176,7 @@ fn orders(
         tty_echo: false,
         stdin: !options.no_stdin,
         hostname: image.hostname.clone(),
+        network: None,
         mounts,
         volumes: container.volumes.clone(),
         stop_signal: container.stop_signal.clone(),

@@ -12,6 +12,7 @@
 //! 4. When the command has ended and all its output has been written, init unmounts, sends [`ToHost::Exited`]
 //!    and waits to be switched off.
 
+use crate::net::Network;
 use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
@@ -70,6 +71,8 @@ pub struct Start {
     pub stdin: bool,
     /// Host name.
     pub hostname: String,
+    /// The network interface; without one there is only the loopback.
+    pub network: Option<Network>,
     /// Host directories.
     pub mounts: Vec<Mount>,
     /// Paths to cover with a fresh writable directory holding a copy of what the image has there.

@@ -13,6 +13,12 @@
 //! the `fd_read` that follows gives its reply, or 0 bytes for a request that is not answered. An empty
 //! `fd_write` closes and forgets everything, as a device's reset does.
 //!
+//! The network, when there is one, is the descriptor [`NET_FD`]. The first `fd_read` gives the container's
+//! interface, a [`Network`](crate::net::Network) by postcard. From then on `fd_read` gives whole packets
+//! ([`crate::net`]), each behind its length, as many as there are and fit, and `fd_write` takes whole packets
+//! in the same form, as many as there is room for; both give `EAGAIN` when that is none, and `poll_oneoff`
+//! tells when to try again.
+//!
 //! With the control descriptor come two promises: the descriptors 0, 1 and 2 never block (`fd_read` and
 //! `fd_write` give `EAGAIN`, and `poll_oneoff` tells when to try again), and a write to a closed pipe gives
 //! `EPIPE`.
@@ -21,6 +27,8 @@
 pub const CONTROL_FD: u32 = 1000;
 /// Descriptor of the first host directory; the others follow, without a gap.
 pub const SHARE_FD: u32 = 1001;
+/// Descriptor of the network.
+pub const NET_FD: u32 = 1100;
 /// Size of a record in bytes: kind and three operands, `u32` little-endian each.
 pub const RECORD_SIZE: usize = 16;
 /// Kind of [`Record::Signal`].

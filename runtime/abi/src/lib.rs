@@ -7,6 +7,7 @@
 //! * [`exit`]: the exit codes Forelift itself uses;
 //! * [`layout`]: where things are in the guest's physical address space;
 //! * [`lift`]: what lifted code and the runtime know of each other;
+//! * [`net`]: the container's network interface, and the packets that go through it;
 //! * [`profile`]: what a training run tells the translator.
 #![forbid(unsafe_code)]
 
@@ -17,4 +18,5 @@ pub mod exit;
 pub mod header;
 pub mod layout;
 pub mod lift;
+pub mod net;
 pub mod profile;

@@ -68,6 +68,7 @@ fn start() -> Start {
         tty_echo: false,
         stdin: true,
         hostname: "h".into(),
+        network: None,
         mounts: Vec::new(),
         volumes: Vec::new(),
         stop_signal: String::new(),

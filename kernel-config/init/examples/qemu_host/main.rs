@@ -334,6 +334,7 @@ fn start(argv: &[&str]) -> Start {
         tty_echo: true,
         stdin: false,
         hostname: "box".into(),
+        network: None,
         mounts: Vec::new(),
         volumes: Vec::new(),
         stop_signal: String::new(),

@@ -1,0 +1,127 @@
+//! The container's network: what init is told of its interface, and the packets that a gateway and the
+//! network device exchange.
+//!
+//! A packet is a [`HEADER`] and an Ethernet frame. The header is `struct virtio_net_hdr_v1` (virtio 1.2,
+//! section 5.1.6) with `num_buffers` 1: it says which checksum has yet to be calculated, and into how large
+//! segments a frame has to be cut that is longer than the link's MTU. Between programs a packet is preceded
+//! by its length, [`LENGTH`] bytes, big-endian, as on QEMU's stream back end.
+
+use alloc::{string::String, vec::Vec};
+use core::net::IpAddr;
+use serde::{Deserialize, Serialize};
+
+extern crate alloc;
+
+/// Bytes of the header before each frame.
+pub const HEADER: usize = 12;
+/// Bytes of the word with the length of header and frame.
+pub const LENGTH: usize = 4;
+/// Longest frame in bytes: 64 KiB of IP in an Ethernet frame with a VLAN tag.
+pub const MAX_FRAME: usize = 65535 + 18;
+/// Longest packet in bytes, without its length.
+pub const MAX_PACKET: usize = HEADER + MAX_FRAME;
+
+/// In `flags`: the checksum from `csum_start` on has to be put `csum_offset` bytes behind that.
+pub const F_NEEDS_CSUM: u8 = 1;
+/// In `flags`: the checksums are right.
+pub const F_DATA_VALID: u8 = 2;
+/// `gso_type`: the frame is not to be cut.
+pub const GSO_NONE: u8 = 0;
+/// `gso_type`: TCP over IPv4.
+pub const GSO_TCPV4: u8 = 1;
+/// `gso_type`: TCP over IPv6.
+pub const GSO_TCPV6: u8 = 4;
+/// In `gso_type`: TCP with ECN.
+pub const GSO_ECN: u8 = 0x80;
+
+/// `struct virtio_net_hdr_v1` without `num_buffers`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// [`F_NEEDS_CSUM`], [`F_DATA_VALID`].
+    pub flags: u8,
+    /// [`GSO_NONE`], [`GSO_TCPV4`], [`GSO_TCPV6`], [`GSO_ECN`].
+    pub gso_type: u8,
+    /// Bytes of the headers that each segment gets: a hint.
+    pub hdr_len: u16,
+    /// Most bytes of payload in a segment.
+    pub gso_size: u16,
+    /// Where the checksum starts in the frame.
+    pub csum_start: u16,
+    /// Where it is put, from `csum_start`.
+    pub csum_offset: u16,
+}
+
+impl Header {
+    /// The bytes before a frame.
+    pub fn encode(self) -> [u8; HEADER] {
+        let mut out = [0; HEADER];
+        (out[0], out[1]) = (self.flags, self.gso_type);
+        let words = [self.hdr_len, self.gso_size, self.csum_start, self.csum_offset, 1];
+        for (to, word) in out[2..].chunks_exact_mut(2).zip(words) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+        out
+    }
+
+    /// Reads the bytes before a frame.
+    pub fn decode(bytes: &[u8; HEADER]) -> Self {
+        let word = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+        Header {
+            flags: bytes[0],
+            gso_type: bytes[1],
+            hdr_len: word(2),
+            gso_size: word(4),
+            csum_start: word(6),
+            csum_offset: word(8),
+        }
+    }
+}
+
+/// An address with the length of its network's prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// The address.
+    pub ip: IpAddr,
+    /// Bits of the network's prefix.
+    pub prefix: u8,
+}
+
+/// The container's interface `eth0`, and its names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// The interface's own address on the link.
+    pub mac: [u8; 6],
+    /// Longest IP packet in bytes.
+    pub mtu: u16,
+    /// Addresses of the interface.
+    pub addresses: Vec<Address>,
+    /// Next hops of the default routes, at most one of each family; none for a link without a way out.
+    pub gateways: Vec<IpAddr>,
+    /// `nameserver` lines of `/etc/resolv.conf`.
+    pub dns: Vec<IpAddr>,
+    /// Words of its `search` line.
+    pub search: Vec<String>,
+    /// Words of its `options` line.
+    pub options: Vec<String>,
+    /// Lines of `/etc/hosts`, besides the container's own.
+    pub hosts: Vec<(String, IpAddr)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_round_trip() {
+        let header = Header {
+            flags: F_NEEDS_CSUM,
+            gso_type: GSO_TCPV6 | GSO_ECN,
+            hdr_len: 74,
+            gso_size: 1440,
+            csum_start: 54,
+            csum_offset: 16,
+        };
+        assert_eq!(Header::decode(&header.encode()), header);
+        assert_eq!(header.encode()[10..], [1, 0]);
+    }
+}
