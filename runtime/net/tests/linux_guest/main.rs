@@ -1,0 +1,5 @@
+//! The gateway with Linux's own network stack as its guest, and the host's sockets behind it. The tests need
+//! root, `/dev/net/tun`, and `ip`, `curl`, `ping` and `python3`.
+
+mod guest;
+mod tcp;
