@@ -1,6 +1,9 @@
 //! What a gateway is told: addresses of the link, names, rules and published ports.
 
-use crate::{publish::Publish, rules::Rule};
+use crate::{
+    publish::Publish,
+    rule::{Rule, same_name},
+};
 use forelift_abi::net::{Address, Network};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -234,11 +237,6 @@ impl Config {
             hosts,
         }
     }
-}
-
-/// Whether two names of hosts are the same: letters of ASCII in either case, with or without the last dot.
-pub(crate) fn same_name(a: &str, b: &str) -> bool {
-    a.trim_end_matches('.').eq_ignore_ascii_case(b.trim_end_matches('.'))
 }
 
 #[cfg(test)]

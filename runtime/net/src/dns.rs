@@ -182,8 +182,8 @@ fn head(query: &[u8], question: &Question, code: u16, answers: u16) -> Vec<u8> {
     out
 }
 
-/// Looks at the responses in a TCP connection to the resolver (RFC 7766, section 8: each has its length before
-/// it) while they pass.
+/// Looks at the responses in a TCP connection to the resolver while they pass: each has its length before it
+/// (RFC 7766, section 8).
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
     held: Vec<u8>,

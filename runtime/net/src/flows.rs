@@ -1,5 +1,5 @@
-//! Datagrams of the guest's: UDP, echo requests and questions for names. Each pair of ends has a socket of the
-//! host's of its own, which forgets itself when it has been idle.
+//! Datagrams of the guest's: UDP, echo requests and questions for names. Each pair of ends has a socket of
+//! the host's of its own, which is closed when it has been idle.
 
 use crate::{
     dns, icmp,

@@ -1,5 +1,5 @@
-//! The network gateway: it has the guest's Ethernet frames on one side and the host's sockets on the other, as
-//! slirp and passt have. The guest sees a link of its own with a router and a resolver; the host sees an
+//! The network gateway: it has the guest's Ethernet frames on one side and the host's sockets on the other,
+//! as slirp and passt have. The guest sees a link of its own with a router and a resolver; the host sees an
 //! ordinary program that opens connections.
 //!
 //! | | IPv4 | IPv6 |
@@ -15,9 +15,9 @@
 //! # Bounds
 //!
 //! 4096 TCP connections with at most 400 MiB of buffers between them (what a connection does not use costs
-//! nothing); beyond, a SYN is answered with a reset. 1024 flows of datagrams and 1024 clients of published UDP
-//! ports: beyond, the one idle for longest goes. 16 packets in the making from fragments, 64 KiB each. 256
-//! addresses for each rule with a name. Each way of the link holds 4 MiB of packets.
+//! nothing); beyond, a SYN is answered with a reset. 1024 flows of datagrams and 1024 clients of published
+//! UDP ports: beyond, the one idle for longest goes. 16 packets in the making from fragments, 64 KiB each.
+//! 256 addresses for each rule with a name. Each way of the link holds 4 MiB of packets.
 #![forbid(unsafe_code)]
 
 mod config;
@@ -32,16 +32,18 @@ pub mod native;
 mod neighbor;
 pub mod offload;
 mod pcapng;
+mod policy;
 mod publish;
 mod published;
-mod rules;
+mod rule;
 mod sockets;
 mod tcp;
+pub mod testing;
 mod wire;
 
 pub use config::{AddressError, Addresses, Config, HOST_GATEWAY, HOST_NAME, HostAddress, Mac};
 pub use gateway::{Counts, FOREIGN, Gateway, published_token};
 pub use publish::{Protocol, Publish, PublishError};
 pub use published::{Bound, BoundSocket};
-pub use rules::{Destination, Rule, RuleError};
+pub use rule::{Destination, Rule, RuleError};
 pub use sockets::{Readiness, Sockets, Token};

@@ -9,8 +9,9 @@ use smoltcp::{
 };
 use std::time::Duration;
 
-/// Sizes of the buffers of a connection, one for each direction, and how many connections get them. Beyond the
-/// last there are none: memory for buffers is at most 64 x 1 MiB + 448 x 256 KiB + 3584 x 64 KiB = 400 MiB.
+/// Sizes of the buffers of a connection, one for each direction, and how many connections get them. Beyond
+/// the last there are none: memory for buffers is at most 64 x 1 MiB + 448 x 256 KiB + 3584 x 64 KiB, which
+/// is 400 MiB.
 const CLASSES: [(usize, usize); 3] = [(512 << 10, 64), (128 << 10, 448), (32 << 10, 3584)];
 /// Most connections at once.
 pub(crate) const MOST: usize = 64 + 448 + 3584;
