@@ -39,6 +39,8 @@ mod rule;
 mod sockets;
 mod tcp;
 pub mod testing;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use config::{AddressError, Addresses, Config, HOST_GATEWAY, HOST_NAME, HostAddress, Mac};

@@ -412,7 +412,7 @@ mod tests {
             state ^= state << 17;
             (state >> 32) as u8
         };
-        for _ in 0..60 {
+        for _ in 0..20 {
             let data: Vec<u8> = (0..1500).map(|_| byte()).collect();
             fuzz(&data);
         }
