@@ -25,6 +25,9 @@ pub struct Addresses<A> {
     pub dns: A,
 }
 
+/// Least MTU in bytes: that of IPv6 (RFC 8200, section 5).
+pub(crate) const LEAST_MTU: u16 = 1280;
+
 /// What a name of `--add-host` stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostAddress {
@@ -66,7 +69,7 @@ pub struct Config {
     pub mac: [u8; 6],
     /// The gateway's, and the resolver's.
     pub gateway_mac: [u8; 6],
-    /// Longest IP packet on the link in bytes, 1280 to 65535.
+    /// Longest IP packet on the link in bytes; at least 1280 are taken.
     pub mtu: u16,
     /// IPv4 on the link.
     pub ipv4: Option<Addresses<Ipv4Addr>>,
@@ -85,9 +88,10 @@ pub struct Config {
     pub options: Vec<String>,
     /// `--add-host`: names that the gateway answers for.
     pub add_hosts: Vec<(String, HostAddress)>,
-    /// `--net-allow`: where the guest may go. Empty: everywhere but to what is never reachable.
+    /// `--net-allow`: where the guest may go. Empty: everywhere but to what is never reachable. The resolver
+    /// may be asked for any name.
     pub allow: Vec<Rule>,
-    /// `--net-host-loopback`: the gateway's address is the host's 127.0.0.1 and ::1.
+    /// `--net-host-loopback`: the gateway's address is the host's 127.0.0.1 and ::1, whatever the rules say.
     pub host_loopback: bool,
     /// The guest may open connections. Off when only ports are published.
     pub outbound: bool,
@@ -227,7 +231,7 @@ impl Config {
         }
         Network {
             mac: self.mac,
-            mtu: self.mtu,
+            mtu: self.mtu.max(LEAST_MTU),
             addresses: v4.into_iter().chain(v6).collect(),
             // Answers to the clients of a published port go to the gateway, which is on the link.
             gateways: if self.outbound { self.gateways().collect() } else { Vec::new() },

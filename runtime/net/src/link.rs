@@ -1,7 +1,7 @@
 //! The way to the guest: packets wait here until the back end takes them.
 
 use crate::{
-    config::Config,
+    config::{Config, LEAST_MTU},
     pcapng::Capture,
     wire::{self, ETHERNET, Fragment, Header, TYPE_IPV4, TYPE_IPV6},
 };
@@ -41,7 +41,7 @@ impl Link {
         Link {
             guest_mac: config.mac,
             gateway_mac: config.gateway_mac,
-            mtu: usize::from(config.mtu.max(1280)),
+            mtu: usize::from(config.mtu.max(LEAST_MTU)),
             csum: config.guest_csum,
             tso: config.guest_csum && config.guest_tso,
             queue: VecDeque::new(),

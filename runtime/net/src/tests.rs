@@ -252,6 +252,24 @@ fn what_one_side_does_not_take_is_not_read_from_the_other() {
 }
 
 #[test]
+fn data_beyond_the_first_window_is_dropped() {
+    let mut bench = Bench::new(Config::default());
+    let first = bench.connect();
+    for beyond in (0..20).map(|nth| 100 + 60_000 * nth) {
+        bench.tcp(ACK | PSH, (beyond, first), &[7; 60_000]);
+    }
+    assert_eq!(bench.gateway.sockets().streams[&0].output.len(), 20 * 60_000);
+    let mut bench = Bench::new(Config::default());
+    let first = bench.connect();
+    for _ in 0..2 {
+        bench.tcp(ACK | PSH, (100 + (600 << 10), first), &[7; 60_000]);
+        bench.tcp(ACK | PSH, (100 + (511 << 10), first), &[7; 60_000]);
+        bench.tcp(ACK | PSH, (100, first), b"good");
+    }
+    assert_eq!(bench.gateway.sockets().streams[&0].output, b"good");
+}
+
+#[test]
 fn connections_are_bounded_and_none_is_left() {
     let mut bench = Bench::new(Config::default());
     let end = |nth: u16| (SocketAddr::new(ends().0.ip(), 1000 + nth), ends().1);
@@ -413,4 +431,24 @@ fn a_missing_checksum_is_completed() {
         packet[..net::HEADER].copy_from_slice(&head.encode());
         assert!(!offload::segment(&packet, &mut |_| ()), "{start} {offset}");
     }
+}
+
+#[test]
+fn a_host_that_takes_its_time_gets_all_after_both_ends() {
+    let mut bench = Bench::new(Config::default());
+    let first = bench.connect();
+    bench.happen(0, |stream| (stream.space, stream.input_ends) = (0, true));
+    bench.tcp(ACK | PSH, (100, first + 1), &[7; 3000]);
+    let answers = bench.tcp(ACK | FIN, (3100, first + 1), &[]);
+    assert_eq!(answers.last().map(|told| told.acknowledged), Some(3101));
+    // Long after smoltcp's TIME-WAIT: nothing is forgotten, and nothing wakes anybody.
+    for _ in 0..100 {
+        bench.now += Duration::from_secs(1);
+        assert!(bench.run().is_empty());
+    }
+    assert_eq!((bench.gateway.deadline(), bench.gateway.counts().connections), (None, 1));
+    bench.happen(0, |stream| stream.space = 2999);
+    assert_eq!(bench.gateway.sockets().streams[&0].output.len(), 2999);
+    bench.happen(0, |stream| stream.space = 1);
+    assert!(!bench.gateway.sockets().closed[&0]);
 }

@@ -4,6 +4,7 @@ mod bell;
 mod handle;
 mod queue;
 mod sockets;
+mod stream;
 
 use crate::{
     config::Config,
@@ -27,6 +28,7 @@ use std::{
 
 pub use handle::Handle;
 pub use sockets::{Datagram, Echo, Native};
+pub use stream::{Stream, StreamError};
 
 /// Clients that a published port lets wait.
 const BACKLOG: i32 = 1024;

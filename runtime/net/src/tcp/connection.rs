@@ -17,6 +17,8 @@ use std::{
 /// How long the last acknowledgements are waited for, and a guest that does not answer at all.
 const LAST: Span = Span::from_secs(60);
 const SILENCE: Span = Span::from_secs(180);
+/// Where the first window ends, from the SYN's number on.
+const FIRST_WINDOW: u32 = 1 + 0xffff;
 /// How long smoltcp may be asked to send in TIME-WAIT, where it stays for 10 s.
 const OVER: Duration = Duration::from_secs(5);
 
@@ -30,6 +32,10 @@ pub(crate) struct Connection<S: Sockets> {
     pub(crate) guest: Option<Guest>,
     /// The guest's SYN, which waits for the host's side.
     pub(crate) syn: Vec<u8>,
+    /// The number of the guest's SYN.
+    pub(crate) first: u32,
+    /// The guest was told of a window besides that in the answer to its SYN.
+    pub(crate) told: bool,
     /// Most bytes of data in a segment.
     pub(crate) segment: u16,
     pub(crate) readable: bool,
@@ -83,6 +89,8 @@ impl<S: Sockets> Connection<S> {
             host,
             guest: None,
             syn: Vec::new(),
+            first: 0,
+            told: false,
             segment: 536,
             readable: false,
             writable: false,
@@ -97,6 +105,20 @@ impl<S: Sockets> Connection<S> {
             timer: None,
             responses: None,
         }
+    }
+
+    /// Whether a segment's end lies beyond the window in the answer to the guest's SYN, and no other was told.
+    ///
+    /// That window is not scaled (RFC 7323, section 2.2), but smoltcp 0.14 takes it to be, and then accepts
+    /// more than its buffer holds: it would panic.
+    pub(crate) fn is_beyond_first_window(&self, sequence: u32, length: usize) -> bool {
+        let end = sequence.wrapping_sub(self.first).wrapping_add(length as u32);
+        !self.told && end > FIRST_WINDOW && length != 0
+    }
+
+    /// The guest needs to hear nothing more: only the host's side has to take what is left.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.is_some()
     }
 
     /// Moves what can be moved.
@@ -127,8 +149,9 @@ impl<S: Sockets> Connection<S> {
         let since = if over { *self.over.get_or_insert(common.now) } else { common.now };
         if common.now - since < OVER {
             let (link, segment, now) = (&mut *common.link, self.segment, common.now);
-            let mut port = Port { link, received: None, segment, urgent: closed, now };
+            let mut port = Port { link, received: None, segment, urgent: closed, sent: false, now };
             guest.transmit(common.interface, &mut port);
+            self.told |= port.sent;
         }
         let socket = guest.socket();
         match socket.state() {
@@ -142,7 +165,7 @@ impl<S: Sockets> Connection<S> {
     /// Takes note of the guest's progress.
     fn look(&mut self, socket: &mut tcp::Socket<'static>) {
         match socket.state() {
-            State::SynSent if !self.established => socket.set_timeout(Some(SILENCE)),
+            State::SynSent | State::SynReceived if !self.established => socket.set_timeout(Some(SILENCE)),
             State::Established if !self.established => {
                 self.established = true;
                 socket.set_timeout(None);

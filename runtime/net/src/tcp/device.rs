@@ -33,6 +33,8 @@ pub(crate) struct Port<'a> {
     pub(crate) segment: u16,
     /// Sends whatever room there is.
     pub(crate) urgent: bool,
+    /// A segment without SYN was sent.
+    pub(crate) sent: bool,
     pub(crate) now: Duration,
 }
 
@@ -41,6 +43,7 @@ pub(crate) struct Received<'a>(&'a [u8]);
 pub(crate) struct Transmit<'a> {
     link: &'a mut Link,
     segment: u16,
+    sent: &'a mut bool,
     now: Duration,
 }
 
@@ -56,12 +59,12 @@ impl phy::Device for Port<'_> {
 
     fn receive(&mut self, _: Instant) -> Option<(Received<'_>, Transmit<'_>)> {
         let packet = self.received.take()?;
-        Some((Received(packet), Transmit { link: self.link, segment: self.segment, now: self.now }))
+        Some((Received(packet), self.token()))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Transmit<'_>> {
         let may = self.urgent || self.link.has_room();
-        may.then_some(Transmit { link: self.link, segment: self.segment, now: self.now })
+        may.then(|| self.token())
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
@@ -75,6 +78,12 @@ impl phy::Device for Port<'_> {
     }
 }
 
+impl Port<'_> {
+    fn token(&mut self) -> Transmit<'_> {
+        Transmit { link: self.link, segment: self.segment, sent: &mut self.sent, now: self.now }
+    }
+}
+
 impl phy::RxToken for Received<'_> {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
         f(self.0)
@@ -85,15 +94,16 @@ impl phy::TxToken for Transmit<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, f: F) -> R {
         let mut packet = self.link.blank(length, false);
         let result = f(&mut packet[FRONT..]);
-        if complete(&mut packet, self.link, self.segment).is_some() {
+        if let Some(flags) = complete(&mut packet, self.link, self.segment) {
+            *self.sent |= flags & SYN == 0;
             self.link.push(packet, self.now);
         }
         result
     }
 }
 
-/// Completes a packet of smoltcp's: EtherType, segment size, checksum, and how it is to be cut.
-fn complete(packet: &mut [u8], link: &Link, segment: u16) -> Option<()> {
+/// Completes a packet of smoltcp's: EtherType, segment size, checksum, and how it is to be cut. TCP's flags.
+fn complete(packet: &mut [u8], link: &Link, segment: u16) -> Option<u8> {
     let (front, ip) = packet.split_at_mut(FRONT);
     let v6 = ip.first()? >> 4 == 6;
     let header = if v6 { IPV6 } else { IPV4 };
@@ -132,7 +142,7 @@ fn complete(packet: &mut [u8], link: &Link, segment: u16) -> Option<()> {
         head.hdr_len = (ETHERNET + header + options) as u16;
     }
     front[..net::HEADER].copy_from_slice(&head.encode());
-    Some(())
+    Some(tcp[13])
 }
 
 /// Takes the segment size out of the guest's SYN, and puts in how long smoltcp's segments may be.
@@ -144,7 +154,7 @@ pub(crate) fn adopt_segment_size(packet: &mut [u8], header: usize, link: &Link) 
     if let Some(tcp) = packet.get_mut(header..) {
         change_segment_size(tcp, |told| {
             segment = told.clamp(LEAST, most);
-            if link.tso { (LONGEST / usize::from(segment) * usize::from(segment)) as u16 } else { segment }
+            if link.tso { segment * (LONGEST as u16 / segment).max(1) } else { segment }
         });
     }
     segment

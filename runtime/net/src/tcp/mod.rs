@@ -137,7 +137,8 @@ impl<S: Sockets> Tcp<S> {
     pub(crate) fn new(link: &mut Link) -> Self {
         let mut config = iface::Config::new(HardwareAddress::Ip);
         config.random_seed = RandomState::new().hash_one(0);
-        let mut port = Port { link, received: None, segment: 0, urgent: false, now: Duration::ZERO };
+        let mut port =
+            Port { link, received: None, segment: 0, urgent: false, sent: false, now: Duration::ZERO };
         let mut interface = Interface::new(config, &mut port, instant(Duration::ZERO));
         interface.set_any_ip(true);
         Tcp {
@@ -168,6 +169,9 @@ impl<S: Sockets> Tcp<S> {
             }
             return true;
         }
+        if connection.is_beyond_first_window(segment.sequence, segment.length) {
+            return true;
+        }
         connection.reset |= segment.flags & RST != 0;
         let mut copy;
         let mut bytes = segment.ip.bytes;
@@ -187,8 +191,10 @@ impl<S: Sockets> Tcp<S> {
         let connection = &mut self.all[nth];
         if let Some(guest) = &mut connection.guest {
             let (segment, now) = (connection.segment, around.now);
-            let mut port = Port { link: around.link, received: Some(packet), segment, urgent: false, now };
+            let mut port =
+                Port { link: around.link, received: Some(packet), segment, urgent: false, sent: false, now };
             guest.receive(&mut self.interface, &mut port, whole);
+            connection.told |= port.sent;
         }
         self.list(nth);
     }
@@ -218,6 +224,7 @@ impl<S: Sockets> Tcp<S> {
             Ok(host) => {
                 let mut connection = Connection::new(segment.guest_end, segment.remote, host);
                 connection.syn = segment.ip.bytes.to_vec();
+                connection.first = segment.sequence;
                 connection.responses = resolver.then(dns::Stream::default);
                 entry.insert(connection);
                 self.by_ends.insert((segment.guest_end, segment.remote), nth);
@@ -266,6 +273,7 @@ impl<S: Sockets> Tcp<S> {
         }
         let mut connection = Connection::new(to, from, host);
         connection.guest = Some(guest);
+        connection.told = true;
         connection.writable = true;
         connection.readable = true;
         let entry = self.all.vacant_entry();
@@ -375,11 +383,11 @@ impl<S: Sockets> Tcp<S> {
         let connection = &mut self.all[nth];
         let Some(guest) = &mut connection.guest else { return };
         let wake = guest.wake_at(&mut self.interface, around.now);
-        let room = around.link.has_room();
+        let (room, over) = (around.link.has_room(), connection.is_over());
         if !room && !std::mem::replace(&mut connection.stalled, true) {
             self.stalled.push(nth);
         }
-        let wake = wake.filter(|_| room).map(|at| at.max(around.now + TICK));
+        let wake = wake.filter(|_| room && !over).map(|at| at.max(around.now + TICK));
         if wake != connection.timer {
             if let Some(at) = connection.timer {
                 self.timers.remove(&(at, nth));

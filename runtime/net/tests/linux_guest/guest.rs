@@ -17,6 +17,7 @@ use std::{
     process::Command,
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -201,4 +202,11 @@ impl Drop for Guest {
             }
         }
     }
+}
+
+/// Whether a descriptor becomes readable within this time.
+pub(crate) fn readable(descriptor: std::os::fd::BorrowedFd<'_>, wait: Duration) -> bool {
+    let mut entry = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: the list has one entry.
+    unsafe { libc::poll(&mut entry, 1, wait.as_millis() as libc::c_int) == 1 }
 }
