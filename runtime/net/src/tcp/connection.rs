@@ -107,7 +107,7 @@ impl<S: Sockets> Connection<S> {
         }
     }
 
-    /// Whether a segment's end lies beyond the window in the answer to the guest's SYN, and no other was told.
+    /// Whether a segment ends beyond the window in the answer to the guest's SYN, and no other was told.
     ///
     /// That window is not scaled (RFC 7323, section 2.2), but smoltcp 0.14 takes it to be, and then accepts
     /// more than its buffer holds: it would panic.
