@@ -100,7 +100,9 @@ fn kernel_is_content(host: Place) {
     for word in
         ["WARNING", "BUG", "Oops", "Call Trace", "rror", "ailed", "nstable", "tainted", "Firmware Bug"]
     {
-        let lines: Vec<&str> = text.lines().filter(|l| l.contains(word)).collect();
+        // One module's greeting has a word of them in it.
+        let harmless = |line: &str| line.ends_with("Mirror/redirect action on");
+        let lines: Vec<&str> = text.lines().filter(|l| l.contains(word) && !harmless(l)).collect();
         assert!(lines.is_empty(), "{word}: {lines:#?}");
     }
 }
