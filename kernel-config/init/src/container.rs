@@ -4,7 +4,7 @@
 //! (moby, `oci/defaults_linux.go` and `oci/caps/defaults.go`). Not here: seccomp and the filter of devices,
 //! as the machine has nothing but this container to protect, and a network namespace.
 
-use crate::{etc, failure::*, ioctl, log, rootfs, sys};
+use crate::{etc, failure::*, rootfs, sys};
 use libc::{
     MS_BIND, MS_MOVE, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT,
     MS_STRICTATIME,
@@ -148,16 +148,4 @@ pub(crate) fn restrict_process() -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// What docker sets in a container's network namespace: ports below 1024 and ping need no privilege.
-pub(crate) fn set_network_defaults() {
-    if let Err(e) = ioctl::loopback_up() {
-        log::warn(&format!("cannot bring lo up: {}", sys::describe(&e)));
-    }
-    for (name, value) in [("ip_unprivileged_port_start", "0"), ("ping_group_range", "0 2147483647")] {
-        if let Err(e) = fs::write(format!("/proc/sys/net/ipv4/{name}"), value) {
-            log::warn(&format!("net.ipv4.{name}: {}", sys::describe(&e)));
-        }
-    }
 }

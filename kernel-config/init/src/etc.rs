@@ -5,9 +5,11 @@
 //! stays as it is); they are mounted empty before the snapshot and filled once the host name is known.
 
 use crate::{failure::*, sys};
+use forelift_abi::net::Network;
 use std::{
     fs::{self, OpenOptions},
     io,
+    net::IpAddr,
     os::{
         fd::OwnedFd,
         unix::fs::{OpenOptionsExt, symlink},
@@ -74,20 +76,50 @@ fn create_target(path: &Path, links: u32) -> io::Result<()> {
     }
 }
 
-/// What `/etc/hosts` says; the names of docker's, and the host's own as Debian has it while there is no
-/// network.
-pub(crate) fn hosts(hostname: &str) -> String {
-    let own = if hostname.is_empty() { String::new() } else { format!("127.0.1.1\t{hostname}\n") };
-    format!(
-        "127.0.0.1\tlocalhost\n{own}::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
-         ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
-    )
+/// What `/etc/hosts` says: docker's names, then the host's own, as docker has it on a network and Debian
+/// without, then what the orders add.
+fn hosts(hostname: &str, network: Option<&Network>) -> String {
+    let mut text = "127.0.0.1\tlocalhost\n\
+        ::1\tlocalhost ip6-localhost ip6-loopback\n\
+        fe00::\tip6-localnet\n\
+        ff00::\tip6-mcastprefix\n\
+        ff02::1\tip6-allnodes\n\
+        ff02::2\tip6-allrouters\n"
+        .to_owned();
+    if !hostname.is_empty() {
+        let own: Vec<IpAddr> = match network {
+            Some(network) => network.addresses.iter().map(|address| address.ip).collect(),
+            None => vec![IpAddr::from([127, 0, 1, 1])],
+        };
+        // Of a name with a domain the first part is a name, too.
+        let short = hostname.split_once('.').map(|(short, _)| format!(" {short}")).unwrap_or_default();
+        own.iter().for_each(|ip| text += &format!("{ip}\t{hostname}{short}\n"));
+    }
+    for (name, ip) in network.map_or(&[][..], |network| &network.hosts) {
+        text += &format!("{ip}\t{name}\n");
+    }
+    text
+}
+
+/// What `/etc/resolv.conf` says.
+fn resolv_conf(network: Option<&Network>) -> String {
+    let Some(network) = network else { return "# There is no network: no name server.\n".to_owned() };
+    let mut text = String::new();
+    if network.dns.is_empty() {
+        text += "# The network has no name server.\n";
+    }
+    network.dns.iter().for_each(|ip| text += &format!("nameserver {ip}\n"));
+    for (word, list) in [("search", &network.search), ("options", &network.options)] {
+        if !list.is_empty() {
+            text += &format!("{word} {}\n", list.join(" "));
+        }
+    }
+    text
 }
 
 /// Fills the mounted files.
-pub(crate) fn write(hostname: &str) -> Result<(), Failure> {
-    let resolv = "# There is no network: no name server.\n".to_owned();
-    let texts = [format!("{hostname}\n"), hosts(hostname), resolv];
+pub(crate) fn write(hostname: &str, network: Option<&Network>) -> Result<(), Failure> {
+    let texts = [format!("{hostname}\n"), hosts(hostname, network), resolv_conf(network)];
     for (name, text) in FILES.into_iter().zip(texts) {
         let path = format!("/etc/{name}");
         fs::write(&path, text).with_context(|| format!("cannot write {path}"))?;
@@ -98,12 +130,40 @@ pub(crate) fn write(hostname: &str) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use forelift_abi::net::Address;
 
     #[test]
     fn hosts_names_the_machine() {
-        assert!(hosts("box").contains("\n127.0.1.1\tbox\n"));
-        assert!(!hosts("").contains("127.0.1.1"));
-        assert!(hosts("").starts_with("127.0.0.1\tlocalhost\n::1\tlocalhost "));
+        assert!(hosts("box", None).contains("\n127.0.1.1\tbox\n"));
+        assert!(!hosts("", None).contains("127.0.1.1"));
+        assert!(hosts("", None).starts_with("127.0.0.1\tlocalhost\n::1\tlocalhost "));
+        assert!(resolv_conf(None).starts_with('#'));
+    }
+
+    #[test]
+    fn a_network_has_its_names() {
+        let address = |ip: &str| Address { ip: ip.parse().unwrap(), prefix: 16 };
+        let network = Network {
+            mac: [2; 6],
+            mtu: 1500,
+            addresses: vec![address("172.17.0.2"), address("fd00::2")],
+            gateways: Vec::new(),
+            dns: vec!["172.17.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
+            search: vec!["example.com".into(), "example.org".into()],
+            options: vec!["ndots:0".into()],
+            hosts: vec![("db".into(), "192.0.2.1".parse().unwrap())],
+        };
+        let end =
+            "ip6-allrouters\n172.17.0.2\tbox.example.com box\nfd00::2\tbox.example.com box\n192.0.2.1\tdb\n";
+        let text = hosts("box.example.com", Some(&network));
+        assert!(text.ends_with(end), "{text}");
+        assert!(!text.contains("127.0.1.1"));
+        assert_eq!(
+            resolv_conf(Some(&network)),
+            "nameserver 172.17.0.1\nnameserver fd00::1\nsearch example.com example.org\noptions ndots:0\n"
+        );
+        let bare = Network { dns: Vec::new(), search: Vec::new(), options: Vec::new(), ..network };
+        assert_eq!(resolv_conf(Some(&bare)), "# The network has no name server.\n");
     }
 
     #[test]

@@ -1,13 +1,8 @@
-//! Device requests (ioctl(2), tcsetattr(3) and kin) with safe interfaces: random generator, terminals,
-//! loopback.
+//! Device requests (ioctl(2), tcsetattr(3) and kin) with safe interfaces: random generator, terminals.
 
 use crate::sys::check;
 use libc::{c_int, c_ulong};
-use std::{
-    fs::File,
-    io,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
-};
+use std::{fs::File, io, os::fd::AsRawFd};
 
 // linux/random.h: _IOW('R', 0x03, int[2]) and _IO('R', 0x07).
 const RNDADDENTROPY: c_ulong = 0x4008_5203;
@@ -90,21 +85,4 @@ pub(crate) fn echo_off(tty: &File) -> io::Result<()> {
 pub(crate) fn eof_character(tty: &File) -> io::Result<Option<u8>> {
     let t = termios(tty)?;
     Ok((t.c_lflag & libc::ICANON != 0).then_some(t.c_cc[libc::VEOF]))
-}
-
-/// Brings the loopback interface up.
-pub(crate) fn loopback_up() -> io::Result<()> {
-    // SAFETY: no memory is involved.
-    let fd = check(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) })?;
-    // SAFETY: a fresh descriptor.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: ifreq is plain numbers, for which zero is a value.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, &from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = from as _;
-    }
-    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as _;
-    // SAFETY: the request reads one ifreq.
-    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &request) })?;
-    Ok(())
 }

@@ -8,8 +8,9 @@
 //!    into the container's namespaces; the stage builds the container ([`container`]) and waits for orders.
 //! 2. The supervisor opens the ports ([`port`]), says *ready* and blocks in read. **The snapshot is taken
 //!    here**, so nothing before depends on time or chance, and as little memory as possible has been written.
-//! 3. On *start* it stirs fresh entropy in ([`entropy`]) before any user code runs, and passes the orders to
-//!    the stage, which mounts, changes user and executes ([`mounts`], [`user`], [`mod@env`], [`exec`]).
+//! 3. On *start* it stirs fresh entropy in ([`entropy`]) before any user code runs, sets the network up
+//!    ([`network`]), and passes the orders to the stage, which mounts, changes user and executes ([`mounts`],
+//!    [`user`], [`mod@env`], [`exec`]).
 //! 4. It pumps data and signals ([`io`]) until the command has ended and all its output is out, and says
 //!    *exited*.
 //!
@@ -31,6 +32,8 @@ mod io;
 mod ioctl;
 mod log;
 mod mounts;
+mod netlink;
+mod network;
 mod port;
 mod programs;
 mod rootfs;
@@ -106,7 +109,7 @@ fn supervise() -> Result<(), Failure> {
     sys::ignore_signal(libc::SIGPIPE);
     rootfs::enter_base()?;
     sys::fill_standard_fds().context("cannot open /dev/null")?;
-    container::set_network_defaults();
+    let interface = network::prepare();
     rootfs::make_cgroup()?;
     rootfs::mount()?;
     let pty = tty::make()?;
@@ -130,6 +133,9 @@ fn supervise() -> Result<(), Failure> {
     };
     entropy::stir(&start.entropy)?;
     entropy::set_clock(start.realtime_ns);
+    if let Some(network) = &start.network {
+        network::configure(network, interface.as_ref())?;
+    }
     let pty = give_orders(&mut stage, &start, pty)?;
     let mut report = Vec::new();
     stage.status.read_to_end(&mut report).context("cannot hear from the container's first process")?;

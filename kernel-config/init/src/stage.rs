@@ -76,7 +76,7 @@ fn obey(pipes: &mut Pipes) -> Result<Infallible, Failure> {
         sys::setsid().context("cannot make a session")?;
     }
     sys::set_hostname(&start.hostname).with_context(|| format!("invalid host name `{}`", start.hostname))?;
-    etc::write(&start.hostname)?;
+    etc::write(&start.hostname, start.network.as_ref())?;
     let file = |path| fs::read(path).unwrap_or_default();
     let identity = user::resolve(&start.user, &file("/etc/passwd"), &file("/etc/group"))?;
     mounts::mount_all(&start.mounts, &start.volumes, identity.uid, identity.gid)?;

@@ -148,6 +148,24 @@ pub(crate) fn fill_standard_fds() -> io::Result<()> {
     }
 }
 
+/// A socket to the kernel's routing tables that hears the events of the given groups (rtnetlink(7)). Messages
+/// are written and read as if it were a file.
+pub(crate) fn route_socket(groups: u32) -> io::Result<File> {
+    // SAFETY: no memory is involved.
+    let fd = check(unsafe {
+        libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE)
+    })?;
+    // SAFETY: a fresh descriptor.
+    let file = unsafe { File::from_raw_fd(fd) };
+    // SAFETY: sockaddr_nl is plain numbers, for which zero is a value.
+    let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
+    (address.nl_family, address.nl_groups) = (libc::AF_NETLINK as _, groups);
+    let len = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
+    // SAFETY: address and length are those of `address`.
+    check(unsafe { libc::bind(fd, (&raw const address).cast(), len) })?;
+    Ok(file)
+}
+
 /// Switches `O_NONBLOCK` on.
 pub(crate) fn set_nonblocking(file: &File) -> io::Result<()> {
     // SAFETY: plain fcntl on an open descriptor.

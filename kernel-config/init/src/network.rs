@@ -1,0 +1,479 @@
+//! The container's network: the loopback and, when the orders have one, the interface `eth0`.
+//!
+//! The container lives in the machine's own network namespace. The network device is probed while the kernel
+//! boots, with its link down; before the snapshot it is only looked up ([`prepare`]). The orders bring what
+//! it is to be, and [`configure`] says it to the kernel in one write of rtnetlink messages. Its carrier comes
+//! by the device's own interrupt, so nothing waits for it but the very end.
+
+use crate::{
+    failure::*,
+    log,
+    netlink::{self, Message, Request, Socket},
+    sys,
+};
+use forelift_abi::net::{Address, Network};
+use std::{fmt, fs, io, net::IpAddr};
+
+/// What the container's interface is called.
+const NAME: &str = "eth0";
+/// The shortest MTU that IPv6 works with (RFC 8200, section 5).
+const IPV6_MTU: u16 = 1280;
+/// How long, in ms, the device's link may take to come up before the command starts without it.
+const CARRIER_TIMEOUT: i32 = 10;
+
+// linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h, linux/if_arp.h, linux/if.h, linux/in6.h.
+const RTM_NEWLINK: u16 = 16;
+const RTM_GETLINK: u16 = 18;
+const RTM_NEWADDR: u16 = 20;
+const RTM_NEWROUTE: u16 = 24;
+const RTMGRP_LINK: u32 = 1;
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_AF_SPEC: u16 = 26;
+const IFLA_PARENT_DEV_BUS_NAME: u16 = 57;
+const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+const IN6_ADDR_GEN_MODE_EUI64: u8 = 0;
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_BROADCAST: u16 = 4;
+const IFA_F_NODAD: u8 = 2;
+const IFA_F_PERMANENT: u8 = 0x80;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RT_TABLE_MAIN: u8 = 254;
+const RTPROT_BOOT: u8 = 3;
+const RTN_UNICAST: u8 = 1;
+const RTNH_F_ONLINK: u32 = 4;
+const ARPHRD_ETHER: u16 = 1;
+const IFF_UP: u32 = 1;
+const IFF_RUNNING: u32 = 0x40;
+const IFF_LOWER_UP: u32 = 0x1_0000;
+const AF_INET: u8 = libc::AF_INET as u8;
+const AF_INET6: u8 = libc::AF_INET6 as u8;
+
+/// Bytes of `struct ifinfomsg`.
+const IFINFO: usize = 16;
+/// The loopback's index in every network namespace.
+const LOOPBACK: u32 = 1;
+
+/// The network device, as the kernel has it before the orders.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Interface {
+    index: u32,
+    name: String,
+    mac: Vec<u8>,
+    mtu: u32,
+}
+
+/// Brings the loopback up, sets what docker sets in a container's network namespace, and finds the network
+/// device, if there is one.
+pub(crate) fn prepare() -> Option<Interface> {
+    // Ports below 1024 and ping need no privilege.
+    for (name, value) in [("ip_unprivileged_port_start", "0"), ("ping_group_range", "0 2147483647")] {
+        set(&format!("ipv4/{name}"), value);
+    }
+    let interface = look_up().unwrap_or_else(|e| {
+        log::warn(&format!("cannot look at the network's interfaces: {}", sys::describe(&e)));
+        None
+    });
+    if let Some(Interface { name, .. }) = &interface {
+        // The orders say it all: no router is asked, no address is doubted for a second, and none is made up
+        // for an interface without IPv6 (programs would take it for one with: addr_gen_mode 1 is none).
+        for (setting, value) in [("accept_ra", "0"), ("accept_dad", "0"), ("addr_gen_mode", "1")] {
+            set(&format!("ipv6/conf/{name}/{setting}"), value);
+        }
+    }
+    interface
+}
+
+fn set(setting: &str, value: &str) {
+    if let Err(e) = fs::write(format!("/proc/sys/net/{setting}"), value) {
+        log::warn(&format!("cannot set net/{setting} to {value}: {}", sys::describe(&e)));
+    }
+}
+
+fn look_up() -> io::Result<Option<Interface>> {
+    let mut socket = Socket::open(0)?;
+    if let Err((_, e)) = socket.change(vec![link(LOOPBACK, IFF_UP)], |_| {}) {
+        log::warn(&format!("cannot bring lo up: {}", sys::describe(&e)));
+    }
+    let mut found = None;
+    socket.dump(Request::new(RTM_GETLINK, netlink::NLM_F_DUMP, &[0; IFINFO]), |message| {
+        if found.is_none() {
+            found = network_device(message);
+        }
+    })?;
+    Ok(found)
+}
+
+/// The interface that a message is about, if it is a virtio device's.
+fn network_device(message: &Message<'_>) -> Option<Interface> {
+    let kind = u16::from_ne_bytes([*message.body.get(2)?, *message.body.get(3)?]);
+    if message.kind != RTM_NEWLINK || kind != ARPHRD_ETHER {
+        return None;
+    }
+    let mut interface = Interface { index: netlink::word(message.body, 4)?, ..Interface::default() };
+    let mut on_virtio = false;
+    for (attribute, value) in netlink::attributes(message.body, IFINFO) {
+        match attribute {
+            IFLA_ADDRESS => interface.mac = value.to_vec(),
+            IFLA_MTU => interface.mtu = netlink::word(value, 0)?,
+            IFLA_IFNAME => interface.name = text(value),
+            IFLA_PARENT_DEV_BUS_NAME => on_virtio = text(value) == "virtio",
+            _ => {}
+        }
+    }
+    on_virtio.then_some(interface)
+}
+
+/// A string of the kernel's, which ends in a zero.
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value.split(|&byte| byte == 0).next().unwrap_or_default()).into_owned()
+}
+
+/// Makes `interface` what the orders ask for.
+///
+/// # Errors
+/// 125 with the setting that the kernel refused, or when there is no device.
+pub(crate) fn configure(network: &Network, interface: Option<&Interface>) -> Result<(), Failure> {
+    let Some(interface) = interface else {
+        return Err(Failure::own(
+            "a network was asked for, and this machine has no network device: convert the image again with \
+             this version of Forelift, or run it without a network",
+        ));
+    };
+    if network.mtu < IPV6_MTU && network.addresses.iter().any(|address| address.ip.is_ipv6()) {
+        return Err(Failure::own(format!(
+            "an MTU of {} bytes is too small for {NAME}'s IPv6 address: it must be {IPV6_MTU} or more, or the \
+             address has to go",
+            network.mtu
+        )));
+    }
+    let changes = plan(network, interface);
+    let requests = changes.iter().map(|change| change.request(interface.index)).collect();
+    let mut carrier = false;
+    let mut event = |message: &Message<'_>| carrier |= has_carrier(message, interface.index);
+    let mut socket = Socket::open(RTMGRP_LINK).context("cannot open a socket for the network's settings")?;
+    socket.change(requests, &mut event).map_err(|(index, e)| {
+        let what = changes.get(index).map_or_else(|| "cannot set the network up".into(), Change::to_string);
+        Failure::own(format!("{what}: {}", sys::describe(&e)))
+    })?;
+    await_carrier(&mut socket, interface.index, carrier);
+    Ok(())
+}
+
+/// Waits a moment for the device to see its link: a connection's first packet would be lost without, and sent
+/// again only after a second.
+fn await_carrier(socket: &mut Socket, index: u32, mut carrier: bool) {
+    while !carrier {
+        match socket.wait(CARRIER_TIMEOUT, |message| carrier |= has_carrier(message, index)) {
+            Ok(true) => {}
+            Ok(false) => return log::warn(&format!("{NAME} has no carrier yet")),
+            Err(e) => return log::warn(&format!("cannot wait for {NAME}'s carrier: {}", sys::describe(&e))),
+        }
+    }
+}
+
+fn has_carrier(message: &Message<'_>, index: u32) -> bool {
+    const ALL: u32 = IFF_UP | IFF_RUNNING | IFF_LOWER_UP;
+    message.kind == RTM_NEWLINK
+        && netlink::word(message.body, 4) == Some(index)
+        && netlink::word(message.body, 8).is_some_and(|flags| flags & ALL == ALL)
+}
+
+/// One setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Name,
+    Mac([u8; 6]),
+    Mtu(u16),
+    /// A link-local IPv6 address of its own.
+    LinkLocal,
+    Up,
+    Address(Address),
+    Route {
+        gateway: IpAddr,
+        /// The gateway is on the link although no address says so.
+        on_link: bool,
+    },
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::Name => write!(f, "cannot call the network device {NAME}"),
+            Change::Mac([a, b, c, d, e, g]) => write!(
+                f,
+                "cannot give {NAME} the MAC address {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}"
+            ),
+            Change::Mtu(mtu) => write!(f, "cannot set {NAME}'s MTU to {mtu} bytes"),
+            Change::LinkLocal => write!(f, "cannot give {NAME} a link-local IPv6 address"),
+            Change::Up => write!(f, "cannot bring {NAME} up"),
+            Change::Address(Address { ip, prefix }) => {
+                write!(f, "cannot give {NAME} the address {ip}/{prefix}")
+            }
+            Change::Route { gateway, .. } => write!(f, "cannot set the default route by {gateway}"),
+        }
+    }
+}
+
+/// The settings in which `interface` differs from the orders, in the kernel's order: what wants it to be down
+/// first, then addresses, then the routes that need them.
+fn plan(network: &Network, interface: &Interface) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if interface.name != NAME {
+        changes.push(Change::Name);
+    }
+    if interface.mac != network.mac {
+        changes.push(Change::Mac(network.mac));
+    }
+    if interface.mtu != u32::from(network.mtu) {
+        changes.push(Change::Mtu(network.mtu));
+    }
+    if network.addresses.iter().any(|address| address.ip.is_ipv6()) {
+        changes.push(Change::LinkLocal);
+    }
+    changes.push(Change::Up);
+    changes.extend(network.addresses.iter().map(|address| Change::Address(*address)));
+    changes.extend(network.gateways.iter().map(|&gateway| Change::Route {
+        gateway,
+        on_link: !is_link_local(gateway) && !network.addresses.iter().any(|address| covers(address, gateway)),
+    }));
+    changes
+}
+
+/// Whether `ip` is in the address's network.
+fn covers(address: &Address, ip: IpAddr) -> bool {
+    let (bits, differ) = match (address.ip, ip) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (32, u128::from(u32::from(a) ^ u32::from(b))),
+        (IpAddr::V6(a), IpAddr::V6(b)) => (128, u128::from(a) ^ u128::from(b)),
+        _ => return false,
+    };
+    let host_bits = bits - u32::from(address.prefix).min(bits);
+    differ.checked_shr(host_bits).unwrap_or(0) == 0
+}
+
+/// Whether every IPv6 interface has a route to it.
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+}
+
+/// The broadcast address of an IPv4 network that has one.
+fn broadcast(address: &Address) -> Option<IpAddr> {
+    match address.ip {
+        IpAddr::V4(ip) if address.prefix < 31 => {
+            Some(IpAddr::from((u32::from(ip) | u32::MAX >> address.prefix).to_be_bytes()))
+        }
+        _ => None,
+    }
+}
+
+/// `RTM_NEWLINK` for an interface; `flags` are switched on (`struct ifinfomsg`).
+fn link(index: u32, flags: u32) -> Request {
+    let mut info = [0; IFINFO];
+    info[4..8].copy_from_slice(&index.to_ne_bytes());
+    info[8..12].copy_from_slice(&flags.to_ne_bytes());
+    info[12..].copy_from_slice(&flags.to_ne_bytes());
+    Request::new(RTM_NEWLINK, 0, &info)
+}
+
+fn family(ip: IpAddr) -> u8 {
+    if ip.is_ipv4() { AF_INET } else { AF_INET6 }
+}
+
+impl Change {
+    fn request(&self, index: u32) -> Request {
+        match self {
+            Change::Name => link(index, 0).with(IFLA_IFNAME, format!("{NAME}\0").as_bytes()),
+            Change::Mac(mac) => link(index, 0).with(IFLA_ADDRESS, mac),
+            Change::Mtu(mtu) => link(index, 0).with(IFLA_MTU, &u32::from(*mtu).to_ne_bytes()),
+            Change::LinkLocal => {
+                let inet6 = netlink::nest(&[(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_EUI64])]);
+                link(index, 0).with(IFLA_AF_SPEC, &netlink::nest(&[(AF_INET6.into(), &inet6)]))
+            }
+            Change::Up => link(index, IFF_UP),
+            Change::Address(address) => new_address(index, address),
+            Change::Route { gateway, on_link } => default_route(index, *gateway, *on_link),
+        }
+    }
+}
+
+/// `RTM_NEWADDR` (`struct ifaddrmsg`).
+fn new_address(index: u32, address: &Address) -> Request {
+    let mut info = [family(address.ip), address.prefix, IFA_F_PERMANENT, 0, 0, 0, 0, 0];
+    if address.ip.is_ipv6() {
+        // Nobody else is on the link: the address is not tentative for a second.
+        info[2] |= IFA_F_NODAD;
+    }
+    info[4..].copy_from_slice(&index.to_ne_bytes());
+    let request = Request::new(RTM_NEWADDR, netlink::NLM_F_CREATE | netlink::NLM_F_EXCL, &info)
+        .with_ip(IFA_LOCAL, address.ip)
+        .with_ip(IFA_ADDRESS, address.ip);
+    match broadcast(address) {
+        Some(all) => request.with_ip(IFA_BROADCAST, all),
+        None => request,
+    }
+}
+
+/// `RTM_NEWROUTE` to everything (`struct rtmsg`).
+fn default_route(index: u32, gateway: IpAddr, on_link: bool) -> Request {
+    let mut info = [family(gateway), 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, 0, RTN_UNICAST, 0, 0, 0, 0];
+    let flags = if on_link { RTNH_F_ONLINK } else { 0 };
+    info[8..].copy_from_slice(&flags.to_ne_bytes());
+    Request::new(RTM_NEWROUTE, netlink::NLM_F_CREATE | netlink::NLM_F_EXCL, &info)
+        .with_ip(RTA_GATEWAY, gateway)
+        .with(RTA_OIF, &index.to_ne_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(ip: &str, prefix: u8) -> Address {
+        Address { ip: ip.parse().unwrap(), prefix }
+    }
+
+    fn network() -> Network {
+        Network {
+            mac: [2, 0, 0, 0, 0, 1],
+            mtu: 1500,
+            addresses: vec![address("10.0.2.15", 24), address("fd00::15", 64)],
+            gateways: vec!["10.0.2.2".parse().unwrap(), "fe80::2".parse().unwrap()],
+            dns: Vec::new(),
+            search: Vec::new(),
+            options: Vec::new(),
+            hosts: Vec::new(),
+        }
+    }
+
+    fn interface() -> Interface {
+        Interface { index: 2, name: NAME.into(), mac: vec![2, 0, 0, 0, 0, 1], mtu: 1500 }
+    }
+
+    #[test]
+    fn only_what_differs_is_changed() {
+        let route = |gateway: &str, on_link| Change::Route { gateway: gateway.parse().unwrap(), on_link };
+        let network = network();
+        let rest = [
+            Change::LinkLocal,
+            Change::Up,
+            Change::Address(network.addresses[0]),
+            Change::Address(network.addresses[1]),
+            route("10.0.2.2", false),
+            route("fe80::2", false),
+        ];
+        assert_eq!(plan(&network, &interface()), rest);
+        let other = Interface { index: 3, name: "eth1".into(), mac: vec![2; 6], mtu: 9000 };
+        let first = [Change::Name, Change::Mac(network.mac), Change::Mtu(1500)];
+        assert_eq!(plan(&network, &other), [&first[..], &rest].concat());
+
+        let bare = Network { addresses: Vec::new(), gateways: Vec::new(), ..network };
+        assert_eq!(plan(&bare, &interface()), [Change::Up]);
+        let apart = Network {
+            addresses: vec![address("192.0.2.7", 32), address("2001:db8::7", 128)],
+            gateways: vec!["10.0.0.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+            ..bare
+        };
+        let changes = plan(&apart, &interface());
+        assert_eq!(changes[changes.len() - 2..], [route("10.0.0.1", true), route("2001:db8::1", true)]);
+    }
+
+    #[test]
+    fn networks_cover_their_addresses() {
+        let cases = [
+            ("10.0.2.15", 24, "10.0.2.255", true),
+            ("10.0.2.15", 24, "10.0.3.2", false),
+            ("10.0.2.15", 0, "192.0.2.1", true),
+            ("10.0.2.15", 32, "10.0.2.15", true),
+            ("10.0.2.15", 32, "10.0.2.14", false),
+            ("10.0.2.15", 200, "10.0.2.14", false),
+            ("10.0.2.15", 0, "::1", false),
+            ("fd00::1", 64, "fd00::ffff:0:0:1", true),
+            ("fd00::1", 64, "fd00:0:0:1::1", false),
+            ("fd00::1", 0, "2001::1", true),
+            ("fd00::1", 128, "fd00::2", false),
+        ];
+        for (own, prefix, other, expected) in cases {
+            assert_eq!(
+                covers(&address(own, prefix), other.parse().unwrap()),
+                expected,
+                "{own}/{prefix} {other}"
+            );
+        }
+    }
+
+    #[test]
+    fn broadcast_addresses_are_ipv4s() {
+        let of = |ip, prefix| broadcast(&address(ip, prefix)).map(|ip| ip.to_string());
+        assert_eq!(of("10.0.2.15", 24).as_deref(), Some("10.0.2.255"));
+        assert_eq!(of("172.17.0.2", 16).as_deref(), Some("172.17.255.255"));
+        assert_eq!(of("10.0.0.1", 0).as_deref(), Some("255.255.255.255"));
+        assert_eq!(of("10.0.0.1", 31), None);
+        assert_eq!(of("fd00::1", 64), None);
+    }
+
+    #[test]
+    fn settings_are_laid_out_as_the_kernel_reads_them() {
+        let request = new_address(2, &address("fd00::15", 64));
+        let expected = Request::new(RTM_NEWADDR, 0x600, &[10, 64, 0x82, 0, 2, 0, 0, 0]);
+        let ip = "fd00::15".parse().unwrap();
+        assert_eq!(request, expected.with_ip(IFA_LOCAL, ip).with_ip(IFA_ADDRESS, ip));
+
+        let request = default_route(2, IpAddr::from([10, 0, 0, 1]), true);
+        let expected = Request::new(RTM_NEWROUTE, 0x600, &[2, 0, 0, 0, 254, 3, 0, 1, 4, 0, 0, 0]);
+        assert_eq!(request, expected.with(5, &[10, 0, 0, 1]).with(4, &[2, 0, 0, 0]));
+
+        let info = [0, 0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0];
+        assert_eq!(Change::Up.request(7), Request::new(RTM_NEWLINK, 0, &info));
+    }
+
+    #[test]
+    fn the_device_is_found_by_its_bus() {
+        let info = |kind: u8| [0, 0, kind, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let body = |kind: u8, bus: Option<&[u8]>| {
+            let mut body = info(kind).to_vec();
+            let mut attributes: Vec<(u16, &[u8])> = vec![
+                (IFLA_IFNAME, b"eth0\0"),
+                (IFLA_ADDRESS, &[2, 0, 0, 0, 0, 1]),
+                (IFLA_MTU, &[220, 5, 0, 0]),
+            ];
+            attributes.extend(bus.map(|bus| (IFLA_PARENT_DEV_BUS_NAME, bus)));
+            body.extend(netlink::nest(&attributes));
+            body
+        };
+        let found = |body: &[u8]| network_device(&Message { kind: RTM_NEWLINK, number: 1, body });
+        assert_eq!(found(&body(1, Some(b"virtio\0"))), Some(interface()));
+        assert_eq!(found(&body(1, Some(b"pci\0"))), None);
+        assert_eq!(found(&body(1, None)), None);
+        assert_eq!(found(&body(4, Some(b"virtio\0"))), None);
+        assert_eq!(found(&[1, 2]), None);
+    }
+
+    #[test]
+    fn a_carrier_is_seen_in_events_of_the_interface() {
+        let event = |index: u32, flags: u32| {
+            let mut body = [0; IFINFO];
+            body[4..8].copy_from_slice(&index.to_ne_bytes());
+            body[8..12].copy_from_slice(&flags.to_ne_bytes());
+            has_carrier(&Message { kind: RTM_NEWLINK, number: 0, body: &body }, 2)
+        };
+        assert!(event(2, 0x1_1043));
+        assert!(!event(2, 0x1003));
+        assert!(!event(2, 0x1_0003));
+        assert!(!event(1, 0x1_1043));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_a_way_out() {
+        let failure = configure(&network(), None).unwrap_err();
+        assert!(failure.message.contains("no network device"), "{failure}");
+        let small = Network { mtu: 1000, ..network() };
+        let failure = configure(&small, Some(&interface())).unwrap_err();
+        assert!(failure.message.contains("1280"), "{failure}");
+        assert_eq!(
+            Change::Mac([2, 0, 0, 0, 0, 0xfe]).to_string(),
+            "cannot give eth0 the MAC address 02:00:00:00:00:fe"
+        );
+    }
+}
