@@ -2,7 +2,7 @@
 //! paths are known to be hot whatever the command was. Nothing here has a result; what fails was at least
 //! tried.
 
-use crate::{rootfs::ROOT, sys};
+use crate::{rootfs::ROOT, sys, traffic};
 use libc::MS_RELATIME;
 use std::{
     fs::{self, File, OpenOptions},
@@ -37,6 +37,7 @@ pub(crate) fn run(directory: &str) {
     signals();
     memory();
     threads();
+    traffic::run();
 }
 
 /// Some regular files of the image.

@@ -40,6 +40,7 @@ mod rootfs;
 mod signals;
 mod stage;
 mod sys;
+mod traffic;
 mod tty;
 mod user;
 

@@ -10,7 +10,7 @@ use std::{
     fs::File,
     io::{self, Write},
     os::{
-        fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
         unix::ffi::OsStrExt,
     },
     path::Path,
@@ -191,6 +191,51 @@ pub(crate) fn wait_for(fd: RawFd, events: i16, timeout: c_int) -> io::Result<i16
     let mut fds = [libc::pollfd { fd, events, revents: 0 }];
     poll(&mut fds, timeout)?;
     Ok(fds[0].revents)
+}
+
+/// An epoll(7) instance.
+pub(crate) struct Epoll(OwnedFd);
+
+impl Epoll {
+    /// One that waits for nothing yet.
+    pub(crate) fn new() -> io::Result<Self> {
+        // SAFETY: no memory is involved.
+        let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        // SAFETY: a fresh descriptor.
+        Ok(Epoll(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Waits for `fd` to become readable, too, which is told by `key`.
+    pub(crate) fn add(&self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: key };
+        let (epoll, fd) = (self.0.as_raw_fd(), fd.as_raw_fd());
+        // SAFETY: `event` is a valid epoll_event.
+        check(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, &mut event) })?;
+        Ok(())
+    }
+
+    /// Waits for `fd` no longer.
+    pub(crate) fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let (epoll, fd) = (self.0.as_raw_fd(), fd.as_raw_fd());
+        // SAFETY: the operation takes no event.
+        check(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, fd, ptr::null_mut()) })?;
+        Ok(())
+    }
+
+    /// The keys of what is readable, at least one.
+    pub(crate) fn wait(&self) -> io::Result<Vec<u64>> {
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; 16];
+        let room = events.len() as c_int;
+        // SAFETY: the array's own length is passed.
+        let n = check(unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), room, -1) })?;
+        Ok(events[..n as usize].iter().map(|event| event.u64).collect())
+    }
+}
+
+/// Has SIGALRM end this process after a while.
+pub(crate) fn alarm(after: std::time::Duration) {
+    // SAFETY: no memory is involved.
+    unsafe { libc::alarm(after.as_secs() as libc::c_uint) };
 }
 
 /// A descriptor that becomes readable when the process `pid` ends (pidfd_open(2)).
