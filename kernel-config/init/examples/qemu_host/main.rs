@@ -10,6 +10,7 @@
 //!
 //! With an INTERPRETER, a static x86_64 `qemu-aarch64`, BUSYBOX is an arm64 one.
 
+mod network;
 mod scenarios;
 
 use forelift_abi::{
@@ -38,6 +39,8 @@ const PORTS: [&str; 4] =
 /// What an interpreter shows of itself: the handlers of its signals, and an environment in another order.
 const WITHOUT_INTERPRETER: [&str; 2] = ["nothing is inherited", "environment"];
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// The network device's own address.
+const DEVICE_MAC: &str = "52:54:00:12:34:56";
 
 #[expect(clippy::large_enum_variant, reason = "a handful of them exist")]
 /// What a scenario does after the start, one step after the other.
@@ -132,7 +135,8 @@ fn make_root(dir: &Path, busybox: &Path, interpreter: Option<&Path>) -> Result<P
     }
     fs::copy(busybox, root.join("bin/busybox"))?;
     let applets = "sh cat echo id sleep true false env ls stty tty hostname mount dd wc sha256sum head seq ps grep \
-        kill readlink pwd stat date trap touch yes ulimit mknod chown test mkdir rm sync df tr cut";
+        kill readlink pwd stat date trap touch yes ulimit mknod chown test mkdir rm sync df tr cut ip ping nc tail sort \
+        uniq";
     for applet in applets.split_whitespace() {
         symlink("busybox", root.join("bin").join(applet))?;
     }
@@ -175,7 +179,7 @@ fn mkfs(dir: &Path, name: &str, root: &Path) -> Result<PathBuf> {
 }
 
 impl Bench {
-    fn boot(&self, root: Root, share: Option<&Path>) -> Result<(Child, Vec<UnixStream>)> {
+    fn boot(&self, root: Root, share: Option<&Path>, nic: bool) -> Result<(Child, Vec<UnixStream>)> {
         let (program, machine) = self.qemu;
         let mut qemu = Command::new(program);
         qemu.args(machine)
@@ -203,14 +207,21 @@ impl Bench {
             qemu.arg("-fsdev").arg(format!("local,id=share,security_model=none,path={}", share.display()));
             qemu.args(["-device", "virtio-9p-device,fsdev=share,mount_tag=share"]);
         }
+        if nic {
+            // QEMU's own gateway: 10.0.2.2, 10.0.2.3 for names, fec0::2; nothing reaches beyond it.
+            qemu.args(["-netdev", "user,id=net,restrict=on,ipv6=on,ipv6-net=fec0::/64"]);
+            qemu.arg("-device").arg(format!("virtio-net-device,netdev=net,mac={DEVICE_MAC}"));
+        }
         let child = qemu.stdin(Stdio::null()).spawn()?;
         let streams = listeners.iter().map(|l| Ok(l.accept()?.0)).collect::<Result<Vec<_>>>()?;
         Ok((child, streams))
     }
 
-    fn run(&self, start: &Start, root: Root, steps: Vec<Step>, share: Option<&Path>) -> Result<Seen> {
-        let (mut qemu, mut streams) = self.boot(root, share)?;
-        let done = play(start, steps, &mut streams);
+    fn run(&self, scenario: &mut Scenario, share: &Path) -> Result<Seen> {
+        let steps = std::mem::take(&mut scenario.steps);
+        let share = scenario.share.then_some(share);
+        let (mut qemu, mut streams) = self.boot(scenario.root, share, scenario.nic)?;
+        let done = play(&scenario.start, steps, &mut streams);
         let _ = qemu.kill();
         let _ = qemu.wait();
         done
@@ -366,17 +377,19 @@ struct Scenario {
     root: Root,
     steps: Vec<Step>,
     share: bool,
+    /// Whether the machine has a network device.
+    nic: bool,
     expected: Expected,
 }
 
 fn scenario(name: &'static str, start: Start, code: u8, out: &str) -> Scenario {
     let expected = Expected { code, failed: false, out: Out::Is(out.into()), err: String::new() };
-    Scenario { name, start, root: Root::Full, steps: Vec::new(), share: false, expected }
+    Scenario { name, start, root: Root::Full, steps: Vec::new(), share: false, nic: false, expected }
 }
 
 fn failing(name: &'static str, start: Start, code: u8, message: &'static str) -> Scenario {
     let expected = Expected { code, failed: true, out: Out::Is(String::new()), err: message.into() };
-    Scenario { name, start, root: Root::Full, steps: Vec::new(), share: false, expected }
+    Scenario { name, start, root: Root::Full, steps: Vec::new(), share: false, nic: false, expected }
 }
 
 impl Scenario {
@@ -388,6 +401,11 @@ impl Scenario {
 
     fn root(mut self, root: Root) -> Self {
         self.root = root;
+        self
+    }
+
+    fn nic(mut self) -> Self {
+        self.nic = true;
         self
     }
 
@@ -445,7 +463,7 @@ fn main() -> Result<()> {
     fs::write(share.join("hello"), "from the host\n")?;
 
     let (mut ran, mut failed) = (0, 0);
-    for mut scenario in scenarios::scenarios() {
+    for mut scenario in scenarios::scenarios().into_iter().chain(network::scenarios()) {
         if !names.is_empty() && !names.iter().any(|n| scenario.name.contains(n.as_str())) {
             continue;
         }
@@ -453,9 +471,7 @@ fn main() -> Result<()> {
             continue;
         }
         ran += 1;
-        let steps = std::mem::take(&mut scenario.steps);
-        let seen =
-            bench.run(&scenario.start, scenario.root, steps, scenario.share.then_some(share.as_path()));
+        let seen = bench.run(&mut scenario, &share);
         let verdict =
             seen.map_err(|e| e.to_string()).and_then(|seen| scenario.judge(&seen).map(|()| seen.took));
         match verdict {
