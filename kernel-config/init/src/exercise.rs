@@ -2,7 +2,13 @@
 //! paths are known to be hot whatever the command was. Nothing here has a result; what fails was at least
 //! tried.
 
-use crate::{rootfs::ROOT, sys, traffic};
+use crate::{
+    network::{self, Interface},
+    rootfs::ROOT,
+    sys,
+    traffic::{self, Peer},
+};
+use forelift_abi::net;
 use libc::MS_RELATIME;
 use std::{
     fs::{self, File, OpenOptions},
@@ -24,8 +30,8 @@ const BLOCKS: usize = 768 << 10;
 const SMALL: usize = PAGE;
 const LARGE: usize = 256 << 10;
 
-/// Everything, once. `directory` is the mount tag of a host directory.
-pub(crate) fn run(directory: &str) {
+/// Everything, once. `directory` is the mount tag of a host directory, `interface` the network device.
+pub(crate) fn run(directory: &str, interface: Option<&Interface>) {
     let programs = programs();
     single_bytes();
     read_and_map(&programs);
@@ -38,6 +44,16 @@ pub(crate) fn run(directory: &str) {
     memory();
     threads();
     traffic::run();
+    if matches!(network::configure(&net::Network::exercise(), interface), Ok(true)) {
+        for ip in net::EXERCISE_PEERS {
+            let at = |port| (ip, port).into();
+            traffic::through(&Peer {
+                echo: at(net::ECHO),
+                discard: at(net::DISCARD),
+                source: at(net::CHARGEN),
+            });
+        }
+    }
 }
 
 /// Some regular files of the image.

@@ -127,15 +127,17 @@ fn supervise() -> Result<(), Failure> {
     let start = match receive_orders(&mut control)? {
         Orders::Run(start) => start,
         Orders::Exercise(directory) => {
-            exercise::run(&directory);
+            exercise::run(&directory, interface.as_ref());
             programs::run(stage.pid);
             return control.send(&ToHost::Exited { code: 0 });
         }
     };
     entropy::stir(&start.entropy)?;
     entropy::set_clock(start.realtime_ns);
-    if let Some(network) = &start.network {
-        network::configure(network, interface.as_ref())?;
+    if let Some(network) = &start.network
+        && !network::configure(network, interface.as_ref())?
+    {
+        log::warn("the network has no carrier yet");
     }
     let pty = give_orders(&mut stage, &start, pty)?;
     let mut report = Vec::new();

@@ -132,11 +132,11 @@ fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(value.split(|&byte| byte == 0).next().unwrap_or_default()).into_owned()
 }
 
-/// Makes `interface` what the orders ask for.
+/// Makes `interface` what the orders ask for; false when it has no carrier.
 ///
 /// # Errors
 /// 125 with the setting that the kernel refused, or when there is no device.
-pub(crate) fn configure(network: &Network, interface: Option<&Interface>) -> Result<(), Failure> {
+pub(crate) fn configure(network: &Network, interface: Option<&Interface>) -> Result<bool, Failure> {
     let Some(interface) = interface else {
         return Err(Failure::own(
             "a network was asked for, and this machine has no network device: convert the image again with \
@@ -159,20 +159,15 @@ pub(crate) fn configure(network: &Network, interface: Option<&Interface>) -> Res
         let what = changes.get(index).map_or_else(|| "cannot set the network up".into(), Change::to_string);
         Failure::own(format!("{what}: {}", sys::describe(&e)))
     })?;
-    await_carrier(&mut socket, interface.index, carrier);
-    Ok(())
-}
-
-/// Waits a moment for the device to see its link: a connection's first packet would be lost without, and sent
-/// again only after a second.
-fn await_carrier(socket: &mut Socket, index: u32, mut carrier: bool) {
-    while !carrier {
-        match socket.wait(CARRIER_TIMEOUT, |message| carrier |= has_carrier(message, index)) {
-            Ok(true) => {}
-            Ok(false) => return log::warn(&format!("{NAME} has no carrier yet")),
-            Err(e) => return log::warn(&format!("cannot wait for {NAME}'s carrier: {}", sys::describe(&e))),
-        }
+    // A moment for the device to see its link: a connection's first packet would be lost without, and sent
+    // again only after a second.
+    let mut more = true;
+    while more && !carrier {
+        more = socket
+            .wait(CARRIER_TIMEOUT, |message| carrier |= has_carrier(message, interface.index))
+            .with_context(|| format!("cannot wait for {NAME}'s carrier"))?;
     }
+    Ok(carrier)
 }
 
 fn has_carrier(message: &Message<'_>, index: u32) -> bool {

@@ -1,5 +1,6 @@
-//! The network's part of the [exercise](crate::exercise): connections and datagrams over the loopback, as
-//! servers and their clients make them. Each part is a server in a process of its own, and its client.
+//! The network's part of the [exercise](crate::exercise): connections and datagrams as servers and their
+//! clients make them. Over the loopback ([`run`]), each part is a server in a process of its own, and its
+//! client; through the network device ([`through`]), a client of what the host simulates.
 
 use crate::sys;
 use std::{
@@ -28,13 +29,55 @@ pub(crate) fn run() {
     for (ip, writes, rounds) in [(V4, 48, 300), (V6, 12, 80)] {
         pair(ip, |stream| sink(&stream), |stream| bulk(stream, writes));
         pair(ip, |stream| echo(&stream), |stream| requests(stream, rounds));
-        datagrams(ip, rounds);
+        datagrams(ip, rounds, &[40, 1400, 180, 16 << 10]);
     }
     pair(V4, |stream| from_file(&stream, 24), |stream| sink(&stream));
     connections(80);
     refusals(10);
     event_loop(8, 40);
     unix_stream(150);
+}
+
+/// The services of a peer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    /// Sends back what it gets, by TCP and UDP.
+    pub(crate) echo: SocketAddr,
+    /// Takes everything.
+    pub(crate) discard: SocketAddr,
+    /// Sends for ever.
+    pub(crate) source: SocketAddr,
+}
+
+/// The same with a peer. When nobody answers at first, nothing more is tried.
+pub(crate) fn through(peer: &Peer) {
+    let Ok(stream) = connect(peer.echo) else { return };
+    requests(stream, 300);
+    let _ = connect(peer.discard).map(|stream| bulk(stream, 48));
+    let _ = connect(peer.source).map(|mut stream| take(&mut stream, 48 * LARGE));
+    for _ in 0..40 {
+        let Ok(mut stream) = connect(peer.echo) else { break };
+        let mut request = [b'g'; 120];
+        let _ = stream.write_all(&request).and_then(|()| stream.read_exact(&mut request));
+    }
+    if let Ok(socket) = UdpSocket::bind((unspecified(peer.echo), 0)) {
+        ask(&socket, peer.echo, 100, &[40, 1400, 180, 900]);
+    }
+}
+
+fn unspecified(of: SocketAddr) -> IpAddr {
+    if of.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
+}
+
+/// Reads so many bytes.
+fn take(stream: &mut TcpStream, mut bytes: usize) {
+    let mut buffer = vec![0; LARGE];
+    while bytes > 0 {
+        match stream.read(&mut buffer) {
+            Ok(n @ 1..) => bytes = bytes.saturating_sub(n),
+            _ => break,
+        }
+    }
 }
 
 /// Runs `server` in a child, and `client` here, which is told where it listens.
@@ -221,27 +264,13 @@ fn events(listener: &TcpListener, clients: usize) -> io::Result<()> {
 }
 
 /// Datagrams of a name server's size, of a packet's and of the largest that are usual, there and back.
-fn datagrams(ip: IpAddr, rounds: usize) {
+fn datagrams(ip: IpAddr, rounds: usize, sizes: &[usize]) {
     let (Ok(server), Ok(client)) = (UdpSocket::bind((ip, 0)), UdpSocket::bind((ip, 0))) else { return };
     let Ok(address) = server.local_addr() else { return };
-    let _ = client.set_read_timeout(Some(PATIENCE));
     match sys::fork() {
         Ok(Some(pid)) => {
             drop(server);
-            let mut buffer = vec![b'd'; LARGE];
-            for n in 0..rounds {
-                let part = [40, 1400, 180, 16 << 10][n % 4];
-                // Without an address to send to, and with one.
-                let sent = if n < rounds / 2 {
-                    client.send_to(&buffer[..part], address)
-                } else {
-                    let _ = client.connect(address);
-                    client.send(&buffer[..part])
-                };
-                if sent.and_then(|_| client.recv(&mut buffer)).is_err() {
-                    break;
-                }
-            }
+            ask(&client, address, rounds, sizes);
             let _ = client.send_to(&[], address);
             let _ = sys::reap(pid);
         }
@@ -254,6 +283,23 @@ fn datagrams(ip: IpAddr, rounds: usize) {
             sys::exit_now(0)
         }
         Err(_) => {}
+    }
+}
+
+/// Sends datagrams of these sizes and receives each back, half of them by a connected socket.
+fn ask(client: &UdpSocket, address: SocketAddr, rounds: usize, sizes: &[usize]) {
+    let _ = client.set_read_timeout(Some(PATIENCE));
+    let mut buffer = vec![b'd'; LARGE];
+    for (n, &size) in (0..rounds).zip(sizes.iter().cycle()) {
+        let sent = if n < rounds / 2 {
+            client.send_to(&buffer[..size], address)
+        } else {
+            let _ = client.connect(address);
+            client.send(&buffer[..size])
+        };
+        if sent.and_then(|_| client.recv(&mut buffer)).is_err() {
+            break;
+        }
     }
 }
 
@@ -284,12 +330,46 @@ fn unix_stream(rounds: usize) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use super::*;
+    use std::{thread, time::Instant};
+
+    /// A service on a port of its own, until the test's process ends.
+    fn service(each: fn(TcpStream)) -> SocketAddr {
+        let listener = TcpListener::bind((V4, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || listener.incoming().flatten().for_each(each));
+        address
+    }
 
     #[test]
     fn everything_ends_by_itself() {
         let begun = Instant::now();
-        super::run();
+        run();
         assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn a_peer_is_used_to_the_end() {
+        let echo_service = service(|stream| echo(&stream));
+        let udp = UdpSocket::bind(echo_service).unwrap();
+        let count = thread::spawn(move || {
+            let mut buffer = vec![0; LARGE];
+            (0..100).for_each(|_| {
+                let (n, from) = udp.recv_from(&mut buffer).unwrap();
+                udp.send_to(&buffer[..n], from).unwrap();
+            });
+        });
+        let discard = service(|stream| sink(&stream));
+        let source = service(|mut stream| while stream.write_all(&[0; PAGE]).is_ok() {});
+        through(&Peer { echo: echo_service, discard, source });
+        count.join().unwrap();
+    }
+
+    #[test]
+    fn nobody_is_left_alone() {
+        let nobody = TcpListener::bind((V4, 0)).and_then(|listener| listener.local_addr()).unwrap();
+        let begun = Instant::now();
+        through(&Peer { echo: nobody, discard: nobody, source: nobody });
+        assert!(begun.elapsed() < PATIENCE);
     }
 }

@@ -6,8 +6,8 @@
 //! segments a frame has to be cut that is longer than the link's MTU. Between programs a packet is preceded
 //! by its length, [`LENGTH`] bytes, big-endian, as on QEMU's stream back end.
 
-use alloc::{string::String, vec::Vec};
-use core::net::IpAddr;
+use alloc::{string::String, vec, vec::Vec};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 extern crate alloc;
@@ -105,6 +105,35 @@ pub struct Network {
     pub options: Vec<String>,
     /// Lines of `/etc/hosts`, besides the container's own.
     pub hosts: Vec<(String, IpAddr)>,
+}
+
+/// Whom the exercise speaks to through the network device, when its link is up: a peer behind the gateway of
+/// [`Network::exercise`] with the services [`ECHO`], [`DISCARD`] and [`CHARGEN`].
+pub const EXERCISE_PEERS: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
+/// Port of the echo service (RFC 862), by TCP and UDP.
+pub const ECHO: u16 = 7;
+/// Port of the discard service (RFC 863), by TCP.
+pub const DISCARD: u16 = 9;
+/// Port of the character generator (RFC 864), by TCP: any bytes, until the guest closes.
+pub const CHARGEN: u16 = 19;
+
+impl Network {
+    /// What the interface is during the exercise, whose orders have no network.
+    pub fn exercise() -> Self {
+        let address = |ip, prefix| Address { ip, prefix };
+        let v6 = |last| IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last));
+        Network {
+            mac: [2, 0, 0, 0, 0, 2],
+            mtu: 1500,
+            addresses: vec![address(IpAddr::V4(Ipv4Addr::new(10, 0, 2, 15)), 24), address(v6(0x15), 64)],
+            gateways: vec![IpAddr::V4(Ipv4Addr::new(10, 0, 2, 2)), v6(2)],
+            dns: Vec::new(),
+            search: Vec::new(),
+            options: Vec::new(),
+            hosts: Vec::new(),
+        }
+    }
 }
 
 #[cfg(test)]
