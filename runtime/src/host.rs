@@ -1,8 +1,10 @@
-//! What the machine needs from the world outside: clocks, entropy, the three standard streams, sleep.
+//! What the machine needs from the world outside: clocks, entropy, the three standard streams, a network,
+//! sleep.
 //!
 //! One implementation per operating environment lives in [`crate::sys`]; tests bring their own.
 
 use forelift_abi::control::WindowSize;
+use forelift_abi::net::Network;
 
 /// An output stream of the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,10 @@ pub struct Interest {
     pub stdout: bool,
     /// Standard error can take data.
     pub stderr: bool,
+    /// The network has packets for the guest.
+    pub packets: bool,
+    /// The network can take packets of the guest.
+    pub packet_room: bool,
 }
 
 /// How the standard streams are connected on the host.
@@ -84,6 +90,21 @@ pub trait Host {
     fn event(&mut self) -> Option<HostEvent>;
     /// How the standard streams are connected.
     fn terminal(&mut self) -> Terminal;
+    /// The container's network interface, when there is a network.
+    fn network(&mut self) -> Option<Network> {
+        None
+    }
+    /// Sends packets ([`forelift_abi::net`]), each behind its length: `pieces`, one after the other, are a
+    /// number of whole ones. Gives the number of bytes that were taken, whole packets again; fewer than all
+    /// when there is no room: try again after [`Host::wait`] with interest in it.
+    fn send_packets(&mut self, pieces: &[&[u8]]) -> usize {
+        pieces.iter().map(|piece| piece.len()).sum()
+    }
+    /// Fills the beginning of `buffer` with packets in the same form, as many as there are and fit; gives the
+    /// number of bytes. `buffer` has room for the largest.
+    fn receive_packets(&mut self, _buffer: &mut [u8]) -> usize {
+        0
+    }
     /// Sleeps until `timeout_ns` from now have passed (`None`: for ever), or until something of `interest` or
     /// an event is there. May return early for no reason.
     fn wait(&mut self, timeout_ns: Option<u64>, interest: Interest);

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 extern crate alloc;
 
+/// The interface's Ethernet address, unless a run has another: locally administered.
+pub const GUEST_MAC: [u8; 6] = [0x02, 0xf0, 0, 0, 0, 0x0f];
 /// Bytes of the header before each frame.
 pub const HEADER: usize = 12;
 /// Bytes of the word with the length of header and frame.

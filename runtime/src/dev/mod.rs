@@ -6,7 +6,7 @@
 //! | 0 | console with ports ([`virtio::console`]) |
 //! | 1 | block device, the root file system; empty when there is none ([`virtio::blk`]) |
 //! | 2 | entropy ([`virtio::rng`]) |
-//! | 3 | kept for a network device |
+//! | 3 | network, its link down until a run has a network ([`virtio::net`]) |
 //! | 4-11 | host directories, tags `forelift0` to `forelift7` ([`virtio::fs::share`]) |
 //! | 12-15 | empty |
 //!
@@ -15,7 +15,7 @@
 //! PLIC, and pin 16 + `n` of x86_64's I/O APIC.
 //!
 //! A snapshot cannot gain devices: the slots for directories exist from boot and get their directories after
-//! a restore, with [`Devices::attach_share`]. How to add a device is written in [`virtio`].
+//! a restore, with [`Devices::attach_share`], and the network its link, with [`Devices::connect_network`]. How to add a device is written in [`virtio`].
 
 pub mod fuse;
 pub mod virtio;
@@ -32,6 +32,7 @@ use virtio::blk::Blk;
 use virtio::console::{Console, ConsoleState, Port};
 use virtio::fs::share::{self, Detached};
 use virtio::mmio::{Mmio, MmioState};
+use virtio::net::{Net, NetInterest};
 use virtio::rng::Rng;
 use virtio::{Context, QueueError, VirtioDevice};
 
@@ -41,7 +42,7 @@ pub const SLOT_CONSOLE: usize = 0;
 pub const SLOT_ROOT: usize = 1;
 /// Slot of the entropy device.
 pub const SLOT_RNG: usize = 2;
-/// Slot kept for a network device.
+/// Slot of the network device.
 pub const SLOT_NET: usize = 3;
 /// Slot of the first host directory.
 pub const SLOT_SHARE: usize = 4;
@@ -55,6 +56,7 @@ pub struct Devices {
     console: Mmio<Console>,
     root: Option<Mmio<Blk>>,
     rng: Mmio<Rng>,
+    net: Mmio<Net>,
     shares: Vec<Mmio<Box<dyn VirtioDevice>>>,
     attention: bool,
 }
@@ -123,6 +125,7 @@ impl Devices {
             console: Mmio::new(Console::new()),
             root: (root_len > 0).then(|| Mmio::new(Blk::new(root_len))),
             rng: Mmio::new(Rng::new()),
+            net: Mmio::new(Net::new()),
             shares: shares.collect(),
             attention: false,
         }
@@ -150,6 +153,7 @@ impl Devices {
             SLOT_CONSOLE => Some(&self.console),
             SLOT_ROOT => self.root.as_ref().map(|p| p as _),
             SLOT_RNG => Some(&self.rng),
+            SLOT_NET => Some(&self.net),
             _ => self.shares.get(slot.checked_sub(SLOT_SHARE)?).map(|p| p as _),
         }
     }
@@ -159,6 +163,7 @@ impl Devices {
             SLOT_CONSOLE => Some(&mut self.console),
             SLOT_ROOT => self.root.as_mut().map(|p| p as _),
             SLOT_RNG => Some(&mut self.rng),
+            SLOT_NET => Some(&mut self.net),
             _ => self.shares.get_mut(slot.checked_sub(SLOT_SHARE)?).map(|p| p as _),
         }
     }
@@ -232,6 +237,22 @@ impl Devices {
         slot.replace(device, mem).map_err(|_| AttachError::Shape(index))?;
         self.update_level(SLOT_SHARE + index);
         Ok(())
+    }
+
+    /// Brings the link of the network interface up; the guest's driver hears of it.
+    pub fn connect_network(&mut self, mem: &mut GuestMemory) {
+        // The same shape as the one that is there.
+        let _ = self.net.replace(Net::connected(), mem);
+        self.net.with(mem, |_, cx| {
+            cx.config_changed = true;
+            Ok(())
+        });
+        self.update_level(SLOT_NET);
+    }
+
+    /// What a sleeping machine should be woken for by the network.
+    pub fn net_interest(&self) -> NetInterest {
+        if self.net.is_active() { self.net.device().interest() } else { NetInterest::default() }
     }
 
     /// Why the guest's driver of some device was stopped, if one was: the slot and the reason.

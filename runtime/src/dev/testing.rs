@@ -303,11 +303,17 @@ pub(crate) struct FakeHost {
     pub(crate) terminal: Terminal,
     pub(crate) seed: u8,
     pub(crate) randoms: usize,
+    /// Packets of the guest, as they came, and how many more bytes of them fit.
+    pub(crate) packets: Vec<u8>,
+    pub(crate) packet_room: usize,
+    /// Packets for the guest, and how often it asked for some.
+    pub(crate) incoming: VecDeque<Vec<u8>>,
+    pub(crate) asked: usize,
 }
 
 impl FakeHost {
     pub(crate) fn new() -> Self {
-        FakeHost { room: [Some(usize::MAX); 2], ..FakeHost::default() }
+        FakeHost { room: [Some(usize::MAX); 2], packet_room: usize::MAX, ..FakeHost::default() }
     }
 }
 
@@ -355,6 +361,33 @@ impl Host for FakeHost {
     }
     fn terminal(&mut self) -> Terminal {
         self.terminal
+    }
+    fn send_packets(&mut self, pieces: &[&[u8]]) -> usize {
+        let all = pieces.concat();
+        let mut taken = 0;
+        while let Some(word) = all[taken..].first_chunk() {
+            let whole = 4 + u32::from_be_bytes(*word) as usize;
+            if whole > self.packet_room {
+                break;
+            }
+            self.packet_room -= whole;
+            taken += whole;
+        }
+        self.packets.extend_from_slice(&all[..taken]);
+        taken
+    }
+    fn receive_packets(&mut self, buffer: &mut [u8]) -> usize {
+        self.asked += 1;
+        let mut n = 0;
+        while let Some(packet) = self.incoming.front()
+            && n + 4 + packet.len() <= buffer.len()
+        {
+            buffer[n..n + 4].copy_from_slice(&(packet.len() as u32).to_be_bytes());
+            buffer[n + 4..n + 4 + packet.len()].copy_from_slice(packet);
+            n += 4 + packet.len();
+            self.incoming.pop_front();
+        }
+        n
     }
     fn wait(&mut self, timeout_ns: Option<u64>, interest: Interest) {
         assert!(timeout_ns.is_some() || self.room_per_wait > 0, "waits for ever");

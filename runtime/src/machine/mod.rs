@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::cpu::{Cpu, Exit};
 use crate::dev::virtio::fs::{Fs, share};
 use crate::dev::{Devices, fuse};
-use crate::host::Host;
+use crate::host::{Host, Interest};
 use crate::memory::GuestMemory;
 use crate::platform::boot::BootError;
 pub use crate::platform::boot::BootSource;
@@ -361,7 +361,9 @@ impl Machine {
             return;
         }
         let now = self.clock.ticks(host, self.cpu.instret());
-        let (interest, until) = (self.session.interest(), self.cpu.next_timer(&mut self.devices));
+        let net = self.devices.net_interest();
+        let interest = Interest { packets: net.packets, packet_room: net.room, ..self.session.interest() };
+        let until = self.cpu.next_timer(&mut self.devices);
         self.clock.idle(now, until, |timeout| host.wait(timeout, interest));
     }
 }

@@ -119,8 +119,8 @@ impl Session {
         Self::new(State::Ready, log_mode)
     }
 
-    /// Gives the guest its orders, as soon as it is ready. Entropy, time and terminal are filled in when they
-    /// are sent.
+    /// Gives the guest its orders, as soon as it is ready. Entropy, time, terminal and network are filled in
+    /// when they are sent.
     pub fn start(&mut self, start: Start) {
         self.start = Some(start);
     }
@@ -147,6 +147,7 @@ impl Session {
             stdin: self.stdin.as_ref().is_some_and(|i| i.waits),
             stdout: self.stdout.blocked,
             stderr: self.stderr.blocked,
+            ..Interest::default()
         }
     }
 
@@ -309,6 +310,7 @@ impl Session {
         start.realtime_ns = host.realtime_ns();
         start.tty = terminal.is_tty.then(|| terminal.size.unwrap_or(DEFAULT_SIZE));
         start.tty_echo = terminal.raw;
+        start.network = host.network();
         self.stdin = start.stdin.then(Input::default);
         self.tell(&ToGuest::Start(start));
         self.state = State::Running { started: false };

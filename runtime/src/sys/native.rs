@@ -44,6 +44,7 @@ pub struct NativeHost {
     woken: UnixStream,
     sender: EventSender,
     raw: bool,
+    network: Option<RawFd>,
 }
 
 impl NativeHost {
@@ -73,6 +74,7 @@ impl NativeHost {
             woken,
             sender,
             raw: false,
+            network: None,
         })
     }
 
@@ -84,6 +86,12 @@ impl NativeHost {
     /// Says whether the terminal was switched to raw mode.
     pub fn set_raw(&mut self, raw: bool) {
         self.raw = raw;
+    }
+
+    /// Names a descriptor that becomes readable when the network has packets or room. It stays the caller's,
+    /// whose [`Host`] around this one moves the packets.
+    pub fn wake_for_network(&mut self, fd: RawFd) {
+        self.network = Some(fd);
     }
 
     fn ready(fd: RawFd, events: i16) -> bool {
@@ -191,6 +199,7 @@ impl Host for NativeHost {
             pollfd(interest.stdin, self.fds[0], libc::POLLIN),
             pollfd(interest.stdout, self.fds[1], libc::POLLOUT),
             pollfd(interest.stderr, self.fds[2], libc::POLLOUT),
+            pollfd(interest.packets || interest.packet_room, self.network.unwrap_or(-1), libc::POLLIN),
         ];
         wait_for(&mut fds, timeout_ns);
         if fds[0].revents != 0 {

@@ -20,7 +20,8 @@
 use std::collections::VecDeque;
 
 use forelift_abi::control::WindowSize;
-use forelift_abi::embed::{CONTROL_FD, RECORD_SIZE, Record};
+use forelift_abi::embed::{CONTROL_FD, NET_FD, RECORD_SIZE, Record};
+use forelift_abi::net::Network;
 
 use super::PIPE_BUF;
 use crate::host::{Host, HostEvent, Interest, Read, Stream, Terminal, Written};
@@ -36,6 +37,8 @@ const ASK_AGAIN_SLOW: u64 = 50_000_000;
 const SHORT: u64 = 1_000_000;
 /// Longest write to a stream that does not need polling.
 const MOST: usize = 1 << 20;
+/// Longest description of an interface in bytes.
+const MOST_NETWORK: usize = 1 << 20;
 /// Pause in ns before a stream that is full and cannot be polled is tried again.
 const RETRY: u64 = 5_000_000;
 
@@ -77,6 +80,8 @@ pub struct WasiHost {
     events_asked: u64,
     idle_ns: u64,
     eof: bool,
+    /// The interface behind [`NET_FD`].
+    network: Option<Network>,
 }
 
 impl WasiHost {
@@ -95,8 +100,10 @@ impl WasiHost {
             events_asked: 0,
             idle_ns: 0,
             eof: false,
+            network: None,
         };
         host.take_records();
+        host.network = host.embedded.then(network).flatten();
         if !host.embedded {
             host.terminal.is_tty = fds[..2].iter().all(|f| f.kind == Kind::Terminal);
         }
@@ -184,6 +191,13 @@ impl Default for WasiHost {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The interface that the embedding has for the container.
+fn network() -> Option<Network> {
+    let mut bytes = vec![0; MOST_NETWORK];
+    let n = read(NET_FD, &mut bytes).ok()?;
+    postcard::from_bytes(bytes.get(..n)?).ok()
 }
 
 /// What `fd` is connected to, by the rule of wasi-libc's `isatty`, and a second look for runtimes that grant
@@ -346,6 +360,21 @@ impl Host for WasiHost {
         self.terminal
     }
 
+    fn network(&mut self) -> Option<Network> {
+        self.network.clone()
+    }
+
+    fn send_packets(&mut self, pieces: &[&[u8]]) -> usize {
+        let vector: Vec<wasip1::Ciovec> =
+            pieces.iter().map(|piece| wasip1::Ciovec { buf: piece.as_ptr(), buf_len: piece.len() }).collect();
+        // SAFETY: the vector names buffers that are readable for the whole call.
+        unsafe { wasip1::fd_write(NET_FD, &vector) }.unwrap_or(0)
+    }
+
+    fn receive_packets(&mut self, buffer: &mut [u8]) -> usize {
+        read(NET_FD, buffer).unwrap_or(0)
+    }
+
     fn wait(&mut self, timeout_ns: Option<u64>, interest: Interest) {
         let [input, out, err] = self.fds;
         if !self.events.is_empty()
@@ -361,7 +390,7 @@ impl Host for WasiHost {
                 return;
             }
         }
-        let mut subscriptions = Vec::with_capacity(5);
+        let mut subscriptions = Vec::with_capacity(7);
         if interest.stdin && input.polls {
             subscriptions.push(fd_subscription(wasip1::EVENTTYPE_FD_READ, input.number));
         }
@@ -374,6 +403,12 @@ impl Host for WasiHost {
         }
         if self.embedded {
             subscriptions.push(fd_subscription(wasip1::EVENTTYPE_FD_READ, CONTROL_FD));
+        }
+        if interest.packets {
+            subscriptions.push(fd_subscription(wasip1::EVENTTYPE_FD_READ, NET_FD));
+        }
+        if interest.packet_room {
+            subscriptions.push(fd_subscription(wasip1::EVENTTYPE_FD_WRITE, NET_FD));
         }
         // Without anything else to wait for, "for ever" needs an end that the runtime can compute.
         if timeout.is_some() || subscriptions.is_empty() {

@@ -8,6 +8,7 @@
 //! | [`console`] | console with ports: the control protocol and the standard streams | 5.3 |
 //! | [`blk`] | block device: the root file system | 5.2 |
 //! | [`rng`] | entropy | 5.4 |
+//! | [`net`] | network interface | 5.1 |
 //! | [`fs`] | file system: a host directory, served by [`crate::dev::fuse`] | 5.11 |
 //!
 //! A device never sees a register: it gets its queues, the guest's memory and a call when something happened.
@@ -28,14 +29,10 @@
 //!    name in [`DevicesState`](crate::dev::DevicesState), and checked when it is restored: a snapshot is
 //!    untrusted. A snapshot cannot gain devices: what is there only at a start (a directory, a network) needs
 //!    a device without it in the slot from boot on, which [`Mmio::replace`](mmio::Mmio::replace) exchanges
-//!    for the real one, as [`fs::share::Detached`] is.
+//!    for the real one, as [`fs::share::Detached`] is, or [`net::Net`] with its link down.
 //! 4. *Tests* drive it as a guest would, through registers and rings: `dev/testing.rs` is the driver,
 //!    `dev/tests.rs` has a test for each device. The fuzz target `virtqueues` reaches every slot.
 //! 5. *The guest* needs a driver: `kernel-config/common.config`.
-//!
-//! A network device (section 5.1) has its place: `net.rs` here, slot [`SLOT_NET`](crate::dev::SLOT_NET). It
-//! moves frames between its queues and a trait that it defines, as [`fs`] moves requests; what stands between
-//! frames and sockets is not a device and belongs beside this crate.
 
 pub mod blk;
 pub mod console;
@@ -43,6 +40,7 @@ pub mod device;
 mod features;
 pub mod fs;
 pub mod mmio;
+pub mod net;
 pub mod queue;
 pub mod rng;
 

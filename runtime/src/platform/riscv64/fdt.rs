@@ -213,9 +213,9 @@ mod tests {
         let slots = |lines: &[String]| {
             lines.iter().filter(|l| l.contains("virtio_mmio@") && l.contains("/reg=")).count()
         };
-        assert_eq!(slots(&lines), 11);
+        assert_eq!(slots(&lines), 12);
         let bare = build(&CONFIG, &Devices::new(Arch::Riscv64, 0).unwrap().slots()).unwrap();
-        assert_eq!(slots(&dump(&bare)), 10, "no disk without a root");
+        assert_eq!(slots(&dump(&bare)), 11, "no disk without a root");
     }
 
     #[test]
