@@ -10,6 +10,7 @@ mod errors;
 mod inspect;
 mod lockstep;
 mod man;
+mod network;
 mod print;
 mod rootfs;
 mod run;
@@ -52,7 +53,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Convert(convert::Args),
-    Run(run::Args),
+    Run(Box<run::Args>),
     Compile(compile::Args),
     Inspect(inspect::Args),
     Rootfs(rootfs::Args),

@@ -8,16 +8,19 @@ use std::{
 use anyhow::bail;
 use clap::{Parser, ValueHint};
 
+use super::network::NetworkArgs;
 use crate::{
     cache,
     embed::{Profile, RunOptions},
-    run::{self, Engine, environment::environment, mounts::mounts},
+    run::{self, Engine, environment::environment, mounts::mounts, network::network},
 };
 
 const EXAMPLES: &str = "\
 Examples:
   forelift run debian.wasm uname -a
   forelift run -it debian.wasm bash
+  forelift run --net debian.wasm curl -sI https://www.debian.org
+  forelift run -p 8080:80 nginx.wasm
   forelift run --dir .::/work -w /work -e CI=1 debian.wasm make test
   forelift run --entrypoint sh debian.wasm -c 'echo $0 $#' a b
   forelift run -i --user 1000:1000 debian.cwasm sort <names.txt >sorted.txt";
@@ -61,6 +64,8 @@ pub(super) struct Args {
     /// Start in this directory of the container
     #[arg(short = 'w', long)]
     workdir: Option<String>,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// Compile the image even if its code is cached, and do not cache it
     #[arg(long)]
     no_cache: bool,
@@ -104,6 +109,7 @@ fn options(args: &Args, path: &str, rest: &[String]) -> anyhow::Result<RunOption
         args: image_args(args, path, rest),
         env: environment(&args.env_file, &args.env)?,
         shares: mounts(&args.dirs, &args.volumes)?,
+        network: network(&args.network.wishes())?,
         stdin: args.interactive || !terminal,
         tty: args.tty,
         cache: if args.no_cache { None } else { cache::default_dir() },

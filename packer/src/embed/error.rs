@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-use super::shares::ShareError;
+use super::{net::NetworkError, shares::ShareError};
 use crate::pack::reader::OpenError;
 
 /// Why an image did not run, or not to its end.
@@ -38,6 +38,9 @@ pub enum RunError {
     /// A directory cannot be shared.
     #[error(transparent)]
     Share(#[from] ShareError),
+    /// The network cannot be begun.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// The host lacks memory or terminals.
     #[error("{what}: {source}")]
     Host {

@@ -5,6 +5,7 @@
 //! * [`wasi`]: the imports: wasmtime's WASI preview 1, with replacements in [`stdio`] and [`poll`] for what
 //!   it cannot do;
 //! * [`shares`]: host directories;
+//! * [`net`]: the network;
 //! * [`control`]: signals and the terminal, as events for the runtime ([`forelift_abi::embed`]);
 //! * [`terminal`]: the host's terminal.
 //!
@@ -18,6 +19,7 @@ pub mod code;
 pub mod control;
 pub mod engine;
 mod error;
+pub mod net;
 mod options;
 pub mod poll;
 pub mod shares;
@@ -26,7 +28,7 @@ pub mod terminal;
 pub mod wasi;
 
 pub use error::RunError;
-pub use options::{Profile, RunOptions, Share};
+pub use options::{Link, Network, Profile, RunOptions, Share};
 
 use wasmtime::{Instance, Linker, Memory, Module, Store};
 
@@ -39,7 +41,7 @@ use wasi::{Host, ProcExit};
 ///
 /// # Errors
 /// See [`RunError`]. The terminal is as it was before in any case.
-pub fn run(image: &PackedImage, options: &RunOptions) -> Result<u8, RunError> {
+pub fn run(image: &PackedImage, options: &mut RunOptions) -> Result<u8, RunError> {
     let (mut store, instance, _) = open(image, options)?;
     let start = instance
         .get_typed_func::<(), ()>(&mut store, "_start")
@@ -63,7 +65,7 @@ pub fn run(image: &PackedImage, options: &RunOptions) -> Result<u8, RunError> {
 /// An instance of `image` that has not begun to run.
 pub(crate) fn open(
     image: &PackedImage,
-    options: &RunOptions,
+    options: &mut RunOptions,
 ) -> Result<(Store<Host>, Instance, Memory), RunError> {
     let engine = engine::new(options.profile)?;
     let names = options.profile.is_some();

@@ -1,15 +1,16 @@
-//! `poll_oneoff` over ppoll(2): clocks, the standard streams and the control descriptor.
+//! `poll_oneoff` over ppoll(2): clocks, the standard streams, the control descriptor and the network's.
 //!
 //! Layouts are those of WASI preview 1 (*witx*, `$subscription` and `$event`). Files and directories are
 //! always ready.
 
 use std::os::fd::RawFd;
 
-use forelift_abi::embed::CONTROL_FD;
+use forelift_abi::embed::{CONTROL_FD, NET_FD};
 use libc::{c_int, timespec};
 
 use super::{
     control::Control,
+    net::Net,
     stdio::{errno, put, word},
 };
 
@@ -64,6 +65,8 @@ pub struct Streams<'a> {
     pub stdin: bool,
     /// The control descriptor.
     pub control: Option<&'a Control>,
+    /// The network descriptor.
+    pub net: Option<&'a Net>,
 }
 
 impl Streams<'_> {
@@ -72,6 +75,14 @@ impl Streams<'_> {
             fds.push(libc::pollfd { fd, events, revents: 0 });
             Kind::Poll { slot: fds.len() - 1, stdin }
         };
+        if fd == NET_FD {
+            return match self.net {
+                None => Kind::Now(errno::BADF),
+                Some(net) if tag == TAG_FD_READ && net.has_packets() => Kind::Now(errno::SUCCESS),
+                Some(net) if tag == TAG_FD_WRITE && net.has_room() => Kind::Now(errno::SUCCESS),
+                Some(net) => poll(net.fd(), libc::POLLIN, false),
+            };
+        }
         match (fd, tag, self.control) {
             (0, TAG_FD_READ, _) if self.stdin => poll(0, libc::POLLIN, true),
             (1 | 2, TAG_FD_WRITE, _) => poll(fd as RawFd, libc::POLLOUT, false),
@@ -169,6 +180,9 @@ pub fn poll_oneoff(
     }
     let monotonic = || clock_ns(1).ok_or(errno::IO);
     let start = monotonic()?;
+    if let Some(net) = streams.net {
+        net.clear();
+    }
     let mut fds = Vec::new();
     let mut subscriptions = Vec::with_capacity(count as usize);
     for i in 0..count {
@@ -236,7 +250,7 @@ mod tests {
         let events = memory.len() as u32;
         memory.resize(memory.len() + 32 * list.len(), 0);
         let before = clock_ns(1).unwrap();
-        let streams = Streams { stdin: false, control: None };
+        let streams = Streams { stdin: false, control: None, net: None };
         let n = poll_oneoff(&mut memory, &streams, 0, events, list.len() as u32);
         (n, memory[events as usize..].to_vec(), clock_ns(1).unwrap() - before)
     }
@@ -268,7 +282,7 @@ mod tests {
         assert_eq!((n, i32::from(events[8])), (Ok(1), errno::BADF));
         assert_eq!(run(&[subscription(7, 0, 0, 0)]).0, Err(errno::INVAL));
         assert_eq!(run(&[]).0, Err(errno::INVAL));
-        let streams = Streams { stdin: false, control: None };
+        let streams = Streams { stdin: false, control: None, net: None };
         assert_eq!(poll_oneoff(&mut [0; 40], &streams, 0, 0, 1), Err(errno::FAULT));
         assert_eq!(poll_oneoff(&mut [0; 40], &streams, u32::MAX - 8, 0, 2), Err(errno::FAULT));
     }

@@ -1,15 +1,15 @@
 //! The module's imports: WASI preview 1.
 //!
 //! They are wasmtime-wasi's, except these, which shadow its own:
-//! * `fd_read`, `fd_write`, `fd_fdstat_get` and `fd_fdstat_set_flags` on the standard streams and the control
-//!   descriptor: wasmtime-wasi buffers them, cannot say "try again", and forgets why a write failed;
+//! * `fd_read`, `fd_write`, `fd_fdstat_get` and `fd_fdstat_set_flags` on the standard streams, the control
+//!   descriptor and the network's ([`super::net`]): wasmtime-wasi buffers them, cannot say "try again", and forgets why a write failed;
 //! * `fd_read`, `fd_write`, `fd_fdstat_get`, `fd_prestat_get` and `fd_prestat_dir_name` on the descriptors of
 //!   host directories ([`super::shares`]);
 //! * `poll_oneoff`, which has to wait for all of them at once;
 //! * `clock_time_get`, so that it and `poll_oneoff` mean the same clock;
 //! * `proc_exit`: wasmtime-wasi refuses codes from 126 on.
 
-use forelift_abi::embed::{CONTROL_FD, RECORD_SIZE};
+use forelift_abi::embed::{CONTROL_FD, NET_FD, RECORD_SIZE};
 use wasmtime::{AsContextMut, Caller, Engine, Linker, Memory};
 use wasmtime_wasi::{
     WasiCtxBuilder,
@@ -24,6 +24,7 @@ use wiggle::GuestMemory;
 use super::{
     control::Control,
     error::{RunError, one_line},
+    net::{self, Net},
     options::RunOptions,
     poll::{self, Streams},
     shares::Shares,
@@ -58,6 +59,7 @@ impl std::error::Error for ProcExit {}
 pub struct Host {
     wasi: WasiP1Ctx,
     shares: Shares,
+    net: Option<Net>,
     stdin: bool,
     /// Set once the module is about to start.
     pub control: Option<Control>,
@@ -69,13 +71,14 @@ impl Host {
     /// Arguments, environment and directories of a run.
     ///
     /// # Errors
-    /// When a directory cannot be opened.
-    pub fn new(options: &RunOptions) -> Result<Self, RunError> {
+    /// When a directory cannot be opened, or the network not begun.
+    pub fn new(options: &mut RunOptions) -> Result<Self, RunError> {
         let mut builder = WasiCtxBuilder::new();
         builder.args(&options.args).envs(&options.env).allow_blocking_current_thread(true);
         Ok(Host {
             wasi: builder.build_p1(),
             shares: Shares::open(&options.shares)?,
+            net: options.network.as_mut().map(net::open).transpose()?,
             stdin: options.stdin,
             control: None,
             memory: None,
@@ -108,6 +111,10 @@ fn fd_read(mut caller: Call<'_>, fd: i32, list: i32, count: i32, out: i32) -> wa
         1 | 2 => Err(errno::BADF),
         CONTROL_FD => match &mut host.control {
             Some(control) => buffers(memory).and_then(|b| read_records(memory, &b, control)),
+            None => Err(errno::BADF),
+        },
+        NET_FD => match &mut host.net {
+            Some(net) => buffers(memory).and_then(|b| net.read(memory, &b)),
             None => Err(errno::BADF),
         },
         share if host.shares.has(share) => buffers(memory).and_then(|b| host.shares.read(memory, &b, share)),
@@ -145,6 +152,10 @@ fn fd_write(mut caller: Call<'_>, fd: i32, list: i32, count: i32, out: i32) -> w
     let result = match fd as u32 {
         1 | 2 => buffers.and_then(|b| stdio::write(memory, &b, fd)),
         0 | CONTROL_FD => Err(errno::BADF),
+        NET_FD => match &mut host.net {
+            Some(net) => buffers.and_then(|b| net.write(memory, &b)),
+            None => Err(errno::BADF),
+        },
         share if host.shares.has(share) => buffers.and_then(|b| host.shares.write(memory, &b, share)),
         _ => return pass(caller, async |w, m| original::fd_write(w, m, fd, list, count, out).await),
     };
@@ -156,6 +167,8 @@ fn fd_fdstat_get(mut caller: Call<'_>, fd: i32, out: i32) -> wasmtime::Result<i3
     let (rights, below) = match (fd as u32, host.shares.read_only(fd as u32)) {
         (0 | CONTROL_FD, _) => (RIGHT_READ | RIGHT_POLL, 0),
         (1 | 2, _) => (RIGHT_WRITE | RIGHT_POLL, 0),
+        (NET_FD, _) if host.net.is_some() => (RIGHT_READ | RIGHT_WRITE | RIGHT_POLL, 0),
+        (NET_FD, _) => return Ok(errno::BADF),
         (_, Some(true)) => (RIGHT_READ | RIGHT_WRITE, RIGHT_READ),
         (_, Some(false)) => (RIGHT_READ | RIGHT_WRITE, RIGHT_READ | RIGHT_WRITE),
         _ => return pass(caller, async |w, m| original::fd_fdstat_get(w, m, fd, out).await),
@@ -175,7 +188,7 @@ fn fd_fdstat_get(mut caller: Call<'_>, fd: i32, out: i32) -> wasmtime::Result<i3
 fn fd_fdstat_set_flags(caller: Call<'_>, fd: i32, flags: i32) -> wasmtime::Result<i32> {
     match fd as u32 {
         // They never block, whatever is asked for.
-        0..=2 | CONTROL_FD => Ok(errno::SUCCESS),
+        0..=2 | CONTROL_FD | NET_FD => Ok(errno::SUCCESS),
         _ => pass(caller, async |w, m| original::fd_fdstat_set_flags(w, m, fd, flags)),
     }
 }
@@ -192,7 +205,7 @@ fn fd_prestat_dir_name(mut caller: Call<'_>, fd: i32, to: i32, len: i32) -> wasm
 
 fn poll_oneoff(mut caller: Call<'_>, list: i32, events: i32, count: i32, out: i32) -> wasmtime::Result<i32> {
     let (memory, host) = parts(&mut caller)?;
-    let streams = Streams { stdin: host.stdin, control: host.control.as_ref() };
+    let streams = Streams { stdin: host.stdin, control: host.control.as_ref(), net: host.net.as_ref() };
     let result = poll::poll_oneoff(memory, &streams, list as u32, events as u32, count as u32);
     Ok(finish(memory, out as u32, result))
 }

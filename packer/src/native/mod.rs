@@ -6,9 +6,18 @@
 
 pub mod jit;
 
-use std::{io, thread};
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd},
+    thread,
+};
 
-use forelift_abi::{control::WindowSize, embed::Record};
+use forelift_abi::{
+    control::WindowSize,
+    embed::Record,
+    net::{LENGTH, Network},
+};
+use forelift_net::native::Handle;
 use forelift_runtime::{
     host::{Host, HostEvent, Interest, Read, Stream, Terminal, Written},
     image::{self, Image, Origin},
@@ -21,6 +30,7 @@ use crate::{
     embed::{
         RunOptions,
         control::Control,
+        net::{NetworkError, start},
         shares::{ShareError, servers},
         terminal,
     },
@@ -37,6 +47,9 @@ pub enum NativeError {
     /// A directory cannot be shared.
     #[error(transparent)]
     Share(#[from] ShareError),
+    /// The network cannot be begun.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// The host lacks something.
     #[error("{what}: {source}")]
     Host {
@@ -52,6 +65,7 @@ struct OptionsHost {
     system: SystemHost,
     terminal: Terminal,
     stdin: bool,
+    network: Option<(Handle, Network)>,
 }
 
 impl Host for OptionsHost {
@@ -83,7 +97,58 @@ impl Host for OptionsHost {
         self.terminal
     }
 
+    fn network(&mut self) -> Option<Network> {
+        self.network.as_ref().map(|(_, interface)| interface.clone())
+    }
+
+    fn send_packets(&mut self, pieces: &[&[u8]]) -> usize {
+        let Some((network, _)) = &self.network else { return 0 };
+        let (mut taken, mut rest) = (0, pieces);
+        // Each packet is its length and what follows up to the next length.
+        while let [length, pieces @ ..] = rest
+            && let Some(word) = length.first_chunk::<LENGTH>()
+        {
+            let mut left = u32::from_be_bytes(*word) as usize;
+            let count = pieces
+                .iter()
+                .take_while(|piece| {
+                    let more = left > 0;
+                    left = left.saturating_sub(piece.len());
+                    more
+                })
+                .count();
+            let (packet, later) = pieces.split_at(count);
+            if !network.send(packet) {
+                break;
+            }
+            taken += LENGTH + packet.iter().map(|piece| piece.len()).sum::<usize>();
+            rest = later;
+        }
+        taken
+    }
+
+    fn receive_packets(&mut self, buffer: &mut [u8]) -> usize {
+        let mut done = 0;
+        if let Some((network, _)) = &self.network {
+            network.receive(&mut |packet| {
+                let Some(room) = buffer.get_mut(done..done + LENGTH + packet.len()) else { return false };
+                let (length, body) = room.split_at_mut(LENGTH);
+                length.copy_from_slice(&(packet.len() as u32).to_be_bytes());
+                body.copy_from_slice(packet);
+                done += LENGTH + packet.len();
+                true
+            });
+        }
+        done
+    }
+
     fn wait(&mut self, timeout_ns: Option<u64>, interest: Interest) {
+        if let Some((network, _)) = &self.network {
+            network.clear();
+            if interest.packets && network.has_packets() || interest.packet_room && network.has_room() {
+                return;
+            }
+        }
         self.system.wait(timeout_ns, Interest { stdin: interest.stdin && self.stdin, ..interest });
     }
 }
@@ -118,7 +183,7 @@ pub enum Engine {
 ///
 /// # Errors
 /// See [`NativeError`].
-pub fn run(packed: &PackedImage, options: &RunOptions, engine: Engine) -> Result<u8, NativeError> {
+pub fn run(packed: &PackedImage, options: &mut RunOptions, engine: Engine) -> Result<u8, NativeError> {
     let host = |what| move |source| NativeError::Host { what, source };
     let parts = packed.native_memory()?;
     let system = SystemHost::new().map_err(host("making a socket"))?;
@@ -142,8 +207,14 @@ pub fn run(packed: &PackedImage, options: &RunOptions, engine: Engine) -> Result
             raw: raw.is_some(),
         },
         stdin: options.stdin,
+        network: None,
         system,
     };
+    if let Some(network) = &mut options.network {
+        let handle = start(network)?;
+        outside.system.wake_for_network(handle.as_fd().as_raw_fd());
+        outside.network = Some((handle, network.interface.clone()));
+    }
     let control = Control::new(options.tty, raw.is_some()).map_err(host("catching signals"))?;
     let events = outside.system.events();
     thread::spawn(move || forward(control, events));

@@ -1,16 +1,19 @@
 //! Runs a module with one of the engines.
 //!
-//! * [`environment`](mod@environment) and [`mounts`](mod@mounts): what a run has of the host;
+//! * [`environment`](mod@environment), [`mounts`](mod@mounts) and [`network`](mod@network): what a run has of
+//!   the host;
 //! * [`run`]: the run itself, on wasmtime ([`embed`]) or without WebAssembly ([`native`]).
 
 pub mod environment;
 pub mod mounts;
+pub mod network;
 
 use std::{
     env,
     path::{Path, PathBuf},
 };
 
+use forelift_net::{Publish, PublishError};
 use forelift_runtime::image::FUNCTIONS_VARIABLE;
 use thiserror::Error;
 
@@ -48,6 +51,16 @@ pub enum StartError {
         /// The file.
         path: PathBuf,
     },
+    /// Its exposed ports cannot be published.
+    #[error("-P: {path}: its configuration exposes `{text}`: {source}")]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// What it exposes.
+        text: String,
+        /// Why that is no port.
+        source: PublishError,
+    },
     /// It did not run on wasmtime.
     #[error(transparent)]
     Embed(#[from] RunError),
@@ -65,11 +78,17 @@ pub fn run(path: &Path, mut options: RunOptions, engine: Engine) -> Result<u8, S
     if image.is_compiled() && path.extension().is_some_and(|e| e == "wasm") {
         return Err(StartError::Disguised { path: path.into() });
     }
+    if let Some(network) = options.network.as_mut().filter(|network| network.publish_all) {
+        for text in &image.config.container.exposed_ports {
+            let refused = |source| StartError::Exposed { path: path.into(), text: text.clone(), source };
+            network.config.published.extend(Publish::parse(text).map_err(refused)?);
+        }
+    }
     add_variables(&mut options.env, engine);
     match engine {
-        Engine::Aot | Engine::Interp => Ok(embed::run(&image, &options)?),
-        Engine::Native => Ok(native::run(&image, &options, native::Engine::Native)?),
-        Engine::NativeInterp => Ok(native::run(&image, &options, native::Engine::Interp)?),
+        Engine::Aot | Engine::Interp => Ok(embed::run(&image, &mut options)?),
+        Engine::Native => Ok(native::run(&image, &mut options, native::Engine::Native)?),
+        Engine::NativeInterp => Ok(native::run(&image, &mut options, native::Engine::Interp)?),
     }
 }
 
