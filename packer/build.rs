@@ -16,10 +16,11 @@ const LIFT: [&str; 6] = [
     "Cargo.lock",
 ];
 /// What a profile depends on besides its key's other parts: the machine, and how it is booted from an image.
-const TRAIN: [&str; 6] = [
+const TRAIN: [&str; 7] = [
     "packer/src",
     "runtime/abi/src",
     "runtime/isa/src",
+    "runtime/net/src",
     "runtime/softfloat/src",
     "runtime/src",
     "Cargo.lock",

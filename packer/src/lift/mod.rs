@@ -7,6 +7,7 @@
 
 pub mod cached;
 pub mod names;
+mod peer;
 #[cfg(test)]
 mod testing;
 pub mod train;

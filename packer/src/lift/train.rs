@@ -1,5 +1,5 @@
 //! The training run: the image's command, on a copy of the snapshot, on virtual time and without an outside
-//! world, to learn what is hot.
+//! world, to learn what is hot. The kernel's exercise has a network with a peer in memory.
 
 use forelift_abi::{
     config::{ContainerConfig, ImageConfig},
@@ -8,7 +8,7 @@ use forelift_abi::{
 };
 use forelift_runtime::{
     args::{self, Request},
-    host::NoHost,
+    host::{Host, NoHost},
     machine::Machine,
     memory::GuestMemory,
     session::ConsoleLog,
@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use std::io::Read;
 use thiserror::Error;
 
+use super::peer::Peer;
 use crate::{
     boot::{BootProgress, Snapshot},
     cache::Key,
@@ -188,11 +189,12 @@ pub fn train(
                 mem.write(RAM_BASE + n as u64 * PAGE_SIZE, page);
             }
         }
-        let mut host = NoHost::sealed();
-        let mut machine = Machine::restore(mem, &snapshot.state, &mut host, ConsoleLog::Keep)?;
-        let mut news = News::default();
         let exercise = start.is_none();
-        let mut profile = machine.train(start, &mut host, limit, &mut |machine, done| {
+        let (mut nothing, mut peer) = (NoHost::sealed(), Peer::new());
+        let host: &mut dyn Host = if exercise { &mut peer } else { &mut nothing };
+        let mut machine = Machine::restore(mem, &snapshot.state, host, ConsoleLog::Keep)?;
+        let mut news = News::default();
+        let mut profile = machine.train(start, host, limit, &mut |machine, done| {
             stages.instructions(total + done);
             news.go_on(machine, done)
         });

@@ -124,9 +124,9 @@ impl Network {
     /// What the interface is during the exercise, whose orders have no network.
     pub fn exercise() -> Self {
         let address = |ip, prefix| Address { ip, prefix };
-        let v6 = |last| IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last));
+        let v6 = |last| IpAddr::V6(Ipv6Addr::new(0xfd00, 0xf0, 0, 0, 0, 0, 0, last));
         Network {
-            mac: [2, 0, 0, 0, 0, 2],
+            mac: GUEST_MAC,
             mtu: 1500,
             addresses: vec![address(IpAddr::V4(Ipv4Addr::new(10, 0, 2, 15)), 24), address(v6(0x15), 64)],
             gateways: vec![IpAddr::V4(Ipv4Addr::new(10, 0, 2, 2)), v6(2)],

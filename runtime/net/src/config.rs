@@ -4,7 +4,7 @@ use crate::{
     publish::Publish,
     rule::{Rule, same_name},
 };
-use forelift_abi::net::{Address, Network};
+use forelift_abi::net::{Address, GUEST_MAC, Network};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The name under which a container knows its host, when `host_loopback` is set.
@@ -97,6 +97,8 @@ pub struct Config {
     pub outbound: bool,
     /// Ports of the host's that lead into the guest.
     pub published: Vec<Publish>,
+    /// What the numbers of TCP's segments begin with; `None`: chance. For runs that shall be repeated.
+    pub seed: Option<u64>,
 }
 
 impl Default for Config {
@@ -104,7 +106,7 @@ impl Default for Config {
     /// be allowed without being asked for.
     fn default() -> Self {
         Config {
-            mac: [0x02, 0xf0, 0, 0, 0, 0x0f],
+            mac: GUEST_MAC,
             gateway_mac: [0x02, 0xf0, 0, 0, 0, 0x02],
             mtu: 1500,
             ipv4: Some(v4_around(Ipv4Addr::new(10, 0, 2, 15))),
@@ -119,6 +121,7 @@ impl Default for Config {
             host_loopback: false,
             outbound: true,
             published: Vec::new(),
+            seed: None,
         }
     }
 }

@@ -85,7 +85,7 @@ impl<S: Sockets> Gateway<S> {
         let mut link = Link::new(&config, capture);
         let (gateways, dns): (Vec<_>, Vec<_>) = (config.gateways().collect(), config.dns().collect());
         Gateway {
-            tcp: Tcp::new(&mut link),
+            tcp: Tcp::new(&mut link, config.seed),
             policy: Policy::new(&config),
             fragments: Fragments::default(),
             flows: Flows::new(config.resolvers.clone()),

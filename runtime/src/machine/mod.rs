@@ -240,7 +240,7 @@ impl Machine {
     }
 
     /// Runs the container's command, or without orders the init's exercise, with a host directory that lives
-    /// in memory, for at most `limit` instructions on virtual time, counting what is executed. `go_on` is
+    /// in memory and the network that the host has, for at most `limit` instructions on virtual time, counting what is executed. `go_on` is
     /// asked now and then, with the number of instructions, whether to continue. A machine whose code cannot
     /// be lifted learns nothing.
     pub fn train(
@@ -263,6 +263,9 @@ impl Machine {
                 let directory = Box::new(Fs::new(0, fuse::in_memory()));
                 if self.devices.attach_share(0, directory, &mut self.mem).is_ok() {
                     self.session.exercise(share::tag(0));
+                }
+                if host.network().is_some() {
+                    self.devices.connect_network(&mut self.mem);
                 }
             }
         }

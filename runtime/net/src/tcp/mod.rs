@@ -134,9 +134,9 @@ impl<S: Sockets> Around<'_, S> {
 }
 
 impl<S: Sockets> Tcp<S> {
-    pub(crate) fn new(link: &mut Link) -> Self {
+    pub(crate) fn new(link: &mut Link, seed: Option<u64>) -> Self {
         let mut config = iface::Config::new(HardwareAddress::Ip);
-        config.random_seed = RandomState::new().hash_one(0);
+        config.random_seed = seed.unwrap_or_else(|| RandomState::new().hash_one(0));
         let mut port =
             Port { link, received: None, segment: 0, urgent: false, sent: false, now: Duration::ZERO };
         let mut interface = Interface::new(config, &mut port, instant(Duration::ZERO));
