@@ -90,9 +90,10 @@ fn root_has_dockers_capabilities(host: Place) {
     let text = host
         .sh("grep -E 'Cap(Prm|Eff|Bnd)' /proc/self/status; mount -t tmpfs x /mnt 2>/dev/null || echo refused")
         .ok();
+    // And NET_ADMIN.
     assert_eq!(
         text,
-        "CapPrm:\t00000000a80425fb\nCapEff:\t00000000a80425fb\nCapBnd:\t00000000a80425fb\nrefused\n"
+        "CapPrm:\t00000000a80435fb\nCapEff:\t00000000a80435fb\nCapBnd:\t00000000a80435fb\nrefused\n"
     );
 }
 
