@@ -25,6 +25,8 @@ pub enum Image {
     Service,
     /// Debian with git and databases; an OCI layout.
     Files,
+    /// Debian with programs that use a network; an OCI layout.
+    Net,
     /// [`Image::Busybox`] for amd64.
     Amd64Busybox,
     /// [`Image::Minbase`] for amd64.
@@ -35,6 +37,8 @@ pub enum Image {
     Amd64Service,
     /// [`Image::Files`] for amd64.
     Amd64Files,
+    /// [`Image::Net`] for amd64.
+    Amd64Net,
     /// Debian with redis-server for amd64; an OCI layout, zstd.
     Amd64Redis,
     /// Debian with gcc, gdb, strace, ltrace and git for amd64; an OCI layout.
@@ -51,8 +55,8 @@ pub enum Image {
 
 impl Image {
     /// All images for riscv64.
-    pub const ALL: [Image; 5] =
-        [Image::Busybox, Image::Minbase, Image::Python3, Image::Service, Image::Files];
+    pub const ALL: [Image; 6] =
+        [Image::Busybox, Image::Minbase, Image::Python3, Image::Service, Image::Files, Image::Net];
 
     /// Its name in file names.
     pub fn name(self) -> &'static str {
@@ -62,11 +66,13 @@ impl Image {
             Image::Python3 => "python3",
             Image::Service => "service",
             Image::Files => "files",
+            Image::Net => "net",
             Image::Amd64Busybox => "amd64-busybox",
             Image::Amd64Minbase => "amd64-minbase",
             Image::Amd64Python3 => "amd64-python3",
             Image::Amd64Service => "amd64-service",
             Image::Amd64Files => "amd64-files",
+            Image::Amd64Net => "amd64-net",
             Image::Amd64Redis => "amd64-redis",
             Image::Amd64Debug => "amd64-debug",
             Image::I386Busybox => "386-busybox",
@@ -84,6 +90,7 @@ impl Image {
             Image::Python3 => Image::Amd64Python3,
             Image::Service => Image::Amd64Service,
             Image::Files => Image::Amd64Files,
+            Image::Net => Image::Amd64Net,
             other => other,
         }
     }
@@ -95,12 +102,15 @@ impl Image {
     /// Its architecture, as OCI names it.
     pub fn arch(self) -> &'static str {
         match self {
-            Image::Busybox | Image::Minbase | Image::Python3 | Image::Service | Image::Files => "riscv64",
+            Image::Busybox | Image::Minbase | Image::Python3 | Image::Service | Image::Files | Image::Net => {
+                "riscv64"
+            }
             Image::Amd64Busybox
             | Image::Amd64Minbase
             | Image::Amd64Python3
             | Image::Amd64Service
             | Image::Amd64Files
+            | Image::Amd64Net
             | Image::Amd64Redis
             | Image::Amd64Debug => "amd64",
             Image::I386Busybox | Image::I386Minbase => "386",
@@ -125,6 +135,9 @@ impl Image {
             }
             Image::Amd64Redis => {
                 &["--format", "oci", "--compression", "zstd", "--cmd", "redis-server", "--expose", "6379"]
+            }
+            Image::Net | Image::Amd64Net => {
+                &["--format", "oci", "--compression", "none", "--cmd", "bash", "--expose", "80"]
             }
             Image::Files | Image::Amd64Files | Image::Amd64Debug => {
                 &["--format", "oci", "--compression", "none", "--cmd", "bash"]

@@ -12,6 +12,7 @@ pub mod hart;
 pub mod hosts;
 pub mod images;
 pub mod native;
+pub mod network;
 pub mod process;
 pub mod pty;
 pub mod random;

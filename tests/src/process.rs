@@ -13,6 +13,7 @@ use std::{
     ffi::OsStr,
     fs,
     io::Write,
+    net::SocketAddr,
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     thread::{self, JoinHandle, sleep},
     time::{Duration, Instant},
@@ -76,6 +77,22 @@ impl Running {
             let _ = self.child.kill();
             let (out, err) = (self.stdout.so_far(), self.stderr.so_far());
             panic!("{}: waited for {text:?}\nstdout: {}\nstderr: {}", self.what, show(&out), show(&err));
+        }
+    }
+
+    /// Waits until the host has said where a port of the container's is published, and gives that.
+    pub fn published(&mut self, port: &str) -> SocketAddr {
+        let start = format!("forelift: port {port} is published at ");
+        let find = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            let line = text.split_inclusive('\n').find_map(|line| line.strip_prefix(&start))?;
+            line.ends_with('\n').then(|| line.trim().to_owned())
+        };
+        self.stderr.wait(self.deadline, |bytes| find(bytes).is_some());
+        let said = self.stderr.so_far();
+        match find(&said).map(|address| address.parse()) {
+            Some(Ok(address)) => address,
+            _ => panic!("{}: no word of port {port}: {}", self.what, show(&said)),
         }
     }
 

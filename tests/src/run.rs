@@ -112,6 +112,11 @@ impl Run {
         self
     }
 
+    /// Options of `forelift run`, for our hosts only.
+    pub fn options(self, options: &[&str]) -> Self {
+        options.iter().fold(self, |run, option| run.option(option))
+    }
+
     /// Lets another program start the host (`prlimit`, `setpriv`), which ends with it.
     pub fn under(mut self, words: &[&str]) -> Self {
         self.under = words.iter().map(|&word| word.to_owned()).collect();

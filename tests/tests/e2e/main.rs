@@ -16,6 +16,7 @@ mod directories;
 mod dist;
 mod lockstep;
 mod makers;
+mod network;
 mod platforms;
 mod signals;
 mod start;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
             ("dist", dist::CASES),
             ("lockstep", lockstep::CASES),
             ("makers", makers::CASES),
+            ("network", network::CASES),
             ("platforms", platforms::CASES),
             ("signals", signals::CASES),
             ("start", start::CASES),
@@ -49,16 +51,16 @@ fn main() -> ExitCode {
             ("terminal", terminal::CASES),
         ],
         &[
-            ("command", 86),
-            ("wasm", 162),
-            ("native", 157),
+            ("command", 87),
+            ("wasm", 188),
+            ("native", 166),
             ("jit", 4),
-            ("pywasmtime", 110),
-            ("node", 115),
-            ("wasm-amd64", 169),
-            ("native-amd64", 168),
-            ("pywasmtime-amd64", 22),
-            ("node-amd64", 23),
+            ("pywasmtime", 111),
+            ("node", 116),
+            ("wasm-amd64", 195),
+            ("native-amd64", 177),
+            ("pywasmtime-amd64", 23),
+            ("node-amd64", 24),
         ],
     )
 }
