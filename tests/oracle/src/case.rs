@@ -179,7 +179,12 @@ pub struct Case {
     pub memory: Box<[u8; MEMORY_SIZE]>,
     /// Stop after so many instructions, 0 for never.
     pub steps: u32,
+    /// Ticks of the host's timer ([`TICK`]) after which the case counts as endless there.
+    pub patience: u32,
 }
+
+/// Microseconds of processor time in a tick.
+pub const TICK: i64 = 20_000;
 
 impl Case {
     /// Code at the start of the code pages, with zeros everywhere.
@@ -191,6 +196,7 @@ impl Case {
             code_at: 0,
             memory: Box::new([0; MEMORY_SIZE]),
             steps: 0,
+            patience: 1,
         }
     }
 }
@@ -223,6 +229,8 @@ pub mod vector {
     pub const BP: u8 = 3;
     /// Overflow.
     pub const OF: u8 = 4;
+    /// Bound range exceeded.
+    pub const BR: u8 = 5;
     /// Invalid opcode.
     pub const UD: u8 = 6;
     /// Invalid TSS.

@@ -2,8 +2,9 @@
 
 use crate::case::{Case, Outcome, State, Stop, flag, vector};
 use crate::generate::Single;
-use crate::layout::{DATA, DATA_SIZE, HIGH, MEMORY_SIZE, STACK, STACK_SIZE};
-use crate::undefined::{Approximate, C0, C1, C2, C3, Undefined, undefined, unspecified_bytes};
+use crate::layout::{DATA, DATA_SIZE, MEMORY_SIZE, STACK};
+use crate::maker::Maker;
+use crate::undefined::{Approximate, C0, C1, C2, C3, Undefined, offset, undefined, unspecified_bytes};
 use iced_x86::Instruction;
 use iced_x86::Mnemonic::{Fldenv, Fnsave, Fnstenv, Frstor, Fxrstor, Fxrstor64, Fxsave, Fxsave64};
 use std::fmt::Write;
@@ -77,6 +78,14 @@ fn approximately(a: u128, b: u128, how: Approximate) -> bool {
     }
 }
 
+/// Whether two vectors differ in which NaNs they hold at most, of either size.
+fn same_but_for_nans(a: u128, b: u128) -> bool {
+    let singles = |v: u128| (0..4).map(move |i| f64::from(f32::from_bits((v >> (32 * i)) as u32)));
+    let doubles = |v: u128| (0..2).map(move |i| f64::from_bits((v >> (64 * i)) as u64));
+    let same = |(x, y): (f64, f64)| x.to_bits() == y.to_bits() || x.is_nan() && y.is_nan();
+    singles(a).zip(singles(b)).all(same) || doubles(a).zip(doubles(b)).all(same)
+}
+
 /// The differences between registers, but for what is undefined.
 fn registers(expected: &State, got: &State, skip: &Undefined, faulted: bool) -> String {
     let mut e = expected.clone();
@@ -96,7 +105,12 @@ fn registers(expected: &State, got: &State, skip: &Undefined, faulted: bool) -> 
         if skip.registers >> n & 1 == 1 {
             g.r[n] = e.r[n];
         }
-        if approximately(e.fx.xmm[n], g.fx.xmm[n], skip.approximate) {
+        if skip.upper_halves >> n & 1 == 1 {
+            g.r[n] = g.r[n] & u64::from(u32::MAX) | e.r[n] >> 32 << 32;
+        }
+        if approximately(e.fx.xmm[n], g.fx.xmm[n], skip.approximate)
+            || skip.nans && same_but_for_nans(e.fx.xmm[n], g.fx.xmm[n])
+        {
             g.fx.xmm[n] = e.fx.xmm[n];
         }
     }
@@ -141,46 +155,37 @@ fn memory(expected: &[u8], got: &[u8], skip: &[std::ops::Range<usize>]) -> Strin
     )
 }
 
-/// Where an address is in the memory of a case.
-fn offset(address: u64) -> Option<usize> {
-    let within = |base: u64, size: usize| address.wrapping_sub(base) < size as u64;
-    if within(DATA, DATA_SIZE) {
-        Some((address - DATA) as usize)
-    } else if within(HIGH, DATA_SIZE) {
-        Some((address - HIGH) as usize)
-    } else {
-        within(STACK, STACK_SIZE).then(|| (address - STACK) as usize + DATA_SIZE)
-    }
-}
-
 /// Ranges of memory that are not compared.
 fn skipped_memory(single: &Single, skip: &Undefined) -> Vec<std::ops::Range<usize>> {
     let (i, case) = (&single.instruction, &single.case);
     let ranges = unspecified_bytes(i, case.mode);
     let all = (0, i.memory_size().size());
+    let mut out = skip.bytes.clone();
     if ranges.is_empty() && !skip.memory {
-        return Vec::new();
+        return out;
     }
-    let Some(address) = crate::generate::location(case, i) else { return Vec::new() };
+    let Some(address) = crate::generate::location(case, i) else { return out };
     let ranges = if skip.memory { std::slice::from_ref(&all) } else { ranges };
     // Byte by byte: an operand may lie across the end of what is mapped.
-    ranges
-        .iter()
-        .flat_map(|r| r.0..r.1)
-        .filter_map(|n| offset(address + n as u64))
-        .map(|n| n..n + 1)
-        .collect()
+    let bytes = ranges.iter().flat_map(|r| r.0..r.1).filter_map(|n| offset(address + n as u64));
+    out.extend(bytes.map(|n| n..n + 1));
+    out
 }
 
-/// What differs, as text; `None` when nothing does, or when the host has nothing to say.
-pub fn difference(single: &Single, host: &Outcome, here: &Outcome) -> Option<String> {
+/// What differs between the outcome on a host of `maker` and the one here, as text; `None` when nothing does,
+/// or when the host has nothing to say.
+pub fn difference(maker: Maker, single: &Single, host: &Outcome, here: &Outcome) -> Option<String> {
     if matches!(host.stop, Stop::Endless | Stop::Lost) {
         return None;
     }
     if refuses_misaligned(single) && matches!(here.stop, Stop::Trap { vector: vector::GP, code: 0, .. }) {
         return None;
     }
-    let skip = undefined(&single.instruction, &single.case);
+    if maker.stops_elsewhere(&single.instruction, &single.case, host.stop, here.stop) {
+        return None;
+    }
+    let mut skip = undefined(&single.instruction, &single.case);
+    maker.leave(&single.instruction, &single.case, host, &mut skip);
     // A fault elsewhere belongs to what follows.
     let faulted = host.state.rip == single.case.state.rip
         && !matches!(host.stop, Stop::Trap { vector: vector::BP | vector::DB | vector::OF, .. });

@@ -18,6 +18,8 @@ use std::sync::OnceLock;
 
 /// Bytes of code that a program fills before it ends.
 const ENOUGH: usize = CODE_SIZE - 1200;
+/// Ticks that a program may take: more than a hundred times what it takes on an idle host.
+const PATIENCE: u32 = 100;
 /// What a branch's instruction is called by before it has an address.
 type Label = u64;
 
@@ -59,6 +61,8 @@ fn fits(code: Code) -> bool {
             Fldcw | Fldenv | Ldmxcsr | Fnstsw | Fnstcw | Div | Idiv | Std | Popf | Popfq | Lss | Lfs | Lgs
             // Bits far from the operand; results that are undefined; what a flag of the system decides.
             | Bt | Bts | Btr | Btc | Shld | Shrd | Lar | Lsl | Verr | Verw | Sti | Cli | Clts
+            // Which NaN it is, see `Maker::leave`.
+            | Dpps | Dppd
         )
 }
 
@@ -307,6 +311,7 @@ pub fn program(seed: u64) -> Case {
     let encoded = BlockEncoder::encode(64, block, options).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
     let mut case = Case::new(Mode::Long, &encoded.code_buffer);
     case.state = state;
+    case.patience = PATIENCE;
     generate::fill(&mut case.memory, &mut random);
     case
 }

@@ -5,6 +5,7 @@ use crate::compare::{describe, difference};
 use crate::emulated::Emulated;
 use crate::generate::{Single, some_single};
 use crate::host::Host;
+use crate::maker::Maker;
 use crate::random::Random;
 use iced_x86::Code;
 use std::sync::Mutex;
@@ -58,7 +59,7 @@ pub fn random_for(code: Code, mode: Mode, seed: u64) -> Random {
 }
 
 fn form(host: &mut Host, here: &mut Emulated, code: Code, mode: Mode, cases: usize, seed: u64) -> Verdict {
-    let mut random = random_for(code, mode, seed);
+    let (maker, mut random) = (Maker::of_host(), random_for(code, mode, seed));
     let mut verdict = Verdict { code, cases: 0, completed: 0, skipped: 0, failed: 0, example: String::new() };
     while verdict.cases + verdict.skipped < cases {
         let wanted = (cases - verdict.cases - verdict.skipped).min(64);
@@ -79,7 +80,7 @@ fn form(host: &mut Host, here: &mut Emulated, code: Code, mode: Mode, cases: usi
             }
             verdict.cases += 1;
             let got = here.run(&single.case);
-            if let Some(text) = difference(single, &expected, &got) {
+            if let Some(text) = difference(maker, single, &expected, &got) {
                 verdict.failed += 1;
                 if verdict.example.is_empty() {
                     verdict.example = format!("{text}{}", describe(&single.case));

@@ -1,7 +1,9 @@
 //! What is not compared: what the manual leaves undefined, or vendors do differently.
 
 use crate::case::{Case, Mode, RCX, flag, number};
+use crate::layout::{DATA, DATA_SIZE, HIGH, STACK, STACK_SIZE};
 use iced_x86::{Instruction, Mnemonic, OpKind, RflagsBits};
+use std::ops::Range;
 
 /// Parts of an outcome that are not compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +18,12 @@ pub struct Undefined {
     pub memory: bool,
     /// x87 and MMX registers with their tags and TOP: where makers disagree when MMX's use of them begins.
     pub x87: bool,
+    /// General registers, as bits, of which the upper half is not compared.
+    pub upper_halves: u32,
+    /// Bytes of the case's memory.
+    pub bytes: Vec<Range<usize>>,
+    /// Which NaN a NaN in an XMM register is.
+    pub nans: bool,
     /// Results are approximations: bits at the end of each 32-bit lane, or of each x87 register, that may
     /// differ.
     pub approximate: Approximate,
@@ -175,5 +183,17 @@ pub fn unspecified_bytes(i: &Instruction, mode: Mode) -> &'static [(usize, usize
         Fxsave | Fxsave64 if mode == Mode::Long => &[(5, 24), (28, 32), (416, 512)],
         Fxsave | Fxsave64 => &[(5, 24), (28, 32), (288, 512)],
         _ => &[],
+    }
+}
+
+/// Where an address is in the memory of a case.
+pub fn offset(address: u64) -> Option<usize> {
+    let within = |base: u64, size: usize| address.wrapping_sub(base) < size as u64;
+    if within(DATA, DATA_SIZE) {
+        Some((address - DATA) as usize)
+    } else if within(HIGH, DATA_SIZE) {
+        Some((address - HIGH) as usize)
+    } else {
+        within(STACK, STACK_SIZE).then(|| (address - STACK) as usize + DATA_SIZE)
     }
 }

@@ -107,12 +107,22 @@ pub fn single(code: Code, mode: Mode, r: &mut Random) -> Option<Single> {
     }
     let room = CODE_SIZE - case.code_at;
     case.code.truncate(room);
+    if is_locked(&instruction) {
+        // Linux lets a process wait that locks memory across cache lines (split_lock_detect).
+        case.patience = 20;
+    }
     Some(Single { case, instruction })
 }
 
 /// As [`single`], until there is one. `None` when a form cannot be made at all.
 pub fn some_single(code: Code, mode: Mode, r: &mut Random) -> Option<Single> {
     (0..200).find_map(|_| single(code, mode, r))
+}
+
+/// Whether an instruction locks memory.
+fn is_locked(i: &Instruction) -> bool {
+    let in_memory = (0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Memory);
+    in_memory && (i.has_lock_prefix() || i.mnemonic() == Mnemonic::Xchg)
 }
 
 /// Fills memory with any bytes.
@@ -177,8 +187,15 @@ pub(crate) fn tame(code: Code, r: &mut Random) -> Option<(Instruction, Option<Re
     let mut state = State::new(Mode::Long);
     let mut draft =
         Draft { r, mode: Mode::Long, code, state: &mut state, targets: Vec::new(), index: None, tame: true };
-    let instruction = draft.instruction()?;
-    let index = draft.index;
+    let mut instruction = draft.instruction()?;
+    let mut index = draft.index;
+    if is_locked(&instruction) {
+        // Within a cache line: some hosts halt a process for each that is not, and a program has thousands.
+        let size = instruction.memory_size().size() as u64;
+        instruction.set_memory_index(Register::None);
+        instruction.set_memory_displacement64(instruction.memory_displacement64() & !(size - 1));
+        index = None;
+    }
     Encoder::new(64).encode(&instruction, CODE).ok()?;
     Some((instruction, index))
 }

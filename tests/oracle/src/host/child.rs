@@ -11,15 +11,12 @@
 use super::shared::{
     CODE_IN_FILE, FILE_SIZE, MEMORY_IN_FILE, READ_ONLY_IN_FILE, SHARED_AT, SLOTS, Shared, Slot,
 };
-use crate::case::{Fx, flag};
+use crate::case::{Fx, TICK, flag};
 use crate::layout::{CODE, CODE_SIZE, DATA, DATA_SIZE, HIGH, PAGE, READ_ONLY, STACK, STACK_SIZE};
 use core::arch::{asm, global_asm};
 use core::ptr;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use libc::{c_int, c_void, siginfo_t, ucontext_t};
-
-/// Processor time after which a case counts as endless: between one and two of these, in microseconds.
-const TICK: i64 = 20_000;
 
 /// Signals that end a case.
 const SIGNALS: [c_int; 7] =
@@ -153,8 +150,8 @@ unsafe extern "C" fn handler(signal: c_int, _info: *mut siginfo_t, context: *mut
             return;
         }
     } else {
-        if signal == libc::SIGVTALRM && shared.ticked != shared.serial {
-            shared.ticked = shared.serial;
+        if signal == libc::SIGVTALRM && shared.ticks_left > 0 {
+            shared.ticks_left -= 1;
             return;
         }
         let trap = context.uc_mcontext.gregs[libc::REG_TRAPNO as usize];
@@ -187,7 +184,7 @@ unsafe extern "C" fn handler(signal: c_int, _info: *mut siginfo_t, context: *mut
     // SAFETY: as above.
     unsafe { load(slot, old_code, context) };
     shared.steps_left = slot.steps;
-    shared.serial = shared.serial.wrapping_add(1);
+    shared.ticks_left = slot.patience;
 }
 
 /// Register numbers of `ucontext_t` in the order of [`State::r`](crate::case::State::r).

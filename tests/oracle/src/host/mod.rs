@@ -27,7 +27,7 @@ pub struct Host {
 
 /// Tenths of seconds without a case that ends, after which the process is beyond help. Endless cases end by
 /// themselves.
-const PATIENCE: u32 = 50;
+const PATIENCE: u32 = 150;
 
 fn check(ok: bool, what: &str) {
     assert!(ok, "{what}: {}", io::Error::last_os_error());
@@ -180,7 +180,7 @@ impl Drop for Host {
 fn put(slot: &mut Slot, case: &Case) {
     assert!(case.code_at + case.code.len() <= CODE_SIZE, "code does not fit");
     slot.state = case.state.clone();
-    slot.steps = case.steps;
+    (slot.steps, slot.patience) = (case.steps, case.patience);
     (slot.code_at, slot.code_len) = (case.code_at as u32, case.code.len() as u32);
     slot.code[..case.code.len()].copy_from_slice(&case.code);
     slot.memory.copy_from_slice(&case.memory[..]);

@@ -15,6 +15,7 @@ pub(super) const SHARED_AT: u64 = 0x6f00_0000_0000;
 pub(super) struct Slot {
     pub(super) state: State,
     pub(super) steps: u32,
+    pub(super) patience: u32,
     pub(super) code_at: u32,
     pub(super) code_len: u32,
     /// Signal that ended it, 0 for the timer.
@@ -39,13 +40,12 @@ pub(super) struct Shared {
     pub(super) count: AtomicU32,
     /// The slot that is being executed.
     pub(super) at: AtomicU32,
-    /// The executing side's own: whether it has started, and has a batch, steps left, a number for each case,
-    /// that of the case which the last tick of the timer met, and the code that was there before.
+    /// The executing side's own: whether it has started, and has a batch, steps and ticks of the timer that
+    /// the case has left, and the code that was there before.
     pub(super) started: u32,
     pub(super) busy: u32,
     pub(super) steps_left: u32,
-    pub(super) serial: u32,
-    pub(super) ticked: u32,
+    pub(super) ticks_left: u32,
     pub(super) old_code: (u32, u32),
     pub(super) slots: [Slot; SLOTS],
 }
