@@ -122,6 +122,20 @@ def directories(result):
     print(flush=True)
 
 
+def network(result):
+    """Servers in the guest, seen from the host."""
+    print("\nThe network, medians. Ratio: Forelift's figure over the better of QEMU's.")
+    figures = result["network"]["figures"]
+    sides = list(next(iter(figures.values()))["median"])
+    rows = [["", "unit", *sides, "ratio"]]
+    for name, figure in figures.items():
+        cells = [f"{figure['median'][side]:.3g}" for side in sides]
+        rows.append([name, figure["unit"], *cells, f"{figure['ratio']:.2f}" if "ratio" in figure else ""])
+    columns(rows, len(sides) + 1)
+    if "start" in result:
+        print(f"`echo hello`: {result['start']['without']:.1f} ms, with --net {result['start']['with']:.1f} ms\n")
+
+
 def start(result):
     """Start, idle, conversion."""
     print("Seen from outside: seconds from the process's start to its exit, medians.\n")

@@ -99,7 +99,7 @@ impl Server {
             };
             write!(
                 stream,
-                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                "HTTP/1.1 {status}\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
                 answer.len()
             )?;
             stream.write_all(&answer)?;

@@ -1,0 +1,175 @@
+"""Servers in Forelift's guest and in QEMU's, measured by clients on the host, through published ports."""
+
+import json
+import os
+import re
+import select
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+from . import guest, images
+from .boots import forelift
+from .tools import CompareError, cached, check, cpu_clock, fingerprint, log, median, tool
+
+PROGRAMS, FILES = ["init"], ["network"]
+PORTS = {"iperf": 5201, "http": 80, "redis": 6379}
+SIDES = ["forelift", "qemu-user", "qemu-passt"]
+TIMEOUT = 120
+# What is measured, and its unit. More is better but for the idle processor.
+FIGURES = {
+    "in": "Gbit/s", "out": "Gbit/s", "http-1": "requests/s", "http-50": "requests/s", "http-close": "requests/s",
+    "ping": "requests/s", "redis-1": "requests/s", "redis-16": "requests/s", "idle": "CPU s in 10 s",
+}
+
+
+def image(product, memory):
+    """The image with the servers: `network.cwasm` for `forelift run`, `network.erofs` for QEMU."""
+    arch = product.arch
+
+    def make(out):
+        reference = images.root(arch, out, "net", PROGRAMS, FILES)
+        lift = ["--train", "/bench/network --train", "--lift", "8M"] if arch.lifted else ["--lift", "none"]
+        wasm = os.path.join(out, "network.wasm")
+        product.convert(reference, wasm, "--memory", f"{memory}M", *lift)
+        check([product.bin, "rootfs", "-q", reference, os.path.join(out, "network.erofs")])
+        shutil.rmtree(os.path.join(out, "image"))
+        os.remove(wasm)
+
+    root = images.rootfs(arch, "net")
+    key = fingerprint(root, memory, *product.files, *images.layer_key(PROGRAMS, FILES), __file__)
+    return cached(f"network-{arch.name}", key, make)
+
+
+def free_ports():
+    """A port of the host's for each of the guest's: free now."""
+    sockets = {name: socket.create_server(("127.0.0.1", 0)) for name in PORTS}
+    ports = {name: each.getsockname()[1] for name, each in sockets.items()}
+    for each in sockets.values():
+        each.close()
+    return ports
+
+
+class Machine:
+    """One machine whose servers listen."""
+
+    def __init__(self, side, product, made, memory, place):
+        self.side, self.ports, self.helper = side, free_ports(), None
+        command = ["/bench/network"]
+        if side == "forelift":
+            publish = [word for name, port in self.ports.items() for word in ("-p", f"{port}:{PORTS[name]}")]
+            words = forelift(product, os.path.join(made, "network.cwasm"), *publish) + command
+        else:
+            words = guest.qemu(product, os.path.join(made, "network.erofs"), memory, command, self.netdev(place))
+        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT)
+        self.wait()
+
+    def netdev(self, place):
+        """QEMU's options."""
+        device = ["-device", "virtio-net-device,netdev=net"]
+        if self.side == "qemu-user":
+            forwards = "".join(f",hostfwd=tcp:127.0.0.1:{port}-:{PORTS[name]}" for name, port in self.ports.items())
+            return ["-netdev", f"user,id=net{forwards}", *device]
+        path = os.path.join(place, "passt.socket")
+        forwards = [word for name, port in self.ports.items() for word in ("-t", f"127.0.0.1/{port}:{PORTS[name]}")]
+        self.helper = subprocess.Popen(
+            [tool("passt"), "-f", "-q", "-1", "-s", path, "-a", "10.0.2.15", "-n", "255.255.255.0", "-g", "10.0.2.2",
+             "-4", *forwards], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        while not os.path.exists(path):
+            if time.monotonic() > deadline:
+                raise CompareError("passt does not start: try it by hand, or use --skip qemu-passt")
+            time.sleep(0.02)
+        return ["-netdev", f"stream,id=net,server=off,addr.type=unix,addr.path={path}", *device]
+
+    def wait(self):
+        said, deadline = b"", time.monotonic() + TIMEOUT
+        while b"@ready" not in said:
+            if not select.select([self.process.stdout], [], [], max(0, deadline - time.monotonic()))[0]:
+                self.fail(f"not ready after {TIMEOUT} s", said)
+            data = os.read(self.process.stdout.fileno(), 65536)
+            if not data:
+                self.fail("ended", said)
+            said += data
+
+    def fail(self, why, said):
+        self.end()
+        raise CompareError(f"{self.side}: {why}; the end of what it said:\n{said.decode(errors='replace')[-2000:]}")
+
+    def cpu(self):
+        return sum(cpu_clock(p.pid) for p in (self.process, self.helper) if p)
+
+    def end(self):
+        for process in (self.process, self.helper):
+            if process:
+                process.kill()
+                process.wait()
+        self.process.stdout.close()
+
+    def iperf(self, *options):
+        words = [tool("iperf3"), "-c", "127.0.0.1", "-p", str(self.ports["iperf"]), "-t", "3", "-J", *options]
+        return json.loads(check(words))["end"]["sum_received"]["bits_per_second"] / 1e9
+
+    def wrk(self, connections, *options):
+        text = check([tool("wrk"), "-t", "1", "-c", str(connections), "-d", "3s", *options,
+                      f"http://127.0.0.1:{self.ports['http']}/"])
+        if "Non-2xx" in text:
+            raise CompareError(f"{self.side}: wrong answers:\n{text}")
+        return float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1))
+
+    def redis(self, test, count, clients, *options):
+        text = check([tool("redis-benchmark"), "-p", str(self.ports["redis"]), "-t", test, "-n", str(count), "-c",
+                      str(clients), "--csv", *options])
+        rows = [line.split('","') for line in text.splitlines() if line.startswith('"') and '"test"' not in line]
+        return median([float(row[1].strip('"')) for row in rows])
+
+    def measure(self):
+        """All figures."""
+        out = {"in": self.iperf(), "out": self.iperf("-R")}
+        out["http-1"], out["http-50"] = self.wrk(1), self.wrk(50)
+        out["http-close"] = self.wrk(10, "-H", "Connection: close")
+        out["ping"] = self.redis("ping_mbulk", 3000, 1)
+        out["redis-1"], out["redis-16"] = self.redis("set,get", 10000, 50), self.redis("set,get", 40000, 50, "-P", "16")
+        time.sleep(1)
+        before = self.cpu()
+        time.sleep(10)
+        out["idle"] = self.cpu() - before
+        return out
+
+
+def measure(product, made, args):
+    """Medians and samples of each figure by side, and Forelift's over the better of the others'."""
+    sides = [side for side in SIDES if side not in args.skip]
+    samples, order = {side: [] for side in sides}, list(sides)
+    for n in range(args.n):
+        for side in order:
+            with tempfile.TemporaryDirectory(prefix="forelift-network.") as place:
+                machine = Machine(side, product, made, args.memory, place)
+                try:
+                    samples[side].append(machine.measure())
+                finally:
+                    machine.end()
+            log(f"run {n + 1} of {args.n}, {side}")
+        order = order[1:] + order[:1]
+    figures = {}
+    for name, unit in FIGURES.items():
+        middle = {side: median([sample[name] for sample in samples[side]]) for side in sides}
+        peers = [middle[side] for side in sides if side != "forelift"]
+        figures[name] = {"unit": unit, "median": middle}
+        if "forelift" in middle and peers and name != "idle":
+            figures[name]["ratio"] = middle["forelift"] / max(peers)
+    return {"figures": figures, "samples": samples}
+
+
+def start(product, made, runs):
+    """Milliseconds that a start takes longer with --net, medians of interleaved runs."""
+    times = {"without": [], "with": []}
+    for _ in range(max(runs, 5)):
+        for name, options in (("without", []), ("with", ["--net"])):
+            begin = time.perf_counter()
+            check(forelift(product, os.path.join(made, "network.cwasm"), *options) + ["echo", "hello"])
+            times[name].append(1000 * (time.perf_counter() - begin))
+    return {name: median(values) for name, values in times.items()}
