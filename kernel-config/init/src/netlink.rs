@@ -63,7 +63,7 @@ impl Request {
     }
 
     /// The bytes, with length and number; with `acknowledge` the kernel answers success too.
-    fn finish(mut self, number: u32, acknowledge: bool) -> Vec<u8> {
+    pub(crate) fn finish(mut self, number: u32, acknowledge: bool) -> Vec<u8> {
         let len = self.0.len() as u32;
         self.0[..4].copy_from_slice(&len.to_ne_bytes());
         if acknowledge {
@@ -73,12 +73,6 @@ impl Request {
         self.0[8..12].copy_from_slice(&number.to_ne_bytes());
         self.0
     }
-}
-
-/// An attribute with nothing but attributes in it.
-pub(crate) fn nest(attributes: &[(u16, &[u8])]) -> Vec<u8> {
-    let inner = attributes.iter().fold(Request(Vec::new()), |inner, (kind, value)| inner.with(*kind, value));
-    inner.0
 }
 
 /// A message from the kernel.
@@ -232,14 +226,6 @@ mod tests {
         assert_eq!((read[0].kind, read[0].number), (20, 5));
         let found: Vec<(u16, &[u8])> = attributes(read[0].body, 8).collect();
         assert_eq!(found, [(2, &[10, 0, 2, 15][..]), (3, b"eth")]);
-    }
-
-    #[test]
-    fn nested_attributes_are_attributes() {
-        let inner = nest(&[(1, &[9]), (2, &[1, 2, 3, 4])]);
-        let found: Vec<(u16, &[u8])> = attributes(&inner, 0).collect();
-        assert_eq!(found, [(1, &[9][..]), (2, &[1, 2, 3, 4])]);
-        assert_eq!(inner.len(), 16);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The container's network: the loopback and, when the orders have one, the interface `eth0`.
 //!
 //! The container lives in the machine's own network namespace. The network device is probed while the kernel
-//! boots, with its link down; before the snapshot it is only looked up ([`prepare`]). The orders bring what
-//! it is to be, and [`configure`] says it to the kernel in one write of rtnetlink messages. Its carrier comes
-//! by the device's own interrupt, so nothing waits for it but the very end.
+//! boots, with its link down. Before the snapshot it is found, and brought up without an address
+//! ([`prepare`]), for to fill the device's ring of receive buffers takes most of the time. The orders bring
+//! what it is to be, and [`configure`] says it to the kernel in one write of rtnetlink messages. Its carrier
+//! comes by the device's own interrupt, so nothing waits for it but the very end.
 
 use crate::{
     failure::*,
@@ -12,7 +13,7 @@ use crate::{
     sys,
 };
 use forelift_abi::net::{Address, Network};
-use std::{fmt, fs, io, net::IpAddr};
+use std::{fmt, fs, net::IpAddr};
 
 /// What the container's interface is called.
 const NAME: &str = "eth0";
@@ -21,7 +22,7 @@ const IPV6_MTU: u16 = 1280;
 /// How long, in ms, the device's link may take to come up before the command starts without it.
 const CARRIER_TIMEOUT: i32 = 10;
 
-// linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h, linux/if_arp.h, linux/if.h, linux/in6.h.
+// linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h, linux/if_arp.h, linux/if.h.
 const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
@@ -30,10 +31,7 @@ const RTMGRP_LINK: u32 = 1;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
-const IFLA_AF_SPEC: u16 = 26;
 const IFLA_PARENT_DEV_BUS_NAME: u16 = 57;
-const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
-const IN6_ADDR_GEN_MODE_EUI64: u8 = 0;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
@@ -61,30 +59,21 @@ const LOOPBACK: u32 = 1;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Interface {
     index: u32,
-    name: String,
     mac: Vec<u8>,
     mtu: u32,
 }
 
-/// Brings the loopback up, sets what docker sets in a container's network namespace, and finds the network
-/// device, if there is one.
+/// Brings the loopback up, sets what docker sets in a container's network namespace, and makes the network
+/// device ready, if there is one.
 pub(crate) fn prepare() -> Option<Interface> {
     // Ports below 1024 and ping need no privilege.
     for (name, value) in [("ip_unprivileged_port_start", "0"), ("ping_group_range", "0 2147483647")] {
         set(&format!("ipv4/{name}"), value);
     }
-    let interface = look_up().unwrap_or_else(|e| {
-        log::warn(&format!("cannot look at the network's interfaces: {}", sys::describe(&e)));
+    make_ready().unwrap_or_else(|failure| {
+        log::warn(&failure.message);
         None
-    });
-    if let Some(Interface { name, .. }) = &interface {
-        // The orders say it all: no router is asked, no address is doubted for a second, and none is made up
-        // for an interface without IPv6 (programs would take it for one with: addr_gen_mode 1 is none).
-        for (setting, value) in [("accept_ra", "0"), ("accept_dad", "0"), ("addr_gen_mode", "1")] {
-            set(&format!("ipv6/conf/{name}/{setting}"), value);
-        }
-    }
-    interface
+    })
 }
 
 fn set(setting: &str, value: &str) {
@@ -93,18 +82,42 @@ fn set(setting: &str, value: &str) {
     }
 }
 
-fn look_up() -> io::Result<Option<Interface>> {
-    let mut socket = Socket::open(0)?;
-    if let Err((_, e)) = socket.change(vec![link(LOOPBACK, IFF_UP)], |_| {}) {
-        log::warn(&format!("cannot bring lo up: {}", sys::describe(&e)));
-    }
+fn make_ready() -> Result<Option<Interface>, Failure> {
+    let mut socket = Socket::open(0).context("cannot open a socket for the network's settings")?;
+    let lo = socket.change(vec![link(LOOPBACK, IFF_UP)], |_| {});
+    lo.map_err(|(_, e)| e).context("cannot bring lo up")?;
     let mut found = None;
-    socket.dump(Request::new(RTM_GETLINK, netlink::NLM_F_DUMP, &[0; IFINFO]), |message| {
-        if found.is_none() {
-            found = network_device(message);
-        }
-    })?;
-    Ok(found)
+    let all = Request::new(RTM_GETLINK, netlink::NLM_F_DUMP, &[0; IFINFO]);
+    socket
+        .dump(all, |message| {
+            if found.is_none() {
+                found = network_device(message);
+            }
+        })
+        .context("cannot list the network's interfaces")?;
+    let Some(interface) = found else { return Ok(None) };
+    change(&mut socket, &interface, &[Change::Name], |_| {})?;
+    // The orders say it all: no router is asked, no address is doubted for a second, and none is made up for
+    // an interface without IPv6 (programs would take it for one with: addr_gen_mode 1 is none).
+    for (setting, value) in [("accept_ra", "0"), ("accept_dad", "0"), ("addr_gen_mode", "1")] {
+        set(&format!("ipv6/conf/{NAME}/{setting}"), value);
+    }
+    change(&mut socket, &interface, &[Change::Up], |_| {})?;
+    Ok(Some(interface))
+}
+
+/// Sends changes to the kernel.
+fn change(
+    socket: &mut Socket,
+    interface: &Interface,
+    changes: &[Change],
+    event: impl FnMut(&Message<'_>),
+) -> Result<(), Failure> {
+    let requests = changes.iter().map(|change| change.request(interface.index)).collect();
+    socket.change(requests, event).map_err(|(index, e)| {
+        let what = changes.get(index).map_or_else(|| "cannot set the network up".into(), Change::to_string);
+        Failure::own(format!("{what}: {}", sys::describe(&e)))
+    })
 }
 
 /// The interface that a message is about, if it is a virtio device's.
@@ -119,7 +132,6 @@ fn network_device(message: &Message<'_>) -> Option<Interface> {
         match attribute {
             IFLA_ADDRESS => interface.mac = value.to_vec(),
             IFLA_MTU => interface.mtu = netlink::word(value, 0)?,
-            IFLA_IFNAME => interface.name = text(value),
             IFLA_PARENT_DEV_BUS_NAME => on_virtio = text(value) == "virtio",
             _ => {}
         }
@@ -150,15 +162,10 @@ pub(crate) fn configure(network: &Network, interface: Option<&Interface>) -> Res
             network.mtu
         )));
     }
-    let changes = plan(network, interface);
-    let requests = changes.iter().map(|change| change.request(interface.index)).collect();
     let mut carrier = false;
     let mut event = |message: &Message<'_>| carrier |= has_carrier(message, interface.index);
     let mut socket = Socket::open(RTMGRP_LINK).context("cannot open a socket for the network's settings")?;
-    socket.change(requests, &mut event).map_err(|(index, e)| {
-        let what = changes.get(index).map_or_else(|| "cannot set the network up".into(), Change::to_string);
-        Failure::own(format!("{what}: {}", sys::describe(&e)))
-    })?;
+    change(&mut socket, interface, &plan(network, interface), &mut event)?;
     // A moment for the device to see its link: a connection's first packet would be lost without, and sent
     // again only after a second.
     let mut more = true;
@@ -183,8 +190,7 @@ enum Change {
     Name,
     Mac([u8; 6]),
     Mtu(u16),
-    /// A link-local IPv6 address of its own.
-    LinkLocal,
+    /// Brought up, if it is not.
     Up,
     Address(Address),
     Route {
@@ -192,6 +198,8 @@ enum Change {
         /// The gateway is on the link although no address says so.
         on_link: bool,
     },
+    /// None: what the link is like is asked for.
+    Look,
 }
 
 impl fmt::Display for Change {
@@ -203,38 +211,37 @@ impl fmt::Display for Change {
                 "cannot give {NAME} the MAC address {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}"
             ),
             Change::Mtu(mtu) => write!(f, "cannot set {NAME}'s MTU to {mtu} bytes"),
-            Change::LinkLocal => write!(f, "cannot give {NAME} a link-local IPv6 address"),
             Change::Up => write!(f, "cannot bring {NAME} up"),
             Change::Address(Address { ip, prefix }) => {
                 write!(f, "cannot give {NAME} the address {ip}/{prefix}")
             }
             Change::Route { gateway, .. } => write!(f, "cannot set the default route by {gateway}"),
+            Change::Look => write!(f, "cannot look at {NAME}"),
         }
     }
 }
 
-/// The settings in which `interface` differs from the orders, in the kernel's order: what wants it to be down
-/// first, then addresses, then the routes that need them.
+/// The settings in which `interface` differs from the orders, in the kernel's order: the link, then its
+/// addresses, then the routes that need them; and whether the link has a carrier, which may have come
+/// before.
 fn plan(network: &Network, interface: &Interface) -> Vec<Change> {
     let mut changes = Vec::new();
-    if interface.name != NAME {
-        changes.push(Change::Name);
-    }
     if interface.mac != network.mac {
         changes.push(Change::Mac(network.mac));
     }
     if interface.mtu != u32::from(network.mtu) {
         changes.push(Change::Mtu(network.mtu));
     }
-    if network.addresses.iter().any(|address| address.ip.is_ipv6()) {
-        changes.push(Change::LinkLocal);
-    }
     changes.push(Change::Up);
+    if network.addresses.iter().any(|address| address.ip.is_ipv6() && !is_link_local(address.ip)) {
+        changes.push(Change::Address(link_local(network.mac)));
+    }
     changes.extend(network.addresses.iter().map(|address| Change::Address(*address)));
     changes.extend(network.gateways.iter().map(|&gateway| Change::Route {
         gateway,
         on_link: !is_link_local(gateway) && !network.addresses.iter().any(|address| covers(address, gateway)),
     }));
+    changes.push(Change::Look);
     changes
 }
 
@@ -254,6 +261,13 @@ fn is_link_local(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
+/// The link-local address that goes with a MAC address (RFC 4291, appendix A): the kernel would make the
+/// same, but only in a change of the link that costs three times as much.
+fn link_local([a, b, c, d, e, f]: [u8; 6]) -> Address {
+    let ip = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f];
+    Address { ip: IpAddr::from(ip), prefix: 64 }
+}
+
 /// The broadcast address of an IPv4 network that has one.
 fn broadcast(address: &Address) -> Option<IpAddr> {
     match address.ip {
@@ -264,13 +278,17 @@ fn broadcast(address: &Address) -> Option<IpAddr> {
     }
 }
 
-/// `RTM_NEWLINK` for an interface; `flags` are switched on (`struct ifinfomsg`).
-fn link(index: u32, flags: u32) -> Request {
+/// `struct ifinfomsg` of an interface; `flags` are switched on.
+fn info(index: u32, flags: u32) -> [u8; IFINFO] {
     let mut info = [0; IFINFO];
     info[4..8].copy_from_slice(&index.to_ne_bytes());
     info[8..12].copy_from_slice(&flags.to_ne_bytes());
     info[12..].copy_from_slice(&flags.to_ne_bytes());
-    Request::new(RTM_NEWLINK, 0, &info)
+    info
+}
+
+fn link(index: u32, flags: u32) -> Request {
+    Request::new(RTM_NEWLINK, 0, &info(index, flags))
 }
 
 fn family(ip: IpAddr) -> u8 {
@@ -283,13 +301,10 @@ impl Change {
             Change::Name => link(index, 0).with(IFLA_IFNAME, format!("{NAME}\0").as_bytes()),
             Change::Mac(mac) => link(index, 0).with(IFLA_ADDRESS, mac),
             Change::Mtu(mtu) => link(index, 0).with(IFLA_MTU, &u32::from(*mtu).to_ne_bytes()),
-            Change::LinkLocal => {
-                let inet6 = netlink::nest(&[(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_EUI64])]);
-                link(index, 0).with(IFLA_AF_SPEC, &netlink::nest(&[(AF_INET6.into(), &inet6)]))
-            }
             Change::Up => link(index, IFF_UP),
             Change::Address(address) => new_address(index, address),
             Change::Route { gateway, on_link } => default_route(index, *gateway, *on_link),
+            Change::Look => Request::new(RTM_GETLINK, 0, &info(index, 0)),
         }
     }
 }
@@ -343,7 +358,7 @@ mod tests {
     }
 
     fn interface() -> Interface {
-        Interface { index: 2, name: NAME.into(), mac: vec![2, 0, 0, 0, 0, 1], mtu: 1500 }
+        Interface { index: 2, mac: vec![2, 0, 0, 0, 0, 1], mtu: 1500 }
     }
 
     #[test]
@@ -351,27 +366,28 @@ mod tests {
         let route = |gateway: &str, on_link| Change::Route { gateway: gateway.parse().unwrap(), on_link };
         let network = network();
         let rest = [
-            Change::LinkLocal,
             Change::Up,
+            Change::Address(address("fe80::ff:fe00:1", 64)),
             Change::Address(network.addresses[0]),
             Change::Address(network.addresses[1]),
             route("10.0.2.2", false),
             route("fe80::2", false),
+            Change::Look,
         ];
         assert_eq!(plan(&network, &interface()), rest);
-        let other = Interface { index: 3, name: "eth1".into(), mac: vec![2; 6], mtu: 9000 };
-        let first = [Change::Name, Change::Mac(network.mac), Change::Mtu(1500)];
+        let other = Interface { index: 3, mac: vec![2; 6], mtu: 9000 };
+        let first = [Change::Mac(network.mac), Change::Mtu(1500)];
         assert_eq!(plan(&network, &other), [&first[..], &rest].concat());
 
         let bare = Network { addresses: Vec::new(), gateways: Vec::new(), ..network };
-        assert_eq!(plan(&bare, &interface()), [Change::Up]);
+        assert_eq!(plan(&bare, &interface()), [Change::Up, Change::Look]);
         let apart = Network {
             addresses: vec![address("192.0.2.7", 32), address("2001:db8::7", 128)],
             gateways: vec!["10.0.0.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
             ..bare
         };
         let changes = plan(&apart, &interface());
-        assert_eq!(changes[changes.len() - 2..], [route("10.0.0.1", true), route("2001:db8::1", true)]);
+        assert_eq!(changes[4..6], [route("10.0.0.1", true), route("2001:db8::1", true)]);
     }
 
     #[test]
@@ -419,30 +435,26 @@ mod tests {
         let expected = Request::new(RTM_NEWROUTE, 0x600, &[2, 0, 0, 0, 254, 3, 0, 1, 4, 0, 0, 0]);
         assert_eq!(request, expected.with(5, &[10, 0, 0, 1]).with(4, &[2, 0, 0, 0]));
 
-        let info = [0, 0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0];
-        assert_eq!(Change::Up.request(7), Request::new(RTM_NEWLINK, 0, &info));
+        let up = [0, 0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0];
+        assert_eq!(Change::Up.request(7), Request::new(RTM_NEWLINK, 0, &up));
     }
 
     #[test]
     fn the_device_is_found_by_its_bus() {
-        let info = |kind: u8| [0, 0, kind, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        let body = |kind: u8, bus: Option<&[u8]>| {
-            let mut body = info(kind).to_vec();
-            let mut attributes: Vec<(u16, &[u8])> = vec![
-                (IFLA_IFNAME, b"eth0\0"),
-                (IFLA_ADDRESS, &[2, 0, 0, 0, 0, 1]),
-                (IFLA_MTU, &[220, 5, 0, 0]),
-            ];
-            attributes.extend(bus.map(|bus| (IFLA_PARENT_DEV_BUS_NAME, bus)));
-            body.extend(netlink::nest(&attributes));
-            body
+        let bytes = |kind: u8, bus: Option<&[u8]>| {
+            let info = [0, 0, kind, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            let link = Request::new(RTM_NEWLINK, 0, &info)
+                .with(IFLA_IFNAME, b"eth0\0")
+                .with(IFLA_ADDRESS, &[2, 0, 0, 0, 0, 1])
+                .with(IFLA_MTU, &1500u32.to_ne_bytes());
+            bus.into_iter().fold(link, |link, bus| link.with(IFLA_PARENT_DEV_BUS_NAME, bus)).finish(1, false)
         };
-        let found = |body: &[u8]| network_device(&Message { kind: RTM_NEWLINK, number: 1, body });
-        assert_eq!(found(&body(1, Some(b"virtio\0"))), Some(interface()));
-        assert_eq!(found(&body(1, Some(b"pci\0"))), None);
-        assert_eq!(found(&body(1, None)), None);
-        assert_eq!(found(&body(4, Some(b"virtio\0"))), None);
-        assert_eq!(found(&[1, 2]), None);
+        let found = |bytes: &[u8]| netlink::messages(bytes).find_map(|message| network_device(&message));
+        assert_eq!(found(&bytes(1, Some(b"virtio\0"))), Some(interface()));
+        assert_eq!(found(&bytes(1, Some(b"pci\0"))), None);
+        assert_eq!(found(&bytes(1, None)), None);
+        assert_eq!(found(&bytes(4, Some(b"virtio\0"))), None);
+        assert_eq!(network_device(&Message { kind: RTM_NEWLINK, number: 1, body: &[1, 2] }), None);
     }
 
     #[test]

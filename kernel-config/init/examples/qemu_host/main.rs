@@ -208,8 +208,8 @@ impl Bench {
             qemu.args(["-device", "virtio-9p-device,fsdev=share,mount_tag=share"]);
         }
         if nic {
-            // QEMU's own gateway: 10.0.2.2, 10.0.2.3 for names, fec0::2; nothing reaches beyond it.
-            qemu.args(["-netdev", "user,id=net,restrict=on,ipv6=on,ipv6-net=fec0::/64"]);
+            // QEMU's own gateway: 10.0.2.2, 10.0.2.3 for names, fec0::2; nothing is reached beyond.
+            qemu.args(["-netdev", "user,id=net,restrict=on,ipv4=on,ipv6=on,ipv6-net=fec0::/64"]);
             qemu.arg("-device").arg(format!("virtio-net-device,netdev=net,mac={DEVICE_MAC}"));
         }
         let child = qemu.stdin(Stdio::null()).spawn()?;
