@@ -107,9 +107,20 @@ impl Server {
         })
     }
 
-    /// Answers each datagram to `at` by what `answer` makes of it.
-    pub fn udp(at: SocketAddr, answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + 'static) -> Self {
-        let socket = UdpSocket::bind(at).unwrap_or_else(|e| panic!("a UDP socket at {at}: {e}"));
+    /// Answers each datagram to a free port of 127.0.0.1 by what `answer` makes of it.
+    pub fn udp(answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + 'static) -> Self {
+        Self::datagrams(UdpSocket::bind("127.0.0.1:0").expect("a free port"), answer)
+    }
+
+    /// The same on port 53, at an address of the loopback that nobody else has.
+    pub fn resolver(answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + 'static) -> Self {
+        let id = std::process::id();
+        let bind = |n: u8| UdpSocket::bind((Ipv4Addr::new(127, 64 + n, (id >> 8) as u8, id as u8 | 1), 53));
+        let socket = (0..60).find_map(|n| bind(n).ok()).expect("port 53 of a loopback address, as root");
+        Self::datagrams(socket, answer)
+    }
+
+    fn datagrams(socket: UdpSocket, answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + 'static) -> Self {
         socket.set_read_timeout(Some(TICK)).expect("a time limit");
         let address = socket.local_addr().expect("its address");
         Server::start(address, move |end, seen| {

@@ -191,7 +191,7 @@ fn refused_reset_and_half_closed(host: Place) {
 }
 
 fn udp(host: Place) {
-    let server = Server::udp(([127, 0, 0, 1], 0).into(), |data| Some(data.iter().rev().copied().collect()));
+    let server = Server::udp(|data| Some(data.iter().rev().copied().collect()));
     let closed = UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("a free port").port();
     let code = format!(
         "import socket\ns = socket.socket(type=socket.SOCK_DGRAM); s.settimeout(20)\ns.connect(('{HOST}', {}))\n\
@@ -204,18 +204,15 @@ fn udp(host: Place) {
     assert_eq!(text, "1 True\n1472 True\n1473 True\n9000 True\n60000 True\nConnectionRefusedError\n");
 }
 
-/// A resolver at an address of the loopback that is this test's own.
-fn resolver(host: Place, names: fn(&str) -> Option<Ipv4Addr>) -> (Server, String) {
-    let id = std::process::id();
-    let place = u8::from(host.name().contains("native"));
-    let ip = Ipv4Addr::new(127, 60 + place, (id >> 8) as u8, id as u8 | 1);
-    let server = Server::udp(SocketAddr::from((ip, 53)), move |query| dns_answer(query, names));
-    (server, ip.to_string())
+/// A resolver, and its address.
+fn resolver(names: fn(&str) -> Option<Ipv4Addr>) -> (Server, String) {
+    let server = Server::resolver(move |query| dns_answer(query, names));
+    let ip = server.address().ip().to_string();
+    (server, ip)
 }
 
 fn dns(host: Place) {
-    let (server, ip) =
-        resolver(host, |name| (name == "www.example.org.").then_some(Ipv4Addr::new(192, 0, 2, 80)));
+    let (server, ip) = resolver(|name| (name == "www.example.org.").then_some(Ipv4Addr::new(192, 0, 2, 80)));
     let code = "import socket\nprint(socket.gethostbyname('www.example.org'))\n\
         try: socket.gethostbyname('no.example.org')\nexcept OSError as e: print(e)\n\
         s = socket.socket(type=socket.SOCK_DGRAM); s.settimeout(20); s.connect(('10.0.2.3', 53))\n\
@@ -278,7 +275,7 @@ fn rules(host: Place) {
     assert_eq!(text, "open\nConnectionRefusedError\nConnectionRefusedError\nConnectionRefusedError\n");
     assert_eq!((a.seen().len(), b.seen().len()), (1, 0));
     // What a name stands for is allowed once the container has asked for it.
-    let (_resolver, ip) = resolver(host, |_| Some(Ipv4Addr::new(192, 0, 2, 80)));
+    let (_resolver, ip) = resolver(|_| Some(Ipv4Addr::new(192, 0, 2, 80)));
     let code =
         format!("import socket\nsocket.gethostbyname('www.example.org')\n{}", tries(&[(&own, a.port())]));
     let text = python(host, &["--net", "--net-allow", "www.example.org", "--dns", &ip], &code);
