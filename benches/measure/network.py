@@ -18,7 +18,8 @@ PROGRAMS, FILES = ["init"], ["network"]
 PORTS = {"iperf": 5201, "http": 80, "redis": 6379}
 SIDES = ["forelift", "qemu-user", "qemu-passt"]
 TIMEOUT = 120
-# What is measured, and its unit. More is better but for the idle processor.
+# What is measured, and its unit. More is better but for the idle processor. (libslirp resets some of 50
+# connections that are opened at once: wrk goes on, redis-benchmark does not, and has 10.)
 FIGURES = {
     "in": "Gbit/s", "out": "Gbit/s", "http-1": "requests/s", "http-50": "requests/s", "http-close": "requests/s",
     "ping": "requests/s", "redis-1": "requests/s", "redis-16": "requests/s", "idle": "CPU s in 10 s",
@@ -73,6 +74,8 @@ class Machine:
         if self.side == "qemu-user":
             forwards = "".join(f",hostfwd=tcp:127.0.0.1:{port}-:{PORTS[name]}" for name, port in self.ports.items())
             return ["-netdev", f"user,id=net{forwards}", *device]
+        # As root, passt becomes nobody.
+        os.chmod(place, 0o777)
         path = os.path.join(place, "passt.socket")
         forwards = [word for name, port in self.ports.items() for word in ("-t", f"127.0.0.1/{port}:{PORTS[name]}")]
         self.helper = subprocess.Popen(
@@ -111,7 +114,14 @@ class Machine:
 
     def iperf(self, *options):
         words = [tool("iperf3"), "-c", "127.0.0.1", "-p", str(self.ports["iperf"]), "-t", "3", "-J", *options]
-        return json.loads(check(words))["end"]["sum_received"]["bits_per_second"] / 1e9
+        # The server takes a moment to end one test before the next.
+        for _ in range(10):
+            done = subprocess.run(words, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+            report = json.loads(done.stdout)
+            if "error" not in report:
+                return report["end"]["sum_received"]["bits_per_second"] / 1e9
+            time.sleep(0.5)
+        raise CompareError(f"{self.side}: iperf3: {report['error']}")
 
     def wrk(self, connections, *options):
         text = check([tool("wrk"), "-t", "1", "-c", str(connections), "-d", "3s", *options,
@@ -132,7 +142,7 @@ class Machine:
         out["http-1"], out["http-50"] = self.wrk(1), self.wrk(50)
         out["http-close"] = self.wrk(10, "-H", "Connection: close")
         out["ping"] = self.redis("ping_mbulk", 3000, 1)
-        out["redis-1"], out["redis-16"] = self.redis("set,get", 10000, 50), self.redis("set,get", 40000, 50, "-P", "16")
+        out["redis-1"], out["redis-16"] = self.redis("set,get", 10000, 10), self.redis("set,get", 40000, 10, "-P", "16")
         time.sleep(1)
         before = self.cpu()
         time.sleep(10)
