@@ -43,7 +43,12 @@ pub(crate) fn run(directory: &str, interface: Option<&Interface>) {
     signals();
     memory();
     threads();
+    through_the_device(interface);
     traffic::run();
+}
+
+/// The network device, with the peer that the host simulates.
+fn through_the_device(interface: Option<&Interface>) {
     if matches!(network::configure(&net::Network::exercise(), interface), Ok(true)) {
         for ip in net::EXERCISE_PEERS {
             let at = |port| (ip, port).into();
