@@ -70,12 +70,17 @@ fn control() {
     run("control");
 }
 
+#[test]
+fn gateway() {
+    run("gateway");
+}
+
 /// Each target is run above, has a cargo-fuzz target of its name, and has a corpus.
 #[test]
 fn none_is_forgotten() {
     let names: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
     let ours = BTreeSet::from(
-        ["layer", "fuse", "virtqueues", "snapshot", "image_header", "control"].map(String::from),
+        ["layer", "fuse", "virtqueues", "snapshot", "image_header", "control", "gateway"].map(String::from),
     );
     assert_eq!(names, ours);
     let listing = |dir: &str| -> BTreeSet<String> {

@@ -43,8 +43,8 @@ const LINKS: [(&str, &str); 5] = [
 ];
 
 /// The capabilities a container keeps: CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP,
-/// NET_BIND_SERVICE, NET_ADMIN, NET_RAW, SYS_CHROOT, MKNOD, AUDIT_WRITE, SETFCAP (linux/capability.h): docker's,
-/// and NET_ADMIN, since the network is the container's own.
+/// NET_BIND_SERVICE, NET_ADMIN, NET_RAW, SYS_CHROOT, MKNOD, AUDIT_WRITE, SETFCAP (linux/capability.h):
+/// docker's, and NET_ADMIN, since the network is the container's own.
 const CAPABILITIES: [u32; 15] = [0, 1, 3, 4, 5, 6, 7, 8, 10, 12, 13, 18, 27, 29, 31];
 
 /// Open files, soft and hard.

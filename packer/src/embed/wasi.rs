@@ -2,7 +2,8 @@
 //!
 //! They are wasmtime-wasi's, except these, which shadow its own:
 //! * `fd_read`, `fd_write`, `fd_fdstat_get` and `fd_fdstat_set_flags` on the standard streams, the control
-//!   descriptor and the network's ([`super::net`]): wasmtime-wasi buffers them, cannot say "try again", and forgets why a write failed;
+//!   descriptor and the network's ([`super::net`]): wasmtime-wasi buffers them, cannot say "try again", and
+//!   forgets why a write failed;
 //! * `fd_read`, `fd_write`, `fd_fdstat_get`, `fd_prestat_get` and `fd_prestat_dir_name` on the descriptors of
 //!   host directories ([`super::shares`]);
 //! * `poll_oneoff`, which has to wait for all of them at once;

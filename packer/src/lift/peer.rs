@@ -1,5 +1,6 @@
-//! The world of the kernel's exercise: nothing but a network with one peer, in memory, so that the guest's
-//! network stack and driver are as hot as in a run that has a network ([`forelift_abi::net::EXERCISE_PEERS`]).
+//! The world of the kernel's exercise: nothing but a network with one peer, in memory
+//! ([`forelift_abi::net::EXERCISE_PEERS`]), so that the guest's network stack and driver are as hot as in a
+//! run that has a network.
 //!
 //! The gateway is the one of a run, on sockets that answer at once. Its clock follows the machine: each look
 //! for packets is a tick.

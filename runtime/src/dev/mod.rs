@@ -15,7 +15,8 @@
 //! PLIC, and pin 16 + `n` of x86_64's I/O APIC.
 //!
 //! A snapshot cannot gain devices: the slots for directories exist from boot and get their directories after
-//! a restore, with [`Devices::attach_share`], and the network its link, with [`Devices::connect_network`]. How to add a device is written in [`virtio`].
+//! a restore, with [`Devices::attach_share`], and the network its link, with [`Devices::connect_network`].
+//! How to add a device is written in [`virtio`].
 
 pub mod fuse;
 pub mod virtio;

@@ -240,9 +240,9 @@ impl Machine {
     }
 
     /// Runs the container's command, or without orders the init's exercise, with a host directory that lives
-    /// in memory and the network that the host has, for at most `limit` instructions on virtual time, counting what is executed. `go_on` is
-    /// asked now and then, with the number of instructions, whether to continue. A machine whose code cannot
-    /// be lifted learns nothing.
+    /// in memory and the network that the host has, for at most `limit` instructions on virtual time,
+    /// counting what is executed. `go_on` is asked now and then, with the number of instructions, whether to
+    /// continue. A machine whose code cannot be lifted learns nothing.
     pub fn train(
         &mut self,
         start: Option<Start>,

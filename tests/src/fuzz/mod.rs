@@ -22,13 +22,14 @@ use forelift_runtime::{
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets, by the names that their files in `tests/fuzz/fuzz_targets` have.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("layer", layer),
     ("fuse", fuse),
     ("virtqueues", virtqueues::run),
     ("snapshot", snapshot_state),
     ("image_header", image_header),
     ("control", control_messages),
+    ("gateway", gateway),
 ];
 
 /// An archive, in any compression, as a layer over an empty tree; what is taken is written as a file system.
@@ -39,6 +40,11 @@ pub fn layer(data: &[u8]) {
 /// A session with the server of host directories.
 pub fn fuse(data: &[u8]) {
     fuse::fuzz::fuzz_one(data);
+}
+
+/// The network gateway between a hostile guest and sockets in memory.
+pub fn gateway(data: &[u8]) {
+    forelift_net::testing::fuzz(data);
 }
 
 /// A snapshot's body in an envelope that only a right checksum opens: a fuzzer would never guess it.

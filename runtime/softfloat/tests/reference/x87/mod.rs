@@ -219,8 +219,8 @@ fn check(op: &Op, a: F80, b: F80, memory: [u8; 16], control: u16) -> Result<Answ
     ))
 }
 
-/// Whether this is a denormal that `fscale` scales by nothing, with underflows unmasked: AMD's processors raise
-/// one, Intel's do not.
+/// Whether this is a denormal that `fscale` scales by nothing, with underflows unmasked: AMD's processors
+/// raise one, Intel's do not.
 fn underflow_is_not_raised(a: F80, b: F80, control: u16) -> bool {
     const UM: u16 = 1 << 4;
     let exponent = |x: F80| u16::from_le_bytes(x.to_bytes()[8..].try_into().unwrap()) & 0x7fff;
