@@ -2,8 +2,8 @@
 //! the host's of its own, which is closed when it has been idle.
 
 use crate::{
+    around::Around,
     dns, icmp,
-    link::Link,
     sockets::{Sockets, Token},
     wire::{self, Header},
 };
@@ -11,7 +11,7 @@ use slab::Slab;
 use std::{
     collections::{BTreeSet, HashMap},
     io::ErrorKind,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     time::Duration,
 };
 
@@ -66,40 +66,26 @@ pub(crate) struct Flows<S: Sockets> {
     stalled: Vec<usize>,
     buffer: Vec<u8>,
     resolvers: Vec<SocketAddr>,
+    /// What the nth is called by.
+    token: fn(usize) -> Token,
 }
 
-/// What flows need of the rest of the gateway.
-pub(crate) struct Around<'a, S: Sockets> {
-    pub(crate) sockets: &'a mut S,
-    pub(crate) link: &'a mut Link,
-    pub(crate) now: Duration,
-    pub(crate) gateways: &'a [IpAddr],
-    pub(crate) token: &'a dyn Fn(usize) -> Token,
-    /// Gets each response of a resolver's.
-    pub(crate) seen: &'a mut dyn FnMut(&[u8]),
-}
-
-impl<S: Sockets> Around<'_, S> {
-    /// Tells the guest that a datagram from `key`'s ends met an error.
-    fn error(&mut self, key: Key, error: icmp::Error) {
-        let (source, destination) = (key.guest.ip(), key.remote.ip());
-        let Some(gateway) = self.gateways.iter().find(|ip| ip.is_ipv4() == source.is_ipv4()) else { return };
-        let from = if error == icmp::Error::PortUnreachable { destination } else { *gateway };
-        let mut about = Vec::new();
-        let Some(datagram) = wire::udp((source, key.guest.port()), (destination, key.remote.port()), &[])
-        else {
-            return;
-        };
-        let header = Header { source, destination, protocol: wire::UDP, ttl: 64 };
-        if key.kind != Kind::Echo && header.write(&mut about, datagram.len(), None).is_some() {
-            about.extend(datagram);
-            icmp::error(self.link, from, &about, error, self.now);
-        }
+/// Tells the guest that a datagram from `key`'s ends met an error.
+fn error<S: Sockets>(key: Key, error: icmp::Error, around: &mut Around<'_, S>) {
+    let (source, destination) = (key.guest.ip(), key.remote.ip());
+    let Some(gateway) = around.gateway(source.is_ipv4()) else { return };
+    let from = if error == icmp::Error::PortUnreachable { destination } else { gateway };
+    let mut about = Vec::new();
+    let Some(datagram) = wire::udp(key.guest, key.remote, &[]) else { return };
+    let header = Header { source, destination, protocol: wire::UDP, ttl: 64 };
+    if key.kind != Kind::Echo && header.write(&mut about, datagram.len(), None).is_some() {
+        about.extend(datagram);
+        icmp::error(around.link, from, &about, error, around.now);
     }
 }
 
 impl<S: Sockets> Flows<S> {
-    pub(crate) fn new(resolvers: Vec<SocketAddr>) -> Self {
+    pub(crate) fn new(resolvers: Vec<SocketAddr>, token: fn(usize) -> Token) -> Self {
         Flows {
             all: Slab::new(),
             by_key: HashMap::new(),
@@ -107,6 +93,7 @@ impl<S: Sockets> Flows<S> {
             stalled: Vec::new(),
             buffer: vec![0; LONGEST],
             resolvers,
+            token,
         }
     }
 
@@ -166,8 +153,7 @@ impl<S: Sockets> Flows<S> {
             self.remove(nth);
         }
         let failure = dns::failure(query, question, dns::SERVER_FAILURE);
-        let (from, to) = ((key.remote.ip(), key.remote.port()), (key.guest.ip(), key.guest.port()));
-        around.link.send_udp(from, to, &failure, around.now);
+        around.link.send_udp(key.remote, key.guest, &failure, around.now);
     }
 
     /// A new flow.
@@ -178,20 +164,20 @@ impl<S: Sockets> Flows<S> {
             self.remove(first);
         }
         let entry = self.all.vacant_entry();
-        let (nth, token) = (entry.key(), (around.token)(entry.key()));
+        let (nth, token) = (entry.key(), (self.token)(entry.key()));
         let socket = match key.kind {
             Kind::Echo => around.sockets.echo(target.ip(), token),
             Kind::Udp | Kind::Question(_) => around.sockets.datagram(target, token),
         };
         let socket = match socket {
             Ok(socket) => socket,
-            Err(error) => {
-                let error = match error.kind() {
+            Err(failed) => {
+                let told = match failed.kind() {
                     ErrorKind::PermissionDenied => icmp::Error::Prohibited,
                     _ => icmp::Error::HostUnreachable,
                 };
                 if key.kind == Kind::Udp {
-                    around.error(key, error);
+                    error(key, told, around);
                 }
                 return None;
             }
@@ -220,14 +206,14 @@ impl<S: Sockets> Flows<S> {
         for _ in 0..2 {
             match around.sockets.send(&mut flow.socket, data) {
                 Ok(()) => return,
-                Err(error) => match error.kind() {
-                    ErrorKind::ConnectionRefused => around.error(flow.key, icmp::Error::PortUnreachable),
+                Err(failed) => match failed.kind() {
+                    ErrorKind::ConnectionRefused => error(flow.key, icmp::Error::PortUnreachable, around),
                     ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
-                        around.error(flow.key, icmp::Error::HostUnreachable);
+                        error(flow.key, icmp::Error::HostUnreachable, around);
                         return;
                     }
                     ErrorKind::PermissionDenied => {
-                        around.error(flow.key, icmp::Error::Prohibited);
+                        error(flow.key, icmp::Error::Prohibited, around);
                         return;
                     }
                     // Datagrams get lost.
@@ -246,15 +232,15 @@ impl<S: Sockets> Flows<S> {
             }
             match around.sockets.receive(&mut flow.socket, &mut self.buffer) {
                 Ok(length) => self.received(nth, length, around),
-                Err(error) => match error.kind() {
+                Err(failed) => match failed.kind() {
                     ErrorKind::WouldBlock => return,
                     ErrorKind::ConnectionRefused => match flow.key.kind {
                         Kind::Question(_) => self.next_resolver(nth, around),
-                        _ => around.error(flow.key, icmp::Error::PortUnreachable),
+                        _ => error(flow.key, icmp::Error::PortUnreachable, around),
                     },
                     ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => match flow.key.kind {
                         Kind::Question(_) => self.next_resolver(nth, around),
-                        _ => around.error(flow.key, icmp::Error::HostUnreachable),
+                        _ => error(flow.key, icmp::Error::HostUnreachable, around),
                     },
                     _ => {}
                 },
@@ -290,7 +276,7 @@ impl<S: Sockets> Flows<S> {
             Kind::Question(_) => (around.seen)(data),
             Kind::Udp => {}
         }
-        around.link.send_udp((remote.ip(), remote.port()), (guest.ip(), guest.port()), data, around.now);
+        around.link.send_udp(remote, guest, data, around.now);
         if matches!(flow.key.kind, Kind::Question(_)) {
             self.remove(nth);
         }

@@ -2,9 +2,10 @@
 //! without an operating system: times are given, and sockets are a [`Sockets`].
 
 use crate::{
+    around::Around,
     config::Config,
     dns,
-    flows::{self, Flows, Key, Kind},
+    flows::{Flows, Key, Kind},
     fragments::Fragments,
     icmp,
     link::{FRONT, Link},
@@ -14,7 +15,7 @@ use crate::{
     publish::Protocol,
     published::{Bound, BoundSocket, Published},
     sockets::{Readiness, Sockets, Token},
-    tcp::{self, Segment, Tcp},
+    tcp::{Segment, Tcp},
     wire::{self, ICMP, ICMPV6, Ip, TCP, TYPE_ARP, TYPE_IPV4, TYPE_IPV6, UDP, Udp},
 };
 use forelift_abi::net;
@@ -88,7 +89,7 @@ impl<S: Sockets> Gateway<S> {
             tcp: Tcp::new(&mut link, config.seed),
             policy: Policy::new(&config),
             fragments: Fragments::default(),
-            flows: Flows::new(config.resolvers.clone()),
+            flows: Flows::new(config.resolvers.clone(), |nth| token(FLOW, nth)),
             published: Published::new(published),
             own: gateways.iter().chain(&dns).copied().collect(),
             gateways,
@@ -208,24 +209,15 @@ impl<S: Sockets> Gateway<S> {
             let (ip, port) = (segment.remote.ip(), segment.remote.port());
             self.policy.target(ip, Some(port), now).map(|ip| SocketAddr::new(ip, port))
         };
-        let policy = &mut self.policy;
-        let mut seen = |message: &[u8]| learn(policy, message, now);
-        let mut around = tcp::Around {
-            sockets: &mut self.sockets,
-            link: &mut self.link,
-            now,
-            gateways: &self.gateways,
-            seen: &mut seen,
-        };
-        if self.tcp.segment(&segment, &mut around) {
-            return;
-        }
-        match target {
-            Some(target) => {
-                self.tcp.open(&segment, target, resolver, |nth| token(CONNECTION, nth), &mut around);
+        self.with(now, |tcp, _, around| {
+            if tcp.segment(&segment, around) {
+                return;
             }
-            None => segment.refuse(&mut self.link, now),
-        }
+            match target {
+                Some(target) => tcp.open(&segment, target, resolver, |nth| token(CONNECTION, nth), around),
+                None => segment.refuse(around.link, around.now),
+            }
+        });
     }
 
     fn datagram(&mut self, ip: Ip<'_>, now: Duration) {
@@ -256,21 +248,20 @@ impl<S: Sockets> Gateway<S> {
         };
         let key = Key { kind: Kind::Udp, guest, remote };
         let target = SocketAddr::new(target, udp.destination);
-        self.with_flows(now, |flows, around| flows.send(key, target, udp.data, around));
+        self.with(now, |_, flows, around| flows.send(key, target, udp.data, around));
     }
 
-    /// Does something with the flows and what is around them.
-    fn with_flows(&mut self, now: Duration, work: impl FnOnce(&mut Flows<S>, &mut flows::Around<'_, S>)) {
+    /// Does something with connections, flows and what is around them.
+    fn with(&mut self, now: Duration, work: impl FnOnce(&mut Tcp<S>, &mut Flows<S>, &mut Around<'_, S>)) {
         let policy = &mut self.policy;
-        let mut around = flows::Around {
+        let mut around = Around {
             sockets: &mut self.sockets,
             link: &mut self.link,
             now,
             gateways: &self.gateways,
-            token: &|nth| token(FLOW, nth),
             seen: &mut |message| learn(policy, message, now),
         };
-        work(&mut self.flows, &mut around);
+        work(&mut self.tcp, &mut self.flows, &mut around);
     }
 
     /// A question to the resolver.
@@ -286,12 +277,11 @@ impl<S: Sockets> Gateway<S> {
             None
         };
         if let Some(own) = own {
-            let (from, to) = ((remote.ip(), remote.port()), (guest.ip(), guest.port()));
-            self.link.send_udp(from, to, &own, now);
+            self.link.send_udp(remote, guest, &own, now);
             return;
         }
         let key = Key { kind: Kind::Question(question.id), guest, remote };
-        self.with_flows(now, |flows, around| flows.ask(key, query, &question, around));
+        self.with(now, |_, flows, around| flows.ask(key, query, &question, around));
     }
 
     fn echo(&mut self, ip: Ip<'_>, now: Duration) {
@@ -314,7 +304,7 @@ impl<S: Sockets> Gateway<S> {
         message[2..4].fill(0);
         let sum = wire::finish(wire::sum(&message));
         message[2..4].copy_from_slice(&sum.to_be_bytes());
-        self.with_flows(now, |flows, around| flows.send(key, end(target, 0), &message, around));
+        self.with(now, |_, flows, around| flows.send(key, end(target, 0), &message, around));
     }
 
     /// A socket of the host's is ready. [`Gateway::run`] has to be called after one or more.
@@ -322,9 +312,9 @@ impl<S: Sockets> Gateway<S> {
         let (kind, nth) = (name % KINDS, name / KINDS);
         match kind {
             CONNECTION => {
-                self.with_tcp(now, |tcp, around| tcp.ready(nth, readiness, around));
+                self.with(now, |tcp, _, around| tcp.ready(nth, readiness, around));
             }
-            FLOW if readiness.readable => self.with_flows(now, |flows, around| flows.ready(nth, around)),
+            FLOW if readiness.readable => self.with(now, |_, flows, around| flows.ready(nth, around)),
             PUBLISHED => match self.published.all.get(nth).map(|bound| bound.publish.protocol) {
                 Some(Protocol::Tcp) => self.accept(nth, now),
                 Some(Protocol::Udp) => {
@@ -336,19 +326,6 @@ impl<S: Sockets> Gateway<S> {
             },
             _ => {}
         }
-    }
-
-    /// Does something with the connections and what is around them.
-    fn with_tcp(&mut self, now: Duration, work: impl FnOnce(&mut Tcp<S>, &mut tcp::Around<'_, S>)) {
-        let policy = &mut self.policy;
-        let mut around = tcp::Around {
-            sockets: &mut self.sockets,
-            link: &mut self.link,
-            now,
-            gateways: &self.gateways,
-            seen: &mut |message| learn(policy, message, now),
-        };
-        work(&mut self.tcp, &mut around);
     }
 
     /// The gateway and the guest, as the clients of published ports have them.
@@ -369,7 +346,7 @@ impl<S: Sockets> Gateway<S> {
             let (next, to) = (self.tcp.next(), SocketAddr::new(guest, publish.guest));
             match self.sockets.accept(listener, token(CONNECTION, next)) {
                 Ok((stream, _)) => {
-                    self.with_tcp(now, |tcp, around| tcp.dial(next, stream, gateway, to, around));
+                    self.with(now, |tcp, _, around| tcp.dial(next, stream, gateway, to, around));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 // The client is gone already, or descriptors are short: those that follow may fare better.
@@ -384,11 +361,11 @@ impl<S: Sockets> Gateway<S> {
         for nth in std::mem::take(&mut self.crowded) {
             self.accept(nth, now);
         }
-        self.with_flows(now, Flows::run);
+        self.with(now, |_, flows, around| flows.run(around));
         if let Some(ends) = self.inner_ends() {
             self.published.run(ends, &mut self.sockets, &mut self.link, now);
         }
-        self.with_tcp(now, Tcp::run);
+        self.with(now, |tcp, _, around| tcp.run(around));
     }
 }
 

@@ -20,6 +20,7 @@
 //! 256 addresses for each rule with a name. Each way of the link holds 4 MiB of packets.
 #![forbid(unsafe_code)]
 
+mod around;
 mod config;
 mod dns;
 mod flows;
@@ -33,6 +34,7 @@ mod neighbor;
 pub mod offload;
 mod pcapng;
 mod policy;
+mod ports;
 mod publish;
 mod published;
 mod rule;

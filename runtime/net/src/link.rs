@@ -6,7 +6,7 @@ use crate::{
     wire::{self, ETHERNET, Fragment, Header, TYPE_IPV4, TYPE_IPV6},
 };
 use forelift_abi::net;
-use std::{collections::VecDeque, net::IpAddr, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 /// Bytes before the IP packet.
 pub(crate) const FRONT: usize = net::HEADER + ETHERNET;
@@ -78,18 +78,22 @@ impl Link {
         }
     }
 
-    /// An empty packet with `length` bytes for IP.
-    pub(crate) fn blank(&self, length: usize, v6: bool) -> Vec<u8> {
-        let mut packet = vec![0; FRONT + length];
-        packet[..net::HEADER].copy_from_slice(&net::Header::default().encode());
-        self.ethernet(&mut packet[net::HEADER..], if v6 { TYPE_IPV6 } else { TYPE_IPV4 });
-        packet
-    }
-
-    fn ethernet(&self, frame: &mut [u8], kind: u16) {
+    /// What is before the payload of a frame of that EtherType.
+    fn front(&self, kind: u16) -> [u8; FRONT] {
+        let mut front = [0; FRONT];
+        let (header, frame) = front.split_at_mut(net::HEADER);
+        header.copy_from_slice(&net::Header::default().encode());
         frame[..6].copy_from_slice(&self.guest_mac);
         frame[6..12].copy_from_slice(&self.gateway_mac);
-        frame[12..14].copy_from_slice(&kind.to_be_bytes());
+        frame[12..].copy_from_slice(&kind.to_be_bytes());
+        front
+    }
+
+    /// An empty packet with `length` bytes for IPv4.
+    pub(crate) fn blank(&self, length: usize) -> Vec<u8> {
+        let mut packet = vec![0; FRONT + length];
+        packet[..FRONT].copy_from_slice(&self.front(TYPE_IPV4));
+        packet
     }
 
     /// Queues a packet that is complete.
@@ -108,10 +112,8 @@ impl Link {
     /// Queues a frame that is not IP's.
     pub(crate) fn push_frame(&mut self, kind: u16, payload: &[u8], now: Duration) {
         // Ethernet's least is 60 bytes without the checksum.
-        let mut packet = vec![0; (FRONT + payload.len()).max(net::HEADER + 60)];
-        packet[..net::HEADER].copy_from_slice(&net::Header::default().encode());
-        self.ethernet(&mut packet[net::HEADER..], kind);
-        packet[FRONT..FRONT + payload.len()].copy_from_slice(payload);
+        let mut packet = [&self.front(kind), payload].concat();
+        packet.resize(packet.len().max(net::HEADER + 60), 0);
         self.push(packet, now);
     }
 
@@ -134,10 +136,7 @@ impl Link {
 
     fn send_part(&mut self, header: Header, payload: &[u8], place: Option<Fragment>, now: Duration) {
         let mut packet = Vec::with_capacity(FRONT + header.len() + 8 + payload.len());
-        packet.extend(net::Header::default().encode());
-        packet.resize(FRONT, 0);
-        let kind = if header.destination.is_ipv6() { TYPE_IPV6 } else { TYPE_IPV4 };
-        self.ethernet(&mut packet[net::HEADER..], kind);
+        packet.extend(self.front(if header.destination.is_ipv6() { TYPE_IPV6 } else { TYPE_IPV4 }));
         if header.write(&mut packet, payload.len(), place).is_none() {
             return;
         }
@@ -146,9 +145,9 @@ impl Link {
     }
 
     /// Queues a UDP datagram.
-    pub(crate) fn send_udp(&mut self, from: (IpAddr, u16), to: (IpAddr, u16), data: &[u8], now: Duration) {
+    pub(crate) fn send_udp(&mut self, from: SocketAddr, to: SocketAddr, data: &[u8], now: Duration) {
         if let Some(datagram) = wire::udp(from, to, data) {
-            let header = Header { source: from.0, destination: to.0, protocol: wire::UDP, ttl: 64 };
+            let header = Header { source: from.ip(), destination: to.ip(), protocol: wire::UDP, ttl: 64 };
             self.send(header, &datagram, now);
         }
     }

@@ -79,9 +79,9 @@ impl Publish {
         if host.is_some_and(|host| host.1 - host.0 != guest.1 - guest.0) {
             return Err(fail("the two ranges have different lengths"));
         }
-        let port = |nth: u16| host.map_or(0, |host| host.0 + nth);
+        let host_port = |nth: u16| host.map_or(0, |host| host.0 + nth);
         let one = |nth: u16| Publish {
-            host: SocketAddr::new(ip, port(nth)),
+            host: SocketAddr::new(ip, host_port(nth)),
             guest: guest.0 + nth,
             protocol,
             text: text.to_owned(),
@@ -90,9 +90,13 @@ impl Publish {
     }
 }
 
+/// A port's number: digits alone.
+pub(crate) fn port(text: &str) -> Option<u16> {
+    text.bytes().all(|c| c.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
 /// `FIRST` or `FIRST-LAST`.
 fn range(text: &str) -> Option<(u16, u16)> {
-    let port = |text: &str| text.bytes().all(|c| c.is_ascii_digit()).then(|| text.parse().ok()).flatten();
     let (first, last) = match text.split_once('-') {
         None => (port(text)?, port(text)?),
         Some((first, last)) => (port(first)?, port(last)?),

@@ -3,6 +3,7 @@
 
 use crate::{
     link::Link,
+    ports::Ports,
     publish::{Protocol, Publish},
     sockets::Sockets,
 };
@@ -17,9 +18,6 @@ use std::{
 const MOST: usize = 1024;
 /// How long an idle client is remembered.
 const IDLE: Duration = Duration::from_secs(180);
-/// Ports that clients get.
-const FIRST_PORT: u16 = 32_768;
-const LAST_PORT: u16 = 60_999;
 /// Datagrams that are read from one port before others have their turn.
 const BATCH: usize = 64;
 const LONGEST: usize = 65_535;
@@ -52,7 +50,7 @@ pub(crate) struct Clients {
     by_port: HashMap<u16, Client>,
     by_address: HashMap<(usize, SocketAddr), u16>,
     ends: BTreeSet<(Duration, u16)>,
-    next_port: u16,
+    ports: Ports,
 }
 
 impl Clients {
@@ -69,17 +67,12 @@ impl Clients {
         {
             self.remove(port);
         }
-        loop {
-            self.next_port = if (FIRST_PORT..LAST_PORT).contains(&self.next_port) {
-                self.next_port + 1
-            } else {
-                FIRST_PORT
-            };
-            if !self.by_port.contains_key(&self.next_port) {
-                break;
+        let port = loop {
+            let port = self.ports.next();
+            if !self.by_port.contains_key(&port) {
+                break port;
             }
-        }
-        let port = self.next_port;
+        };
         self.by_port.insert(port, Client { nth, address, until });
         self.by_address.insert((nth, address), port);
         self.ends.insert((until, port));
@@ -148,7 +141,8 @@ impl<S: Sockets> Published<S> {
                 Ok((length, from)) => {
                     let port = self.clients.port(nth, from, now);
                     let data = self.buffer.get(..length).unwrap_or_default();
-                    link.send_udp((gateway, port), (guest, publish.guest), data, now);
+                    let (from, to) = (SocketAddr::new(gateway, port), SocketAddr::new(guest, publish.guest));
+                    link.send_udp(from, to, data, now);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(_) => {}

@@ -1,5 +1,6 @@
 //! `--net-allow CIDR|NAME[:PORT]`: one rule, as it is written and what it is about.
 
+use crate::publish;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
@@ -47,14 +48,11 @@ impl FromStr for Rule {
         let (host, port) = split(text).ok_or_else(|| fail("the brackets are not closed"))?;
         let port = match port {
             None => None,
-            Some(port) => {
-                let digits = !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit());
-                let port = if digits { port.parse().ok() } else { None };
-                Some(
-                    port.filter(|port| *port != 0)
-                        .ok_or_else(|| fail("the port is no number up to 65535"))?,
-                )
-            }
+            Some(text) => Some(
+                publish::port(text)
+                    .filter(|port| *port != 0)
+                    .ok_or_else(|| fail("the port is no number up to 65535"))?,
+            ),
         };
         if let Some((ip, prefix)) = host.split_once('/') {
             let ip: IpAddr = ip.parse().map_err(|_| fail("the network is no IP address"))?;

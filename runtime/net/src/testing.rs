@@ -232,7 +232,7 @@ fn templates(config: &Config, ends: (SocketAddr, SocketAddr), numbers: (u32, u32
     let (guest, remote) = (ends.0.ip(), ends.1.ip());
     let v4 = guest.is_ipv4();
     let udp = |to: (IpAddr, u16), data: &[u8]| {
-        let datagram = wire::udp((guest, 4000), to, data).unwrap_or_default();
+        let datagram = wire::udp((guest, 4000).into(), to.into(), data).unwrap_or_default();
         ip_packet(config, (guest, to.0), wire::UDP, &datagram, None)
     };
     let dns = config.dns().find(|ip| ip.is_ipv4() == v4).unwrap_or(remote);

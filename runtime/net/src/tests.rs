@@ -300,7 +300,7 @@ fn flows_of_datagrams_are_bounded_and_end() {
     let mut bench = Bench::new(Config::default());
     let (guest, remote) = (ends().0.ip(), ends().1.ip());
     for nth in 0..3000 {
-        let datagram = wire::udp((guest, 1000 + nth), (remote, 9), b"x").unwrap();
+        let datagram = wire::udp((guest, 1000 + nth).into(), (remote, 9).into(), b"x").unwrap();
         let packet = ip_packet(&bench.config, (guest, remote), wire::UDP, &datagram, None);
         bench.send(&packet);
     }

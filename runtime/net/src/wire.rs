@@ -1,7 +1,7 @@
 //! The shapes of what is on the link: IP packets taken apart, and headers written. Everything read here was
 //! written by the guest: a packet that is not well formed is `None`, never a panic.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Bytes of an Ethernet header.
 pub(crate) const ETHERNET: usize = 14;
@@ -227,15 +227,15 @@ pub(crate) fn finish(sum: u64) -> u16 {
 }
 
 /// A UDP datagram with its checksum: 0 is written as 65535 (RFC 768).
-pub(crate) fn udp(source: (IpAddr, u16), destination: (IpAddr, u16), data: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn udp(source: SocketAddr, destination: SocketAddr, data: &[u8]) -> Option<Vec<u8>> {
     let length = UDP_HEADER + data.len();
     let mut out = Vec::with_capacity(length);
-    out.extend(source.1.to_be_bytes());
-    out.extend(destination.1.to_be_bytes());
+    out.extend(source.port().to_be_bytes());
+    out.extend(destination.port().to_be_bytes());
     out.extend(u16::try_from(length).ok()?.to_be_bytes());
     out.extend([0, 0]);
     out.extend_from_slice(data);
-    let sum = match finish(pseudo_sum(source.0, destination.0, UDP, length) + sum(&out)) {
+    let sum = match finish(pseudo_sum(source.ip(), destination.ip(), UDP, length) + sum(&out)) {
         0 => 0xffff,
         sum => sum,
     };
@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn datagrams() {
         let (a, b) = ("10.0.2.2".parse().unwrap(), "10.0.2.15".parse().unwrap());
-        let bytes = udp((a, 53), (b, 4000), b"hello").unwrap();
+        let bytes = udp(SocketAddr::new(a, 53), SocketAddr::new(b, 4000), b"hello").unwrap();
         assert_eq!(fold(pseudo_sum(a, b, UDP, bytes.len()) + sum(&bytes)), 0xffff);
         let parsed = Udp::parse(&bytes).unwrap();
         assert_eq!((parsed.source, parsed.destination, parsed.data), (53, 4000, &b"hello"[..]));

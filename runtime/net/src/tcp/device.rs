@@ -92,7 +92,7 @@ impl phy::RxToken for Received<'_> {
 
 impl phy::TxToken for Transmit<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, f: F) -> R {
-        let mut packet = self.link.blank(length, false);
+        let mut packet = self.link.blank(length);
         let result = f(&mut packet[FRONT..]);
         if let Some(flags) = complete(&mut packet, self.link, self.segment) {
             *self.sent |= flags & SYN == 0;

@@ -8,8 +8,10 @@ mod device;
 mod guest;
 
 use crate::{
+    around::Around,
     dns, icmp,
     link::Link,
+    ports::Ports,
     sockets::{Readiness, Sockets, Token},
     wire::{self, ACK, FIN, Header, Ip, RST, SYN, TCP},
 };
@@ -31,9 +33,6 @@ use std::{
 
 pub(crate) use guest::MOST;
 
-/// Ports that the gateway connects from.
-const FIRST_PORT: u16 = 32_768;
-const LAST_PORT: u16 = 60_999;
 /// Soonest that a connection is looked after again without an event.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -109,28 +108,7 @@ pub(crate) struct Tcp<S: Sockets> {
     /// Those that wait for room on the link.
     stalled: Vec<usize>,
     timers: BTreeSet<(Duration, usize)>,
-    next_port: u16,
-}
-
-/// What connections need of the rest of the gateway.
-pub(crate) struct Around<'a, S: Sockets> {
-    pub(crate) sockets: &'a mut S,
-    pub(crate) link: &'a mut Link,
-    pub(crate) now: Duration,
-    /// Where errors come from.
-    pub(crate) gateways: &'a [IpAddr],
-    /// Gets each response of a resolver's.
-    pub(crate) seen: &'a mut dyn FnMut(&[u8]),
-}
-
-impl<S: Sockets> Around<'_, S> {
-    /// Tells the guest about the packet `about` by ICMP.
-    fn error(&mut self, about: &[u8], error: icmp::Error) {
-        let v4 = about.first().is_some_and(|first| first >> 4 == 4);
-        if let Some(source) = self.gateways.iter().find(|ip| ip.is_ipv4() == v4) {
-            icmp::error(self.link, *source, about, error, self.now);
-        }
-    }
+    ports: Ports,
 }
 
 impl<S: Sockets> Tcp<S> {
@@ -149,7 +127,7 @@ impl<S: Sockets> Tcp<S> {
             due: VecDeque::new(),
             stalled: Vec::new(),
             timers: BTreeSet::new(),
-            next_port: FIRST_PORT,
+            ports: Ports::default(),
         }
     }
 
@@ -290,8 +268,7 @@ impl<S: Sockets> Tcp<S> {
 
     fn free_port(&mut self, gateway: IpAddr, to: SocketAddr) -> Option<SocketAddr> {
         for _ in 0..=MOST {
-            let from = SocketAddr::new(gateway, self.next_port);
-            self.next_port = if self.next_port == LAST_PORT { FIRST_PORT } else { self.next_port + 1 };
+            let from = SocketAddr::new(gateway, self.ports.next());
             if !self.by_ends.contains_key(&(to, from)) {
                 return Some(from);
             }
