@@ -142,20 +142,30 @@ fn download(host: Place) {
     assert_eq!(server.seen(), ["GET /data HTTP/1.1 0"; 2]);
 }
 
-fn upload(host: Place) {
-    let server = Server::tcp(|mut stream| {
+/// Answers what it is sent with its digest, when the other side has ended; notes its length.
+fn digests_on(ip: IpAddr) -> Server {
+    Server::tcp_on(ip, |mut stream| {
         let mut all = Vec::new();
         stream.read_to_end(&mut all)?;
         stream.write_all(hex(&all).as_bytes())?;
         Ok(all.len().to_string())
-    });
+    })
+}
+
+/// Sends 251 bytes `times`, in one piece, and compares the digest.
+fn send_and_compare(host: Place, ip: &str, server: &Server, times: usize) {
     let code = format!(
-        "import socket, hashlib\nb = bytes(range(251)) * 80000\ns = socket.create_connection(('{HOST}', {}))\ns.sendall(b)\n\
-         s.shutdown(socket.SHUT_WR)\nr = b''\nwhile d := s.recv(999): r += d\nprint(r.decode() == hashlib.sha256(b).hexdigest())",
+        "import socket, hashlib\nb = bytes(range(251)) * {times}\ns = socket.create_connection(('{ip}', {}))\n\
+         s.sendall(b)\ns.shutdown(socket.SHUT_WR)\nr = b''\nwhile d := s.recv(999): r += d\n\
+         print(r.decode() == hashlib.sha256(b).hexdigest())",
         server.port()
     );
     assert_eq!(python(host, &OPEN, &code), "True\n");
-    assert_eq!(server.seen(), [(251 * 80000).to_string()]);
+    assert_eq!(server.seen(), [(251 * times).to_string()]);
+}
+
+fn upload(host: Place) {
+    send_and_compare(host, HOST, &digests_on(Ipv4Addr::LOCALHOST.into()), 80000);
 }
 
 fn refused_reset_and_half_closed(host: Place) {
@@ -234,18 +244,7 @@ fn ping_and_first_hop(host: Place) {
 }
 
 fn ipv6(host: Place) {
-    let server = Server::tcp_on(Ipv6Addr::LOCALHOST.into(), |mut stream| {
-        let mut all = Vec::new();
-        stream.read_to_end(&mut all)?;
-        stream.write_all(hex(&all).as_bytes())?;
-        Ok(all.len().to_string())
-    });
-    let code = format!(
-        "import socket, hashlib\nb = bytes(range(251)) * 9000\ns = socket.create_connection(('{HOST6}', {}))\ns.sendall(b)\n\
-         s.shutdown(socket.SHUT_WR)\nr = b''\nwhile d := s.recv(999): r += d\nprint(r.decode() == hashlib.sha256(b).hexdigest())",
-        server.port()
-    );
-    assert_eq!(python(host, &OPEN, &code), "True\n");
+    send_and_compare(host, HOST6, &digests_on(Ipv6Addr::LOCALHOST.into()), 9000);
 }
 
 /// A program that says how connecting to each place went.
