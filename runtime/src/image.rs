@@ -184,9 +184,6 @@ pub fn run(
             return failure(format!("directory for {}: {error}", share.path));
         }
     }
-    if host.network().is_some() {
-        devices.connect_network(mem);
-    }
     let outcome = machine.run(start, host);
     if statistics {
         eprintln!("{}", machine.statistics());

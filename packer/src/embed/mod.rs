@@ -41,7 +41,7 @@ use wasi::{Host, ProcExit};
 ///
 /// # Errors
 /// See [`RunError`]. The terminal is as it was before in any case.
-pub fn run(image: &PackedImage, options: &mut RunOptions) -> Result<u8, RunError> {
+pub fn run(image: &PackedImage, options: &RunOptions) -> Result<u8, RunError> {
     let (mut store, instance, _) = open(image, options)?;
     let start = instance
         .get_typed_func::<(), ()>(&mut store, "_start")
@@ -65,7 +65,7 @@ pub fn run(image: &PackedImage, options: &mut RunOptions) -> Result<u8, RunError
 /// An instance of `image` that has not begun to run.
 pub(crate) fn open(
     image: &PackedImage,
-    options: &mut RunOptions,
+    options: &RunOptions,
 ) -> Result<(Store<Host>, Instance, Memory), RunError> {
     let engine = engine::new(options.profile)?;
     let names = options.profile.is_some();

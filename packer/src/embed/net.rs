@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::{
     options::{Link, Network},
-    stdio::errno,
+    stdio::{Cursor, errno},
 };
 
 /// Why a run has no network.
@@ -28,8 +28,8 @@ pub enum NetworkError {
 ///
 /// # Errors
 /// When a port cannot be bound, or the other program is not there.
-pub fn start(network: &mut Network) -> Result<Handle, NetworkError> {
-    let capture = network.capture.take().map(|file| Box::new(file) as _);
+pub fn start(network: &Network) -> Result<Handle, NetworkError> {
+    let capture = network.capture.clone().map(|file| Box::new(file) as _);
     let handle = match &network.link {
         Link::Gateway => Gateway::start(network.config.clone(), capture)?,
         Link::Connect(to) => Stream::connect(to, capture)?,
@@ -46,7 +46,7 @@ pub fn start(network: &mut Network) -> Result<Handle, NetworkError> {
 ///
 /// # Errors
 /// As [`start`].
-pub fn open(network: &mut Network) -> Result<Net, NetworkError> {
+pub fn open(network: &Network) -> Result<Net, NetworkError> {
     Ok(Net::new(start(network)?, &network.interface))
 }
 
@@ -55,32 +55,6 @@ pub struct Net {
     handle: Handle,
     /// What the first read gives.
     interface: Option<Vec<u8>>,
-}
-
-/// Where a call is in its buffers.
-struct Cursor<'a> {
-    buffers: &'a [(usize, usize)],
-    /// Bytes of the first that are used up.
-    used: usize,
-}
-
-impl Cursor<'_> {
-    /// Goes on by `n` bytes, and calls `each` with the pieces, as address and length; false when there are
-    /// fewer.
-    fn take(&mut self, mut n: usize, mut each: impl FnMut(usize, usize)) -> bool {
-        while n > 0 {
-            let Some(&(start, len)) = self.buffers.first() else { return false };
-            let now = n.min(len - self.used);
-            each(start + self.used, now);
-            self.used += now;
-            n -= now;
-            if self.used == len {
-                self.buffers = &self.buffers[1..];
-                self.used = 0;
-            }
-        }
-        true
-    }
 }
 
 impl Net {
@@ -116,23 +90,13 @@ impl Net {
     /// `fd_read`: the interface, or as many whole packets as there are and fit.
     pub fn read(&mut self, memory: &mut [u8], buffers: &[(usize, usize)]) -> Result<u32, i32> {
         let room: usize = buffers.iter().map(|b| b.1).sum();
-        let mut cursor = Cursor { buffers, used: 0 };
-        let mut done = 0;
-        let mut put = |bytes: &[u8]| {
-            let mut rest = bytes;
-            done += bytes.len();
-            cursor.take(bytes.len(), |start, len| {
-                let (now, later) = rest.split_at(len);
-                memory[start..start + len].copy_from_slice(now);
-                rest = later;
-            })
-        };
-        if let Some(interface) = self.interface.take() {
-            if interface.len() > room {
-                return Err(errno::INVAL);
-            }
-            put(&interface);
+        let mut cursor = Cursor::new(buffers);
+        if let Some(interface) = self.interface.take_if(|interface| interface.len() <= room) {
+            cursor.put(memory, &interface);
             return Ok(interface.len() as u32);
+        }
+        if self.interface.is_some() {
+            return Err(errno::INVAL);
         }
         let mut left = room;
         self.handle.receive(&mut |packet| {
@@ -140,17 +104,17 @@ impl Net {
             let fits = whole <= left;
             if fits {
                 left -= whole;
-                put(&(packet.len() as u32).to_be_bytes());
-                put(packet);
+                cursor.put(memory, &(packet.len() as u32).to_be_bytes());
+                cursor.put(memory, packet);
             }
             fits
         });
-        if done == 0 { Err(errno::AGAIN) } else { Ok(done as u32) }
+        if left == room { Err(errno::AGAIN) } else { Ok((room - left) as u32) }
     }
 
     /// `fd_write`: takes as many whole packets as there is room for.
     pub fn write(&mut self, memory: &[u8], buffers: &[(usize, usize)]) -> Result<u32, i32> {
-        let mut cursor = Cursor { buffers, used: 0 };
+        let mut cursor = Cursor::new(buffers);
         let mut done = 0;
         loop {
             let mut word = Vec::with_capacity(LENGTH);

@@ -1,6 +1,6 @@
 //! How an image is to be run, on wasmtime or natively.
 
-use std::{fs::File, path::PathBuf};
+use std::{fs::File, path::PathBuf, sync::Arc};
 
 use forelift_abi::net::Network as Interface;
 use forelift_net::Config;
@@ -35,7 +35,7 @@ pub enum Link {
 }
 
 /// The container's network.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Network {
     /// What the container's interface is.
     pub interface: Interface,
@@ -46,11 +46,11 @@ pub struct Network {
     /// Whether all ports that the image exposes are published, too.
     pub publish_all: bool,
     /// Where all packets are written to, as pcapng.
-    pub capture: Option<File>,
+    pub capture: Option<Arc<File>>,
 }
 
 /// How to run an image.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RunOptions {
     /// The image's arguments, with the name of the program first.
     pub args: Vec<String>,

@@ -4,12 +4,13 @@
 use std::{io, path::PathBuf};
 
 use forelift_abi::embed::SHARE_FD;
+use forelift_net::native::raise_limit;
 use forelift_runtime::dev::fuse::{HostFs, MAX_MESSAGE, Server};
 use thiserror::Error;
 
 use super::{
     options::Share,
-    stdio::{errno, put},
+    stdio::{Cursor, errno, put},
 };
 
 /// A directory cannot be shared.
@@ -111,12 +112,7 @@ impl Shares {
                 let room: usize = buffers.iter().map(|b| b.1).sum();
                 reply.resize(room.min(MAX_MESSAGE), 0);
                 let len = server.handle(request, reply);
-                let mut rest = &reply[..len];
-                for &(start, room) in buffers {
-                    let (now, later) = rest.split_at(room.min(rest.len()));
-                    memory[start..start + now.len()].copy_from_slice(now);
-                    rest = later;
-                }
+                Cursor::new(buffers).put(memory, &reply[..len]);
                 len
             }
         };
@@ -131,6 +127,7 @@ impl Shares {
 /// When one cannot be opened.
 pub fn servers(shares: &[Share]) -> Result<Vec<Server<HostFs>>, ShareError> {
     if !shares.is_empty() {
+        // The guest's open files count towards this process's limit.
         raise_limit();
     }
     let server = |share: &Share| {
@@ -139,16 +136,4 @@ pub fn servers(shares: &[Share]) -> Result<Vec<Server<HostFs>>, ShareError> {
         Ok(Server::new(directory, share.read_only))
     };
     shares.iter().map(server).collect()
-}
-
-/// Raises the limit of open files as far as allowed: the guest's count towards it.
-fn raise_limit() {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: both calls are given one valid structure. Where they fail, the limit stays what it is.
-    unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
-        }
-    }
 }

@@ -91,6 +91,47 @@ pub fn buffers(memory: &[u8], list: u32, count: u32) -> Result<Vec<(usize, usize
     Ok(out)
 }
 
+/// Where a call is in its buffers.
+pub struct Cursor<'a> {
+    buffers: &'a [(usize, usize)],
+    /// Bytes of the first that are used up.
+    used: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// At the beginning of what [`buffers`] gave.
+    pub fn new(buffers: &'a [(usize, usize)]) -> Self {
+        Cursor { buffers, used: 0 }
+    }
+
+    /// Goes on by `n` bytes, and calls `each` with the pieces, as address and length; false when there are
+    /// fewer.
+    pub fn take(&mut self, mut n: usize, mut each: impl FnMut(usize, usize)) -> bool {
+        while n > 0 {
+            let Some(&(start, len)) = self.buffers.first() else { return false };
+            let now = n.min(len - self.used);
+            each(start + self.used, now);
+            self.used += now;
+            n -= now;
+            if self.used == len {
+                self.buffers = &self.buffers[1..];
+                self.used = 0;
+            }
+        }
+        true
+    }
+
+    /// Writes `bytes`, as far as there is room.
+    pub fn put(&mut self, memory: &mut [u8], bytes: &[u8]) {
+        let mut rest = bytes;
+        self.take(bytes.len(), |start, len| {
+            let (now, later) = rest.split_at(len);
+            memory[start..start + len].copy_from_slice(now);
+            rest = later;
+        });
+    }
+}
+
 fn ready(fd: RawFd, events: i16) -> bool {
     let mut poll = libc::pollfd { fd, events, revents: 0 };
     // SAFETY: one pollfd. An error or hang-up counts as ready: the call itself will tell.

@@ -29,7 +29,7 @@ use super::{
     options::RunOptions,
     poll::{self, Streams},
     shares::Shares,
-    stdio::{self, errno, put},
+    stdio::{self, Cursor, errno, put},
     terminal,
 };
 
@@ -73,13 +73,13 @@ impl Host {
     ///
     /// # Errors
     /// When a directory cannot be opened, or the network not begun.
-    pub fn new(options: &mut RunOptions) -> Result<Self, RunError> {
+    pub fn new(options: &RunOptions) -> Result<Self, RunError> {
         let mut builder = WasiCtxBuilder::new();
         builder.args(&options.args).envs(&options.env).allow_blocking_current_thread(true);
         Ok(Host {
             wasi: builder.build_p1(),
             shares: Shares::open(&options.shares)?,
-            net: options.network.as_mut().map(net::open).transpose()?,
+            net: options.network.as_ref().map(net::open).transpose()?,
             stdin: options.stdin,
             control: None,
             memory: None,
@@ -138,12 +138,7 @@ fn read_records(memory: &mut [u8], buffers: &[(usize, usize)], control: &mut Con
     if bytes.is_empty() {
         return Err(errno::AGAIN);
     }
-    let mut rest = &bytes[..];
-    for &(start, len) in buffers {
-        let (now, later) = rest.split_at(len.min(rest.len()));
-        put(memory, start as u32, now)?;
-        rest = later;
-    }
+    Cursor::new(buffers).put(memory, &bytes);
     Ok(bytes.len() as u32)
 }
 

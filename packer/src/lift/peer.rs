@@ -5,7 +5,7 @@
 //! The gateway is the one of a run, on sockets that answer at once. Its clock follows the machine: each look
 //! for packets is a tick.
 
-use forelift_abi::net::{CHARGEN, DISCARD, ECHO, LENGTH, Network};
+use forelift_abi::net::{CHARGEN, DISCARD, ECHO, Network, first_packet, put_packet};
 use forelift_net::{Config, Gateway, Readiness, Sockets, Token};
 use forelift_runtime::host::{Host, HostEvent, Interest, NoHost, Read, Stream, Terminal, Written};
 use std::{
@@ -94,10 +94,7 @@ impl Host for Peer {
     fn send_packets(&mut self, pieces: &[&[u8]]) -> usize {
         let all = pieces.concat();
         let mut rest = &all[..];
-        while let Some((length, more)) = rest.split_first_chunk::<LENGTH>() {
-            let Some((packet, more)) = more.split_at_checked(u32::from_be_bytes(*length) as usize) else {
-                break;
-            };
+        while let Some((packet, more)) = first_packet(rest) {
             self.gateway.packet(packet, self.now);
             rest = more;
         }
@@ -110,14 +107,11 @@ impl Host for Peer {
         self.work();
         let mut done = 0;
         while let Some(packet) = self.next.take().or_else(|| self.gateway.pop()) {
-            let Some(room) = buffer.get_mut(done..done + LENGTH + packet.len()) else {
+            let Some(end) = put_packet(buffer, done, &packet) else {
                 self.next = Some(packet);
                 break;
             };
-            let (length, body) = room.split_at_mut(LENGTH);
-            length.copy_from_slice(&(packet.len() as u32).to_be_bytes());
-            body.copy_from_slice(&packet);
-            done += LENGTH + packet.len();
+            done = end;
         }
         done
     }

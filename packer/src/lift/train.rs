@@ -190,11 +190,11 @@ pub fn train(
             }
         }
         let exercise = start.is_none();
-        let (mut nothing, mut peer) = (NoHost::sealed(), Peer::new());
-        let host: &mut dyn Host = if exercise { &mut peer } else { &mut nothing };
-        let mut machine = Machine::restore(mem, &snapshot.state, host, ConsoleLog::Keep)?;
+        let mut host: Box<dyn Host> =
+            if exercise { Box::new(Peer::new()) } else { Box::new(NoHost::sealed()) };
+        let mut machine = Machine::restore(mem, &snapshot.state, &mut *host, ConsoleLog::Keep)?;
         let mut news = News::default();
-        let mut profile = machine.train(start, host, limit, &mut |machine, done| {
+        let mut profile = machine.train(start, &mut *host, limit, &mut |machine, done| {
             stages.instructions(total + done);
             news.go_on(machine, done)
         });

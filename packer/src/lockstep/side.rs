@@ -89,13 +89,13 @@ impl Side {
     ) -> Result<Self, LockstepError> {
         let index = bisect::index(image)?;
         let list = enabled.map(|enabled| bisect::list((0..index.functions.1).filter(|&n| enabled(n))));
-        let mut run = RunOptions {
+        let run = RunOptions {
             args: [vec![image.path().display().to_string()], options.args.clone()].concat(),
             env: list.map(|list| (FUNCTIONS_VARIABLE.into(), list)).into_iter().collect(),
             cache: options.cache.clone(),
             ..RunOptions::default()
         };
-        let (mut store, instance, memory) = embed::open(image, &mut run)?;
+        let (mut store, instance, memory) = embed::open(image, &run)?;
         let call = instance.get_typed_func::<(u32, u64), u64>(&mut store, EXPORT).map_err(|_| {
             LockstepError::Unfit(format!(
                 "{}: its emulator does not know lockstep: convert it again",

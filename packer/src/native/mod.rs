@@ -15,7 +15,7 @@ use std::{
 use forelift_abi::{
     control::WindowSize,
     embed::Record,
-    net::{LENGTH, Network},
+    net::{Network, first_packet, put_packet},
 };
 use forelift_net::native::Handle;
 use forelift_runtime::{
@@ -103,40 +103,23 @@ impl Host for OptionsHost {
 
     fn send_packets(&mut self, pieces: &[&[u8]]) -> usize {
         let Some((network, _)) = &self.network else { return 0 };
-        let (mut taken, mut rest) = (0, pieces);
-        // Each packet is its length and what follows up to the next length.
-        while let [length, pieces @ ..] = rest
-            && let Some(word) = length.first_chunk::<LENGTH>()
+        let all = pieces.concat();
+        let mut rest = &all[..];
+        while let Some((packet, more)) = first_packet(rest)
+            && network.send(&[packet])
         {
-            let mut left = u32::from_be_bytes(*word) as usize;
-            let count = pieces
-                .iter()
-                .take_while(|piece| {
-                    let more = left > 0;
-                    left = left.saturating_sub(piece.len());
-                    more
-                })
-                .count();
-            let (packet, later) = pieces.split_at(count);
-            if !network.send(packet) {
-                break;
-            }
-            taken += LENGTH + packet.iter().map(|piece| piece.len()).sum::<usize>();
-            rest = later;
+            rest = more;
         }
-        taken
+        all.len() - rest.len()
     }
 
     fn receive_packets(&mut self, buffer: &mut [u8]) -> usize {
         let mut done = 0;
         if let Some((network, _)) = &self.network {
             network.receive(&mut |packet| {
-                let Some(room) = buffer.get_mut(done..done + LENGTH + packet.len()) else { return false };
-                let (length, body) = room.split_at_mut(LENGTH);
-                length.copy_from_slice(&(packet.len() as u32).to_be_bytes());
-                body.copy_from_slice(packet);
-                done += LENGTH + packet.len();
-                true
+                let end = put_packet(buffer, done, packet);
+                done = end.unwrap_or(done);
+                end.is_some()
             });
         }
         done
@@ -183,7 +166,7 @@ pub enum Engine {
 ///
 /// # Errors
 /// See [`NativeError`].
-pub fn run(packed: &PackedImage, options: &mut RunOptions, engine: Engine) -> Result<u8, NativeError> {
+pub fn run(packed: &PackedImage, options: &RunOptions, engine: Engine) -> Result<u8, NativeError> {
     let host = |what| move |source| NativeError::Host { what, source };
     let parts = packed.native_memory()?;
     let system = SystemHost::new().map_err(host("making a socket"))?;
@@ -210,7 +193,7 @@ pub fn run(packed: &PackedImage, options: &mut RunOptions, engine: Engine) -> Re
         network: None,
         system,
     };
-    if let Some(network) = &mut options.network {
+    if let Some(network) = &options.network {
         let handle = start(network)?;
         outside.system.wake_for_network(handle.as_fd().as_raw_fd());
         outside.network = Some((handle, network.interface.clone()));

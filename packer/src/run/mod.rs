@@ -86,9 +86,9 @@ pub fn run(path: &Path, mut options: RunOptions, engine: Engine) -> Result<u8, S
     }
     add_variables(&mut options.env, engine);
     match engine {
-        Engine::Aot | Engine::Interp => Ok(embed::run(&image, &mut options)?),
-        Engine::Native => Ok(native::run(&image, &mut options, native::Engine::Native)?),
-        Engine::NativeInterp => Ok(native::run(&image, &mut options, native::Engine::Interp)?),
+        Engine::Aot | Engine::Interp => Ok(embed::run(&image, &options)?),
+        Engine::Native => Ok(native::run(&image, &options, native::Engine::Native)?),
+        Engine::NativeInterp => Ok(native::run(&image, &options, native::Engine::Interp)?),
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     io,
     net::IpAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use forelift_net::{AddressError, Config, HOST_GATEWAY, HostAddress, Publish, PublishError, Rule, RuleError};
@@ -210,8 +211,10 @@ fn mac(text: &str) -> Option<[u8; 6]> {
     parts.next().is_none().then_some(out)
 }
 
-fn create(path: &Path) -> Result<File, NetworkOptionError> {
-    File::create(path).map_err(|source| NetworkOptionError::Capture { path: path.into(), source })
+fn create(path: &Path) -> Result<Arc<File>, NetworkOptionError> {
+    File::create(path)
+        .map(Arc::new)
+        .map_err(|source| NetworkOptionError::Capture { path: path.into(), source })
 }
 
 #[cfg(test)]

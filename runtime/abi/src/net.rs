@@ -79,6 +79,22 @@ impl Header {
     }
 }
 
+/// The first of the packets in `bytes`, each behind its length, and what follows it; `None` when there is no
+/// whole one.
+pub fn first_packet(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<LENGTH>()?;
+    rest.split_at_checked(u32::from_be_bytes(*length) as usize)
+}
+
+/// Puts a packet behind its length into `buffer`, from `at` on. Where it ends; `None` when there is no room.
+pub fn put_packet(buffer: &mut [u8], at: usize, packet: &[u8]) -> Option<usize> {
+    let end = at + LENGTH + packet.len();
+    let (length, body) = buffer.get_mut(at..end)?.split_at_mut(LENGTH);
+    length.copy_from_slice(&(packet.len() as u32).to_be_bytes());
+    body.copy_from_slice(packet);
+    Some(end)
+}
+
 /// An address with the length of its network's prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
@@ -141,6 +157,20 @@ impl Network {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packets_come_back_whole_or_not_at_all() {
+        let mut buffer = [0; 12];
+        let end = put_packet(&mut buffer, 0, b"abc").and_then(|end| put_packet(&mut buffer, end, b"d"));
+        assert_eq!(end, Some(12));
+        assert_eq!(put_packet(&mut buffer, 9, b""), None);
+        let (first, rest) = first_packet(&buffer).unwrap();
+        assert_eq!((first, first_packet(rest)), (&b"abc"[..], Some((&b"d"[..], &[][..]))));
+        for end in 0..7 {
+            assert_eq!(first_packet(&buffer[..end]), None);
+        }
+        assert_eq!(first_packet(&[0xff; 12]), None);
+    }
 
     #[test]
     fn headers_round_trip() {

@@ -21,7 +21,7 @@
 pub mod fuse;
 pub mod virtio;
 
-use crate::host::Host;
+use crate::host::{Host, Interest};
 use crate::memory::GuestMemory;
 use crate::platform::board::{Slot, within};
 use crate::platform::{Platform, PlatformState};
@@ -33,7 +33,7 @@ use virtio::blk::Blk;
 use virtio::console::{Console, ConsoleState, Port};
 use virtio::fs::share::{self, Detached};
 use virtio::mmio::{Mmio, MmioState};
-use virtio::net::{Net, NetInterest};
+use virtio::net::Net;
 use virtio::rng::Rng;
 use virtio::{Context, QueueError, VirtioDevice};
 
@@ -252,8 +252,8 @@ impl Devices {
     }
 
     /// What a sleeping machine should be woken for by the network.
-    pub fn net_interest(&self) -> NetInterest {
-        if self.net.is_active() { self.net.device().interest() } else { NetInterest::default() }
+    pub fn net_interest(&self) -> Interest {
+        if self.net.is_active() { self.net.device().interest() } else { Interest::default() }
     }
 
     /// Why the guest's driver of some device was stopped, if one was: the slot and the reason.

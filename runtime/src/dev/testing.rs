@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use forelift_abi::config::Arch;
 use forelift_abi::layout::{RAM_BASE, VIRTIO_BASE, VIRTIO_STRIDE};
+use forelift_abi::net::{LENGTH, first_packet, put_packet};
 
 use super::Devices;
 use super::virtio::console::Port;
@@ -365,8 +366,8 @@ impl Host for FakeHost {
     fn send_packets(&mut self, pieces: &[&[u8]]) -> usize {
         let all = pieces.concat();
         let mut taken = 0;
-        while let Some(word) = all[taken..].first_chunk() {
-            let whole = 4 + u32::from_be_bytes(*word) as usize;
+        while let Some((packet, _)) = first_packet(&all[taken..]) {
+            let whole = LENGTH + packet.len();
             if whole > self.packet_room {
                 break;
             }
@@ -380,11 +381,9 @@ impl Host for FakeHost {
         self.asked += 1;
         let mut n = 0;
         while let Some(packet) = self.incoming.front()
-            && n + 4 + packet.len() <= buffer.len()
+            && let Some(end) = put_packet(buffer, n, packet)
         {
-            buffer[n..n + 4].copy_from_slice(&(packet.len() as u32).to_be_bytes());
-            buffer[n + 4..n + 4 + packet.len()].copy_from_slice(packet);
-            n += 4 + packet.len();
+            n = end;
             self.incoming.pop_front();
         }
         n

@@ -264,9 +264,7 @@ impl Machine {
                 if self.devices.attach_share(0, directory, &mut self.mem).is_ok() {
                     self.session.exercise(share::tag(0));
                 }
-                if host.network().is_some() {
-                    self.devices.connect_network(&mut self.mem);
-                }
+                self.connect_network(host);
             }
         }
         let begin = self.cpu.instret();
@@ -311,6 +309,7 @@ impl Machine {
 
     /// Runs the container's command to its end.
     pub fn run(&mut self, start: Start, host: &mut dyn Host) -> Outcome {
+        self.connect_network(host);
         self.session.start(start);
         let mut exit = Exit::Budget;
         loop {
@@ -330,6 +329,13 @@ impl Machine {
                 self.idle(host);
             }
             exit = self.slice(host);
+        }
+    }
+
+    /// Brings the network's link up, if the host has a network.
+    fn connect_network(&mut self, host: &mut dyn Host) {
+        if host.network().is_some() {
+            self.devices.connect_network(&mut self.mem);
         }
     }
 
@@ -365,7 +371,8 @@ impl Machine {
         }
         let now = self.clock.ticks(host, self.cpu.instret());
         let net = self.devices.net_interest();
-        let interest = Interest { packets: net.packets, packet_room: net.room, ..self.session.interest() };
+        let session = self.session.interest();
+        let interest = Interest { packets: net.packets, packet_room: net.packet_room, ..session };
         let until = self.cpu.next_timer(&mut self.devices);
         self.clock.idle(now, until, |timeout| host.wait(timeout, interest));
     }

@@ -37,8 +37,8 @@ const ASK_AGAIN_SLOW: u64 = 50_000_000;
 const SHORT: u64 = 1_000_000;
 /// Longest write to a stream that does not need polling.
 const MOST: usize = 1 << 20;
-/// Longest description of an interface in bytes.
-const MOST_NETWORK: usize = 1 << 20;
+/// Bytes of an interface's description: mostly, and at most.
+const NETWORK: [usize; 2] = [4096, 1 << 20];
 /// Pause in ns before a stream that is full and cannot be polled is tried again.
 const RETRY: u64 = 5_000_000;
 
@@ -195,9 +195,16 @@ impl Default for WasiHost {
 
 /// The interface that the embedding has for the container.
 fn network() -> Option<Network> {
-    let mut bytes = vec![0; MOST_NETWORK];
-    let n = read(NET_FD, &mut bytes).ok()?;
-    postcard::from_bytes(bytes.get(..n)?).ok()
+    for room in NETWORK {
+        // Each start pays for the room.
+        let mut bytes = vec![0; room];
+        match read(NET_FD, &mut bytes) {
+            Ok(n) => return postcard::from_bytes(bytes.get(..n)?).ok(),
+            Err(wasip1::ERRNO_INVAL) => {}
+            Err(_) => return None,
+        }
+    }
+    None
 }
 
 /// What `fd` is connected to, by the rule of wasi-libc's `isatty`, and a second look for runtimes that grant

@@ -175,7 +175,7 @@ fn try_bind(publish: &Publish, token: mio::Token, registry: &mio::Registry) -> i
 }
 
 /// Raises the limit of descriptors as far as the process may. What then is still missing shows as resets.
-fn raise_limit() {
+pub fn raise_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });

@@ -15,11 +15,11 @@
 #[cfg(all(test, not(target_family = "wasm")))]
 mod tests;
 
-use forelift_abi::net::{GSO_NONE, GUEST_MAC, HEADER, LENGTH, MAX_PACKET};
+use forelift_abi::net::{GSO_NONE, GUEST_MAC, HEADER, LENGTH, MAX_PACKET, first_packet};
 
 use super::device::{Context, VirtioDevice, read_config_bytes};
 use super::queue::{Chain, QueueError, parts};
-use crate::host::Host;
+use crate::host::{Host, Interest};
 
 /// `VIRTIO_NET_F_CSUM`: the device takes packets with partial checksums.
 pub const F_CSUM: u64 = 1 << 0;
@@ -55,15 +55,6 @@ const MOST_PIECES: usize = 256;
 /// Bytes moved in each direction in one call of [`VirtioDevice::service`].
 const BUDGET: usize = 2 << 20;
 
-/// What a sleeping machine should be woken for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NetInterest {
-    /// A packet for the guest.
-    pub packets: bool,
-    /// Room for a packet of the guest.
-    pub room: bool,
-}
-
 /// The device. See the module's documentation.
 #[derive(Debug, Default)]
 pub struct Net {
@@ -93,8 +84,12 @@ impl Net {
     }
 
     /// What a sleeping machine should be woken for.
-    pub fn interest(&self) -> NetInterest {
-        NetInterest { packets: self.link && !self.full, room: self.link && self.blocked }
+    pub fn interest(&self) -> Interest {
+        Interest {
+            packets: self.link && !self.full,
+            packet_room: self.link && self.blocked,
+            ..Interest::default()
+        }
     }
 
     /// Whether the driver takes large segments.
@@ -121,7 +116,7 @@ impl Net {
             if batch.is_empty() {
                 return Ok(());
             }
-            let sent = if self.link { send(cx, host, &batch) } else { batch.len() };
+            let sent = send(cx, host, &batch);
             self.blocked = sent < batch.len();
             let rest = batch.split_off(sent);
             for chain in batch {
@@ -153,9 +148,7 @@ impl Net {
             let buffer = core::mem::take(&mut self.buffer);
             let rest = buffer.get(self.pending.clone()).unwrap_or_default();
             // Packets come whole: what is cut off is nonsense.
-            let packet = rest.split_first_chunk::<LENGTH>().and_then(|(length, rest)| {
-                rest.get(..u32::from_be_bytes(*length) as usize).filter(|packet| packet.len() >= HEADER)
-            });
+            let packet = first_packet(rest).map(|(packet, _)| packet).filter(|p| p.len() >= HEADER);
             let done = match packet {
                 Some(packet) if self.takes(packet) => {
                     self.deliver(cx, packet)?.then_some(LENGTH + packet.len())

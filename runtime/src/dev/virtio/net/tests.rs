@@ -39,13 +39,13 @@ fn the_link_comes_up_when_there_is_a_network() {
     let mac: Vec<u8> = g.read(SLOT_NET, 0x100).to_le_bytes().to_vec();
     assert_eq!(mac, GUEST_MAC[..4]);
     assert_eq!(g.read(SLOT_NET, 0x104) >> 16, 0, "down");
-    assert_eq!(g.devices.net_interest(), NetInterest::default());
+    assert_eq!(g.devices.net_interest(), Interest::default());
     let generation = g.read(SLOT_NET, reg::CONFIG_GENERATION);
     g.devices.connect_network(&mut g.mem);
     assert_eq!(g.read(SLOT_NET, 0x104) >> 16, 1, "up");
     assert_eq!(g.read(SLOT_NET, reg::INTERRUPT_STATUS), 2, "the driver hears of it");
     assert_ne!(g.read(SLOT_NET, reg::CONFIG_GENERATION), generation);
-    assert_eq!(g.devices.net_interest(), NetInterest { packets: true, room: false });
+    assert_eq!(g.devices.net_interest(), Interest { packets: true, ..Interest::default() });
 }
 
 #[test]
@@ -73,12 +73,15 @@ fn packets_of_the_guest_arrive_whole_and_wait_for_room() {
     g.devices.service(&mut g.mem, &mut host);
     assert_eq!(host.packets, framed(&[&a]));
     assert_eq!(g.used(&mut tx).len(), 1);
-    assert_eq!(g.devices.net_interest(), NetInterest { packets: true, room: true });
+    assert_eq!(
+        g.devices.net_interest(),
+        Interest { packets: true, packet_room: true, ..Interest::default() }
+    );
     host.packet_room = usize::MAX;
     g.devices.service(&mut g.mem, &mut host);
     assert_eq!(host.packets, framed(&[&a, &b, &c]));
     assert_eq!(g.used(&mut tx).len(), 2);
-    assert!(!g.devices.net_interest().room);
+    assert!(!g.devices.net_interest().packet_room);
 }
 
 #[test]
@@ -111,7 +114,7 @@ fn a_packet_fills_as_many_buffers_as_it_needs_and_waits_for_them() {
     g.kick(&rx);
     g.devices.service(&mut g.mem, &mut host);
     assert!(g.used(&mut rx).is_empty(), "4000 bytes are too few");
-    assert_eq!(g.devices.net_interest(), NetInterest::default(), "only the guest can go on");
+    assert_eq!(g.devices.net_interest(), Interest::default(), "only the guest can go on");
     for &at in &buffers[2..] {
         g.add(&mut rx, &[(at, 2000, true)]);
     }
@@ -194,7 +197,7 @@ fn a_snapshot_comes_back_with_the_link_down_and_can_be_connected() {
     let (mut tx, mut rx) = (queues.remove(1), queues.remove(0));
     let state = g.devices.save();
     g.devices = Devices::restore(state, &g.mem).unwrap();
-    assert_eq!(g.devices.net_interest(), NetInterest::default());
+    assert_eq!(g.devices.net_interest(), Interest::default());
     g.devices.connect_network(&mut g.mem);
     let mut host = FakeHost::new();
     let p = packet(Header { gso_type: GSO_TCPV4, gso_size: 100, ..Header::default() }, &[4; 300]);
