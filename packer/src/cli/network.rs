@@ -4,7 +4,7 @@ use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, ValueHint};
 
-use crate::run::network::Wishes;
+use forelift_net::Options;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
@@ -48,12 +48,12 @@ pub(super) struct NetworkArgs {
     stream: Option<String>,
     /// Write all packets to this file, as pcapng
     #[arg(long = "net-capture", value_name = "FILE", value_hint = ValueHint::FilePath)]
-    capture: Option<PathBuf>,
+    pub(super) capture: Option<PathBuf>,
 }
 
 impl NetworkArgs {
-    pub(super) fn wishes(&self) -> Wishes {
-        Wishes {
+    pub(super) fn options(&self) -> Options {
+        Options {
             outbound: self.net,
             publish: self.publish.clone(),
             publish_all: self.publish_all,
@@ -65,7 +65,7 @@ impl NetworkArgs {
             allow: self.allow.clone(),
             host_loopback: self.host_loopback,
             stream: self.stream.clone(),
-            capture: self.capture.clone(),
+            capture: self.capture.is_some(),
         }
     }
 }

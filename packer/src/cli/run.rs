@@ -109,7 +109,7 @@ fn options(args: &Args, path: &str, rest: &[String]) -> anyhow::Result<RunOption
         args: image_args(args, path, rest),
         env: environment(&args.env_file, &args.env)?,
         shares: mounts(&args.dirs, &args.volumes)?,
-        network: network(&args.network.wishes())?,
+        network: network(&args.network.options(), args.network.capture.as_deref())?,
         stdin: args.interactive || !terminal,
         tty: args.tty,
         cache: if args.no_cache { None } else { cache::default_dir() },

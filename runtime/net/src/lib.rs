@@ -32,6 +32,7 @@ mod link;
 pub mod native;
 mod neighbor;
 pub mod offload;
+mod options;
 mod pcapng;
 mod policy;
 mod ports;
@@ -47,6 +48,7 @@ mod wire;
 
 pub use config::{AddressError, Addresses, Config, HOST_GATEWAY, HOST_NAME, HostAddress, Mac};
 pub use gateway::{Counts, FOREIGN, Gateway, published_token};
+pub use options::{OptionError, Options, Plan};
 pub use publish::{Protocol, Publish, PublishError};
 pub use published::{Bound, BoundSocket};
 pub use rule::{Destination, Rule, RuleError};
