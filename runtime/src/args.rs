@@ -3,15 +3,19 @@
 //!
 //! Arguments and environment are bytes: what is not UTF-8 reaches the command unchanged.
 
+mod network;
+
 use forelift_abi::config::ImageConfig;
 use forelift_abi::control::{Mount, Start};
 use thiserror::Error;
 
+pub use network::{Link, Network, NetworkError};
+
 /// What the user asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Run the container.
-    Run(Box<Start>),
+    /// Run the container, on the network that there shall be.
+    Run(Box<Start>, Option<Box<Network>>),
     /// Print [`help`] on standard output and exit with 0.
     Help,
     /// Print [`version`] on standard output and exit with 0.
@@ -42,6 +46,9 @@ pub enum ArgsError {
     /// A word with a zero byte cannot be passed to a process.
     #[error("argument {0} holds a zero byte")]
     Zero(usize),
+    /// The container cannot have such a network.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
 }
 
 /// Text for `--help`.
@@ -63,6 +70,7 @@ pub fn help(image: &ImageConfig) -> String {
          \x20     --no-stdin         leave standard input unconnected (the command reads its end)\n\
          \x20 -u, --user USER[:GROUP]  user to run as, names or numbers [{user}]\n\
          \x20 -w, --workdir DIR      working directory [{cwd}]\n\
+         {network}\
          \x20 -h, --help             print this text\n\
          \x20     --version          print the version\n\
          \x20     --                 end of the options\n\
@@ -75,6 +83,7 @@ pub fn help(image: &ImageConfig) -> String {
         cmd = words(&image.container.cmd),
         entrypoint = words(&image.container.entrypoint),
         user = if image.container.user.is_empty() { "root" } else { &image.container.user },
+        network = network::HELP,
         cwd = if image.container.working_dir.is_empty() { "/" } else { &image.container.working_dir },
     )
 }
@@ -90,6 +99,7 @@ struct Options {
     no_stdin: bool,
     user: Option<String>,
     workdir: Option<String>,
+    network: forelift_net::Options,
 }
 
 /// Reads a command line. `args` is without the program's name; `env` holds `NAME=value` each; `mounts` are
@@ -141,10 +151,14 @@ pub fn parse(
             }
             b"--help" | b"-h" => return flag("--help").map(|()| Request::Help),
             b"--version" => return flag("--version").map(|()| Request::Version),
-            _ => return Err(ArgsError::Unknown(String::from_utf8_lossy(word).into_owned())),
+            _ => match network::name(name) {
+                Some(name) => network::set(&mut options.network, name, utf8(name, value(name)?)?)?,
+                None => return Err(ArgsError::Unknown(String::from_utf8_lossy(word).into_owned())),
+            },
         }
     }
-    orders(options, rest, env, image, mounts).map(|start| Request::Run(Box::new(start)))
+    let network = network::network(&options.network)?;
+    orders(options, rest, env, image, mounts).map(|start| Request::Run(Box::new(start), network))
 }
 
 fn utf8(name: &'static str, value: Vec<u8>) -> Result<String, ArgsError> {
@@ -256,7 +270,7 @@ mod tests {
 
     fn run(args: &[&str], image: &ImageConfig) -> Result<Start, ArgsError> {
         match parse(&words(args), &[], image, Vec::new())? {
-            Request::Run(start) => Ok(*start),
+            Request::Run(start, None) => Ok(*start),
             other => panic!("{other:?}"),
         }
     }
@@ -315,14 +329,14 @@ mod tests {
             b"NEW=2".to_vec(),
         ];
         let image = image(&[], &["sh"]);
-        let Ok(Request::Run(start)) = parse(&[], &env, &image, Vec::new()) else { panic!() };
+        let Ok(Request::Run(start, None)) = parse(&[], &env, &image, Vec::new()) else { panic!() };
         assert_eq!(start.env, [&b"PATH=/bin"[..], b"A=image", b"B=ours=\xff", b"NEW=2"]);
     }
 
     #[test]
     fn bytes_survive_and_zeros_do_not() {
         let image = image(&[], &["sh"]);
-        let Ok(Request::Run(start)) = parse(&[b"\xff\xfe".to_vec()], &[], &image, Vec::new()) else {
+        let Ok(Request::Run(start, None)) = parse(&[b"\xff\xfe".to_vec()], &[], &image, Vec::new()) else {
             panic!()
         };
         assert_eq!(start.argv, [b"\xff\xfe"]);

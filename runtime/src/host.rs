@@ -3,6 +3,7 @@
 //!
 //! One implementation per operating environment lives in [`crate::sys`]; tests bring their own.
 
+use crate::args;
 use forelift_abi::control::WindowSize;
 use forelift_abi::net::Network;
 
@@ -74,6 +75,10 @@ pub struct Terminal {
     pub raw: bool,
 }
 
+/// Why the image's own arguments cannot give it a network under `forelift run`.
+pub const NO_CONNECTION: &str = "--net-stream: behind the image's name it is for other runtimes: write \
+                                 `forelift run --net-stream unix:PATH IMAGE`, or tcp:HOST:PORT";
+
 /// The outside world. No method but [`Host::wait`] may block, unless the environment has no other way.
 pub trait Host {
     /// Nanoseconds of a clock that never goes back.
@@ -90,6 +95,13 @@ pub trait Host {
     fn event(&mut self) -> Option<HostEvent>;
     /// How the standard streams are connected.
     fn terminal(&mut self) -> Terminal;
+    /// Gives the container the network that the image's own arguments ask for, before anything else is done.
+    ///
+    /// # Errors
+    /// When this environment has no such network, in one line.
+    fn connect(&mut self, _network: args::Network) -> Result<(), String> {
+        Err(NO_CONNECTION.to_owned())
+    }
     /// The container's network interface, when there is a network.
     fn network(&mut self) -> Option<Network> {
         None

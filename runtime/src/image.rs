@@ -150,7 +150,12 @@ pub fn run(
         read_only: share.read_only,
     });
     let start = match args::parse(args, &env, &image.config, mounts.collect()) {
-        Ok(Request::Run(start)) => *start,
+        Ok(Request::Run(start, network)) => {
+            if let Some(Err(message)) = network.map(|network| host.connect(*network)) {
+                return failure(message);
+            }
+            *start
+        }
         Ok(Request::Help) => return printed(print, &args::help(&image.config)),
         Ok(Request::Version) => return printed(print, &args::version()),
         Err(error) => return failure(error.to_string()),

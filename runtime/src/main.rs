@@ -146,7 +146,7 @@ mod wasi {
                 );
             };
             let start = match args::parse(&arguments(), &[], &image.config, Vec::new()) {
-                Ok(Request::Run(start)) => *start,
+                Ok(Request::Run(start, None)) => *start,
                 Ok(_) => return Err("no command".into()),
                 Err(error) => return Err(error.to_string()),
             };

@@ -251,8 +251,8 @@ fn request(command: &str, config: &ImageConfig) -> Result<Option<forelift_abi::c
     }
     let words: Vec<Vec<u8>> = words.into_iter().map(String::into_bytes).collect();
     match args::parse(&words, &[], config, Vec::new()) {
-        Ok(Request::Run(start)) => Ok(Some(*start)),
-        Ok(_) => Err(fail("it is no command")),
+        Ok(Request::Run(start, None)) => Ok(Some(*start)),
+        Ok(_) => Err(fail("it is no command, or asks for a network")),
         Err(e) => Err(fail(&e.to_string())),
     }
 }

@@ -140,8 +140,8 @@ pub(crate) fn origin(
     };
     let words: Vec<Vec<u8>> = args.iter().map(|word| word.clone().into_bytes()).collect();
     let start = match args::parse(&words, &[], &image.config, Vec::new()) {
-        Ok(Request::Run(start)) => *start,
-        Ok(_) => return Err(unfit("its arguments are no command")),
+        Ok(Request::Run(start, None)) => *start,
+        Ok(_) => return Err(unfit("its arguments are no command, or ask for a network")),
         Err(error) => return Err(unfit(&error.to_string())),
     };
     let machine = Stepper::restore(parts.memory, &state).map_err(|e| unfit(&e.to_string()))?;

@@ -63,7 +63,7 @@ impl std::fmt::Display for Mac {
 }
 
 /// Everything that a gateway is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The guest's Ethernet address.
     pub mac: [u8; 6],

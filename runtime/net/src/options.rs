@@ -41,7 +41,7 @@ pub struct Options {
 }
 
 /// What they come to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// What the container's interface is.
     pub interface: Network,
