@@ -67,6 +67,8 @@ impl std::fmt::Display for Mac {
 pub struct Config {
     /// The guest's Ethernet address.
     pub mac: [u8; 6],
+    /// The guest's address is what its first frame comes from, whatever `mac` says.
+    pub learn_mac: bool,
     /// The gateway's, and the resolver's.
     pub gateway_mac: [u8; 6],
     /// Longest IP packet on the link in bytes; at least 1280 are taken.
@@ -107,6 +109,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             mac: GUEST_MAC,
+            learn_mac: false,
             gateway_mac: [0x02, 0xf0, 0, 0, 0, 0x02],
             mtu: 1500,
             ipv4: Some(v4_around(Ipv4Addr::new(10, 0, 2, 15))),

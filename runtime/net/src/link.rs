@@ -17,6 +17,8 @@ const SLACK: usize = 256 << 10;
 /// Packets for the guest.
 pub(crate) struct Link {
     guest_mac: [u8; 6],
+    /// It is what the first frame comes from.
+    learn_mac: bool,
     gateway_mac: [u8; 6],
     /// Longest IP packet in bytes.
     pub(crate) mtu: usize,
@@ -40,6 +42,7 @@ impl Link {
     pub(crate) fn new(config: &Config, capture: Option<Capture>) -> Self {
         Link {
             guest_mac: config.mac,
+            learn_mac: config.learn_mac,
             gateway_mac: config.gateway_mac,
             mtu: usize::from(config.mtu.max(LEAST_MTU)),
             csum: config.guest_csum,
@@ -71,8 +74,17 @@ impl Link {
         Some(packet)
     }
 
-    /// Notes a packet of the guest's in the capture.
+    /// Notes whom a packet of the guest's comes from, and the packet in the capture.
     pub(crate) fn seen(&mut self, packet: &[u8], now: Duration) {
+        if self.learn_mac
+            && let Some(source) = packet.get(net::HEADER + 6..).and_then(|rest| rest.first_chunk::<6>())
+            // Groups and nobody send nothing.
+            && source[0] & 1 == 0
+            && *source != [0; 6]
+        {
+            self.guest_mac = *source;
+            self.learn_mac = false;
+        }
         if let (Some(capture), Some(frame)) = (&mut self.capture, packet.get(net::HEADER..)) {
             capture.packet(frame, now, false);
         }

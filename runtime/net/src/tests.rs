@@ -452,3 +452,21 @@ fn a_host_that_takes_its_time_gets_all_after_both_ends() {
     bench.happen(0, |stream| stream.space = 1);
     assert!(!bench.gateway.sockets().closed[&0]);
 }
+
+#[test]
+fn the_guests_address_is_learned_from_its_first_frame() {
+    let (group, nobody, first, second) = ([3; 6], [0; 6], [2, 0, 0, 0, 7, 7], [2, 0, 0, 0, 8, 8]);
+    let known = Config::default().mac;
+    for (learn_mac, told) in [(true, [known, known, first, first]), (false, [known; 4])] {
+        let mut bench = Bench::new(Config { learn_mac, ..Config::default() });
+        for (from, to) in [group, nobody, first, second].into_iter().zip(told) {
+            let request =
+                [0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 9, 10, 0, 2, 15, 0, 0, 0, 0, 0, 0, 10, 0, 2, 2];
+            let request = packet(&Config { mac: from, ..Config::default() }, TYPE_ARP, &request);
+            // What is cut off teaches nothing.
+            assert!(bench.send(&request[..net::HEADER + 11]).is_empty());
+            let answer = bench.send(&request);
+            assert_eq!(answer[0][net::HEADER..net::HEADER + 6], to, "after {from:?}");
+        }
+    }
+}
