@@ -25,6 +25,7 @@ mod config;
 mod dns;
 mod flows;
 mod fragments;
+pub mod frames;
 mod gateway;
 mod icmp;
 mod link;

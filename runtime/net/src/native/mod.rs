@@ -1,6 +1,7 @@
 //! Gateways on the host's sockets: a thread of its own for each, which sleeps while there is nothing to do.
 
 mod bell;
+mod ends;
 mod handle;
 mod queue;
 mod sockets;

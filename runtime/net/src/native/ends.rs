@@ -1,0 +1,123 @@
+//! The ends of a stream of frames: connected and listening sockets, of two families. None of them blocks.
+
+use mio::{Interest, Registry, Token, unix::SourceFd};
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd},
+        unix::net::{UnixListener, UnixStream},
+    },
+};
+
+/// A connected socket.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl Socket {
+    pub(crate) fn unix(stream: UnixStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        Ok(Socket::Unix(stream))
+    }
+
+    pub(crate) fn tcp(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        Ok(Socket::Tcp(stream))
+    }
+
+    pub(crate) fn watch(&self, registry: &Registry, token: Token) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        registry.register(&mut SourceFd(&self.as_fd().as_raw_fd()), token, both)
+    }
+
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(match self {
+            Socket::Unix(socket) => Socket::Unix(socket.try_clone()?),
+            Socket::Tcp(socket) => Socket::Tcp(socket.try_clone()?),
+        })
+    }
+
+    /// Ends both ways, for all that hold the socket.
+    pub(crate) fn shut_down(&self) {
+        // It may have ended already.
+        let _ = match self {
+            Socket::Unix(socket) => socket.shutdown(Shutdown::Both),
+            Socket::Tcp(socket) => socket.shutdown(Shutdown::Both),
+        };
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Socket::Unix(socket) => socket.as_fd(),
+            Socket::Tcp(socket) => socket.as_fd(),
+        }
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Unix(socket) => socket.read(into),
+            Socket::Tcp(socket) => socket.read(into),
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Unix(socket) => socket.write(from),
+            Socket::Tcp(socket) => socket.write(from),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Unix(UnixListener),
+    Tcp(TcpListener),
+}
+
+impl Listener {
+    pub(crate) fn unix(path: &str) -> io::Result<Self> {
+        let listener = UnixListener::bind(path)?;
+        listener.set_nonblocking(true)?;
+        Ok(Listener::Unix(listener))
+    }
+
+    pub(crate) fn tcp(address: &str) -> io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(Listener::Tcp(listener))
+    }
+
+    pub(crate) fn watch(&self, registry: &Registry, token: Token) -> io::Result<()> {
+        let fd = match self {
+            Listener::Unix(listener) => listener.as_raw_fd(),
+            Listener::Tcp(listener) => listener.as_raw_fd(),
+        };
+        registry.register(&mut SourceFd(&fd), token, Interest::READABLE)
+    }
+
+    /// The next client, and what it may be called.
+    pub(crate) fn accept(&self) -> io::Result<(Socket, String)> {
+        match self {
+            Listener::Unix(listener) => Ok((Socket::unix(listener.accept()?.0)?, "a Unix socket".to_owned())),
+            Listener::Tcp(listener) => {
+                let (stream, from) = listener.accept()?;
+                Ok((Socket::tcp(stream)?, from.to_string()))
+            }
+        }
+    }
+}
