@@ -5,7 +5,7 @@ use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
         unix::net::{UnixListener, UnixStream},
     },
 };
@@ -31,7 +31,7 @@ impl Socket {
 
     pub(crate) fn watch(&self, registry: &Registry, token: Token) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
-        registry.register(&mut SourceFd(&self.as_fd().as_raw_fd()), token, both)
+        registry.register(&mut SourceFd(&self.raw()), token, both)
     }
 
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
@@ -39,6 +39,11 @@ impl Socket {
             Socket::Unix(socket) => Socket::Unix(socket.try_clone()?),
             Socket::Tcp(socket) => Socket::Tcp(socket.try_clone()?),
         })
+    }
+
+    /// The descriptor, for `poll`.
+    pub(crate) fn raw(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 
     /// Ends both ways, for all that hold the socket.
@@ -108,6 +113,14 @@ impl Listener {
             Listener::Tcp(listener) => listener.as_raw_fd(),
         };
         registry.register(&mut SourceFd(&fd), token, Interest::READABLE)
+    }
+
+    /// Where it listens, for TCP.
+    pub(crate) fn address(&self) -> io::Result<Option<String>> {
+        match self {
+            Listener::Unix(_) => Ok(None),
+            Listener::Tcp(listener) => listener.local_addr().map(|address| Some(address.to_string())),
+        }
     }
 
     /// The next client, and what it may be called.

@@ -4,6 +4,7 @@ mod bell;
 mod ends;
 mod handle;
 mod queue;
+pub mod relay;
 mod sockets;
 mod stream;
 
