@@ -18,13 +18,16 @@
 //! it echoes itself. A character device counts as a terminal when it cannot seek, as in wasi-libc's `isatty`.
 
 use std::collections::VecDeque;
+use std::io;
 
 use forelift_abi::control::WindowSize;
 use forelift_abi::embed::{CONTROL_FD, NET_FD, RECORD_SIZE, Record};
 use forelift_abi::net::Network;
 
 use super::PIPE_BUF;
-use crate::host::{Host, HostEvent, Interest, Read, Stream, Terminal, Written};
+use super::stream::PacketStream;
+use crate::args;
+use crate::host::{self, Host, HostEvent, Interest, Read, Stream, Terminal, Written};
 
 /// Idle time in ns after which a read that may block is risked, when input cannot be polled.
 const IDLE_BEFORE_BLOCKING: u64 = 1_000_000_000;
@@ -80,8 +83,12 @@ pub struct WasiHost {
     events_asked: u64,
     idle_ns: u64,
     eof: bool,
-    /// The interface behind [`NET_FD`].
+    /// The interface behind [`NET_FD`] or `stream`.
     network: Option<Network>,
+    /// Where packets go instead of [`NET_FD`].
+    stream: Option<PacketStream<Socket>>,
+    /// The descriptor of `stream`, for [`poll`].
+    socket: Option<Fd>,
 }
 
 impl WasiHost {
@@ -101,6 +108,8 @@ impl WasiHost {
             idle_ns: 0,
             eof: false,
             network: None,
+            stream: None,
+            socket: None,
         };
         host.take_records();
         host.network = host.embedded.then(network).flatten();
@@ -235,6 +244,50 @@ fn write(fd: u32, buf: &[u8]) -> Result<usize, wasip1::Errno> {
     unsafe { wasip1::fd_write(fd, &vector) }
 }
 
+/// A descriptor that is a connected stream socket and does not block.
+#[derive(Debug)]
+struct Socket(u32);
+
+impl Socket {
+    /// Makes sure of that.
+    fn new(fd: u32) -> Result<Self, String> {
+        let fail = |why| Err(format!("--net-stream fd:{fd}: {why}"));
+        // SAFETY: a plain call; the binding owns the result's memory.
+        let Ok(stat) = (unsafe { wasip1::fd_fdstat_get(fd) }) else {
+            return fail(
+                "the runtime has opened no such descriptor: give it a connected stream socket as that",
+            );
+        };
+        if ![wasip1::FILETYPE_SOCKET_STREAM, wasip1::FILETYPE_UNKNOWN].contains(&stat.fs_filetype) {
+            return fail(
+                "that descriptor is no stream socket: connect one to a relay (`forelift net-relay`)",
+            );
+        }
+        let flags = stat.fs_flags | wasip1::FDFLAGS_NONBLOCK;
+        // SAFETY: a plain call.
+        if stat.fs_flags != flags && unsafe { wasip1::fd_fdstat_set_flags(fd, flags) }.is_err() {
+            return fail("that socket blocks, and the runtime does not change it: open it with O_NONBLOCK");
+        }
+        Ok(Socket(fd))
+    }
+}
+
+impl io::Read for Socket {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        read(self.0, into).map_err(|errno| io::Error::from_raw_os_error(errno.raw().into()))
+    }
+}
+
+impl io::Write for Socket {
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        write(self.0, from).map_err(|errno| io::Error::from_raw_os_error(errno.raw().into()))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 fn clock(id: wasip1::Clockid) -> u64 {
     // SAFETY: a plain call. Both clocks exist in every runtime; without one, time stands still.
     unsafe { wasip1::clock_time_get(id, 1) }.unwrap_or(0)
@@ -367,11 +420,25 @@ impl Host for WasiHost {
         self.terminal
     }
 
+    fn connect(&mut self, network: args::Network) -> Result<(), String> {
+        if self.embedded {
+            return Err(host::NO_CONNECTION.to_owned());
+        }
+        let args::Link::Stream(number) = network.link;
+        self.stream = Some(PacketStream::new(Socket::new(number)?));
+        self.socket = Some(Fd { number, kind: Kind::Other, polls: true });
+        self.network = Some(network.plan.interface);
+        Ok(())
+    }
+
     fn network(&mut self) -> Option<Network> {
         self.network.clone()
     }
 
     fn send_packets(&mut self, pieces: &[&[u8]]) -> usize {
+        if let Some(stream) = &mut self.stream {
+            return stream.send(pieces);
+        }
         let vector: Vec<wasip1::Ciovec> =
             pieces.iter().map(|piece| wasip1::Ciovec { buf: piece.as_ptr(), buf_len: piece.len() }).collect();
         // SAFETY: the vector names buffers that are readable for the whole call.
@@ -379,7 +446,10 @@ impl Host for WasiHost {
     }
 
     fn receive_packets(&mut self, buffer: &mut [u8]) -> usize {
-        read(NET_FD, buffer).unwrap_or(0)
+        match &mut self.stream {
+            Some(stream) => stream.receive(buffer),
+            None => read(NET_FD, buffer).unwrap_or(0),
+        }
     }
 
     fn wait(&mut self, timeout_ns: Option<u64>, interest: Interest) {
@@ -411,17 +481,29 @@ impl Host for WasiHost {
         if self.embedded {
             subscriptions.push(fd_subscription(wasip1::EVENTTYPE_FD_READ, CONTROL_FD));
         }
-        if interest.packets {
-            subscriptions.push(fd_subscription(wasip1::EVENTTYPE_FD_READ, NET_FD));
+        let (mut packets, mut room, mut net) = (interest.packets, interest.packet_room, Some(NET_FD));
+        if let (Some(stream), Some(socket)) = (&mut self.stream, self.socket) {
+            stream.flush();
+            if packets && stream.has_packet() || room && stream.has_room() {
+                return;
+            }
+            (packets, room) = (packets && stream.is_open(), stream.has_pending());
+            net = socket.polls.then_some(socket.number);
+            if net.is_none() && (packets || room) {
+                timeout = Some(timeout.unwrap_or(RETRY).min(RETRY));
+            }
         }
-        if interest.packet_room {
-            subscriptions.push(fd_subscription(wasip1::EVENTTYPE_FD_WRITE, NET_FD));
+        for (wanted, kind) in [(packets, wasip1::EVENTTYPE_FD_READ), (room, wasip1::EVENTTYPE_FD_WRITE)] {
+            subscriptions.extend(net.filter(|_| wanted).map(|fd| fd_subscription(kind, fd)));
         }
         // Without anything else to wait for, "for ever" needs an end that the runtime can compute.
         if timeout.is_some() || subscriptions.is_empty() {
             subscriptions.push(clock_subscription(timeout.unwrap_or(3_600_000_000_000)));
         }
         self.wait_for(&subscriptions);
+        if let Some(stream) = &mut self.stream {
+            stream.flush();
+        }
     }
 }
 
@@ -430,12 +512,15 @@ impl WasiHost {
         let mut broken = [false; 3];
         let mut ready = [false; 3];
         let mut control = false;
+        let socket = self.socket.map(|socket| u64::from(socket.number));
+        let mut dumb = false;
         let result = poll(subscriptions, |event| match event.userdata {
             fd @ 0..3 if event.error != wasip1::ERRNO_SUCCESS && event.error != wasip1::ERRNO_PIPE => {
                 broken[fd as usize] = true;
             }
             fd @ 0..3 => ready[fd as usize] = true,
             CONTROL => control = true,
+            fd if Some(fd) == socket => dumb |= event.error != wasip1::ERRNO_SUCCESS,
             _ => {}
         });
         if result.is_err() {
@@ -446,13 +531,20 @@ impl WasiHost {
                 let asked = |s: &wasip1::Subscription| s.userdata == u64::from(fd.number);
                 *broken = subscriptions.iter().any(asked) && poll_one(kind, fd.number, 0).is_err();
             }
-            if !broken.contains(&true) {
+            if let Some(fd) = socket {
+                dumb = subscriptions.iter().any(|s| s.userdata == fd)
+                    && poll_one(wasip1::EVENTTYPE_FD_READ, fd as u32, 0).is_err();
+            }
+            if !dumb && !broken.contains(&true) {
                 // No way to wait: do not burn the host's processor for nothing.
                 let _ = poll(&[clock_subscription(RETRY)], |_| {});
             }
         }
         for (fd, broken) in self.fds.iter_mut().zip(broken) {
             fd.polls &= !broken;
+        }
+        if let Some(socket) = &mut self.socket {
+            socket.polls &= !dumb;
         }
         self.ready = ready;
         if control {
