@@ -17,6 +17,7 @@ pub mod process;
 pub mod pty;
 pub mod random;
 pub mod registry;
+pub mod relay;
 pub mod run;
 mod stream;
 pub mod table;

@@ -80,20 +80,22 @@ impl Running {
         }
     }
 
-    /// Waits until the host has said where a port of the container's is published, and gives that.
-    pub fn published(&mut self, port: &str) -> SocketAddr {
-        let start = format!("forelift: port {port} is published at ");
+    /// Waits for a whole line on standard error that begins so, and gives the rest of it.
+    pub fn said(&mut self, start: &str) -> String {
         let find = |bytes: &[u8]| {
             let text = String::from_utf8_lossy(bytes).into_owned();
-            let line = text.split_inclusive('\n').find_map(|line| line.strip_prefix(&start))?;
+            let line = text.split_inclusive('\n').find_map(|line| line.strip_prefix(start))?;
             line.ends_with('\n').then(|| line.trim().to_owned())
         };
         self.stderr.wait(self.deadline, |bytes| find(bytes).is_some());
         let said = self.stderr.so_far();
-        match find(&said).map(|address| address.parse()) {
-            Some(Ok(address)) => address,
-            _ => panic!("{}: no word of port {port}: {}", self.what, show(&said)),
-        }
+        find(&said).unwrap_or_else(|| panic!("{}: no line {start:?}: {}", self.what, show(&said)))
+    }
+
+    /// Waits until the host has said where a port of the container's is published, and gives that.
+    pub fn published(&mut self, port: &str) -> SocketAddr {
+        let address = self.said(&format!("forelift: port {port} is published at "));
+        address.parse().unwrap_or_else(|e| panic!("{}: {address}: {e}", self.what))
     }
 
     /// Standard output so far.

@@ -99,6 +99,14 @@ impl Run {
         self
     }
 
+    /// The container's interface leads there (`tcp:HOST:PORT`), and its resolver is a relay's.
+    pub fn net_stream(mut self, address: &str) -> Self {
+        assert!(self.host.is_ours() || self.host == Host::Node, "no network on {}", self.host.name());
+        self.host_options.extend(["--net-stream".to_owned(), address.to_owned()]);
+        self.image_options.push(("--dns", "10.0.2.3".into()));
+        self
+    }
+
     /// Another working directory.
     pub fn workdir(mut self, dir: &str) -> Self {
         self.image_options.push(("--workdir", dir.into()));

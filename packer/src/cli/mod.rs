@@ -10,6 +10,7 @@ mod errors;
 mod inspect;
 mod lockstep;
 mod man;
+mod net_relay;
 mod network;
 mod print;
 mod rootfs;
@@ -58,6 +59,7 @@ enum Command {
     Inspect(inspect::Args),
     Rootfs(rootfs::Args),
     Lockstep(lockstep::Args),
+    NetRelay(net_relay::Args),
     Completions(completions::Args),
     // For packagers: not in the list of commands.
     #[command(hide = true)]
@@ -94,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::Compile(args) => compile::run(&args).map(|()| 0),
         Command::Inspect(args) => inspect::run(&args).map(|()| 0),
         Command::Rootfs(args) => rootfs::run(&args).map(|()| 0),
+        Command::NetRelay(args) => net_relay::run(&args).map(|()| 0),
         Command::Lockstep(args) => lockstep::run(&args),
         Command::Completions(args) => completions::run(&args, &mut command()).map(|()| 0),
         Command::Man(args) => man::run(&args, command()).map(|()| 0),

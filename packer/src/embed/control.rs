@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     fs::File,
     io::{self, Read},
-    os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
     sync::atomic::{AtomicI32, AtomicU32, Ordering},
 };
 
@@ -134,6 +134,12 @@ impl Control {
                 }
             }
         }
+    }
+}
+
+impl AsFd for Control {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
     }
 }
 

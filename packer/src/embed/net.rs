@@ -4,7 +4,10 @@
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use forelift_abi::net::{LENGTH, MAX_PACKET, Network as Interface};
-use forelift_net::native::{self, Gateway, Handle, Stream, StreamError};
+use forelift_net::{
+    Publish,
+    native::{self, Gateway, Handle, Stream, StreamError},
+};
 use thiserror::Error;
 
 use super::{
@@ -35,11 +38,15 @@ pub fn start(network: &Network) -> Result<Handle, NetworkError> {
         Link::Connect(to) => Stream::connect(to, capture)?,
         Link::Listen(at) => Stream::listen(at, capture)?,
     };
-    let asked = network.config.published.iter().map(|port| port.host.port());
-    for (port, _) in handle.bound().iter().zip(asked).filter(|(_, asked)| *asked == 0) {
+    say_ports(&network.config.published, handle.bound());
+    Ok(handle)
+}
+
+/// Says which ports the host has chosen for those that were asked for.
+pub fn say_ports(asked: &[Publish], bound: &[Publish]) {
+    for (port, _) in bound.iter().zip(asked).filter(|(_, asked)| asked.host.port() == 0) {
         eprintln!("forelift: port {}/{} is published at {}", port.guest, port.protocol, port.host);
     }
-    Ok(handle)
 }
 
 /// [`start`]s the network, for the module's descriptor.

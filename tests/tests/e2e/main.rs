@@ -16,6 +16,7 @@ mod directories;
 mod dist;
 mod lockstep;
 mod makers;
+mod net_relay;
 mod network;
 mod platforms;
 mod signals;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
             ("dist", dist::CASES),
             ("lockstep", lockstep::CASES),
             ("makers", makers::CASES),
+            ("net_relay", net_relay::CASES),
             ("network", network::CASES),
             ("platforms", platforms::CASES),
             ("signals", signals::CASES),
@@ -52,13 +54,13 @@ fn main() -> ExitCode {
         ],
         &[
             ("command", 87),
-            ("wasm", 188),
-            ("native", 166),
+            ("wasm", 193),
+            ("native", 168),
             ("jit", 4),
-            ("pywasmtime", 111),
-            ("node", 116),
-            ("wasm-amd64", 195),
-            ("native-amd64", 177),
+            ("pywasmtime", 112),
+            ("node", 121),
+            ("wasm-amd64", 200),
+            ("native-amd64", 179),
             ("pywasmtime-amd64", 23),
             ("node-amd64", 24),
         ],

@@ -62,11 +62,11 @@ fn python(host: Place, options: &[&str], code: &str) -> String {
 }
 
 /// Bytes that repeat late.
-fn bytes(len: usize) -> Vec<u8> {
+pub(crate) fn bytes(len: usize) -> Vec<u8> {
     (0..len as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
@@ -290,7 +290,7 @@ fn loopback_of_the_host_is_closed(host: Place) {
 }
 
 /// What a request to `/` of a server in a container gives, once it answers.
-fn get(address: SocketAddr) -> String {
+pub(crate) fn get(address: SocketAddr) -> String {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let ask = || -> std::io::Result<String> {
