@@ -316,7 +316,23 @@ mod tests {
         let help = parse(&words(&["-h", "x"]), &[], &image, Vec::new());
         assert_eq!(help, Ok(Request::Help));
         assert_eq!(parse(&words(&["--version"]), &[], &image, Vec::new()), Ok(Request::Version));
-        assert!(super::help(&image).contains("--no-stdin"));
+        let help = super::help(&image);
+        assert!(help.contains("--no-stdin") && help.contains("\n      --net-stream fd:N  "), "{help}");
+    }
+
+    #[test]
+    fn a_network_is_asked_for_beside_the_command() {
+        let image = image(&[], &["sh"]);
+        let ask = |line: &[&str]| parse(&words(line), &[], &image, Vec::new());
+        let Ok(Request::Run(start, Some(network))) = ask(&["--net-stream", "fd:5", "--ip=10.1.1.1", "id"])
+        else {
+            panic!()
+        };
+        assert_eq!((start.argv, network.link), (words(&["id"]), Link::Stream(5)));
+        assert_eq!(network.plan.interface.addresses[0].ip.to_string(), "10.1.1.1");
+        let error = ask(&["--net-stream=unix:/x", "id"]).unwrap_err();
+        assert!(error.to_string().starts_with("--net-stream unix:/x: in an image's own"), "{error}");
+        assert_eq!(ask(&["--net-stream"]), Err(ArgsError::NoValue("--net-stream")));
     }
 
     #[test]

@@ -15,11 +15,9 @@ use forelift_net::{
 const EXAMPLES: &str = "\
 Examples:
   forelift net-relay --listen tcp:127.0.0.1:4000
-  forelift net-relay --listen unix:/run/user/1000/net --net-allow example.org:443
-  forelift net-relay --listen ws://127.0.0.1:4000/net --allow-origin https://lab.example.org
-
-Then, for instance:
-  forelift run --net-stream tcp:127.0.0.1:4000 --dns 10.0.2.3 debian.wasm apt-get update";
+  forelift net-relay --listen unix:/tmp/net --net-allow example.org:443
+  forelift net-relay --listen ws://[::1]:4000 --allow-origin https://example.org
+  forelift run --net-stream tcp:127.0.0.1:4000 --dns 10.0.2.3 debian.wasm sh";
 
 /// Give guests of other runtimes a network
 ///

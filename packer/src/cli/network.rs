@@ -65,8 +65,8 @@ pub(super) struct NetworkArgs {
     /// The Ethernet address of the container's interface
     #[arg(long, value_name = "MAC", visible_alias = "mac-address")]
     mac: Option<String>,
-    /// Connect the container's interface to another program, in QEMU's stream framing: passt, gvproxy, or a
-    /// second container (unix-listen: and tcp-listen: wait for it)
+    /// Connect the container's interface to another program, in QEMU's stream framing: `forelift net-relay`,
+    /// passt, gvproxy, or a second container (unix-listen: and tcp-listen: wait for it)
     #[arg(long = "net-stream", value_name = "unix:PATH|tcp:HOST:PORT")]
     stream: Option<String>,
     /// Write all packets to this file, as pcapng
