@@ -4,4 +4,5 @@
 mod datagrams;
 mod guest;
 mod link;
+mod relay;
 mod tcp;

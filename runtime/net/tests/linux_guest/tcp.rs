@@ -19,7 +19,7 @@ fn publishing(text: &str) -> Config {
 }
 
 /// Bytes that do not repeat soon.
-fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut out = Vec::with_capacity(length + 8);
     while out.len() < length {
@@ -33,7 +33,7 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 /// Serves `data` to who asks by `d`; tells who asks by `u` whether it has got just that.
-fn exchange(mut stream: TcpStream, data: &[u8], pause: Duration) {
+pub(crate) fn exchange(mut stream: TcpStream, data: &[u8], pause: Duration) {
     let mut kind = [0];
     stream.read_exact(&mut kind).unwrap();
     thread::sleep(pause);
@@ -46,7 +46,7 @@ fn exchange(mut stream: TcpStream, data: &[u8], pause: Duration) {
     }
 }
 
-fn download(to: SocketAddr, pause: Duration) -> Vec<u8> {
+pub(crate) fn download(to: SocketAddr, pause: Duration) -> Vec<u8> {
     let mut stream = TcpStream::connect(to).unwrap();
     stream.write_all(b"d").unwrap();
     thread::sleep(pause);
@@ -56,7 +56,7 @@ fn download(to: SocketAddr, pause: Duration) -> Vec<u8> {
 }
 
 /// Half of the connection is closed before the answer comes.
-fn upload(to: SocketAddr, data: &[u8]) -> String {
+pub(crate) fn upload(to: SocketAddr, data: &[u8]) -> String {
     let mut stream = TcpStream::connect(to).unwrap();
     stream.write_all(b"u").unwrap();
     stream.write_all(data).unwrap();
@@ -67,7 +67,7 @@ fn upload(to: SocketAddr, data: &[u8]) -> String {
 }
 
 /// A server on the host's loopback; the address under which the guest has it.
-fn server(v6: bool, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+pub(crate) fn server(v6: bool, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind(if v6 { "[::1]:0" } else { "127.0.0.1:0" }).unwrap();
     let port = listener.local_addr().unwrap().port();
     let serve = Arc::new(serve);
