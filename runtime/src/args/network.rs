@@ -40,7 +40,7 @@ pub enum NetworkError {
     /// The module itself connects to nothing.
     #[error(
         "--net-stream {0}: in an image's own arguments it is fd:N, a connected stream socket that the runtime \
-         has opened as descriptor N, from 3 on; `forelift run --net-stream {0} IMAGE` connects by itself"
+         has opened as descriptor N, from 3 on; `forelift run --net-stream tcp:HOST:PORT IMAGE` connects by itself"
     )]
     Stream(String),
     /// What has to be an address is none.

@@ -14,6 +14,9 @@
 //!   input is looked at less often while the guest is busy. Which kind of runtime this is turns out at the
 //!   first stream that is ready.
 //!
+//! The network elsewhere is a descriptor that the image's own `--net-stream fd:N` names: a stream socket that
+//! does not block, with frames for packets (`stream.rs`).
+//!
 //! There are no signals and no window size elsewhere, and a terminal is in the mode the runtime left it in:
 //! it echoes itself. A character device counts as a terminal when it cannot seek, as in wasi-libc's `isatty`.
 

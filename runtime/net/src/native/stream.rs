@@ -1,4 +1,4 @@
-//! A link that ends in a stream of [frames](crate::frames), whose other end is another program.
+//! A link that ends in a stream of [`frames`], whose other end is another program.
 
 use super::{
     ends::{Listener, Socket},
