@@ -1,6 +1,10 @@
 //! `forelift net-relay`.
 
-use std::{os::fd::AsFd, sync::Arc};
+use std::{
+    io::{self, Write},
+    os::fd::AsFd,
+    sync::Arc,
+};
 
 use anyhow::Context;
 use clap::{Parser, builder::RangedU64ValueParser};
@@ -60,9 +64,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         allow_origins: args.allow_origins.clone(),
     })?;
     say_ports(&ports, relay.published());
-    for address in relay.addresses() {
-        eprintln!("forelift: listening on {address}");
-    }
-    let note: Note = Arc::new(|line| eprintln!("forelift: {line}"));
+    relay.addresses().for_each(|address| say(&format!("listening on {address}")));
+    let note: Note = Arc::new(say);
     Ok(relay.serve(control.as_fd(), &note)?)
+}
+
+/// A line on standard error. Who does not read it does not end the relay.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "forelift: {line}");
 }
