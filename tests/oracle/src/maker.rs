@@ -2,6 +2,7 @@
 //! processor does as AMD's there; a host of Intel's is right in its own way.
 
 use crate::case::{Case, Mode, Outcome, RCX, RDI, RSI, RSP, Stop, vector};
+use crate::generate::location;
 use crate::layout::{DATA_SIZE, MEMORY_SIZE};
 use crate::undefined::{Undefined, offset};
 use iced_x86::{Instruction, Mnemonic, OpKind};
@@ -48,6 +49,26 @@ fn repeats_in_low_half(i: &Instruction) -> bool {
     let short = |n| matches!(i.op_kind(n), OpKind::MemorySegESI | OpKind::MemoryESEDI);
     let repeated = i.has_rep_prefix() || i.has_repne_prefix();
     i.is_string_instruction() && repeated && (0..i.op_count()).any(short)
+}
+
+/// Whether an instruction stores an MMX register.
+fn stores_mmx(i: &Instruction) -> bool {
+    i.op0_kind() == OpKind::Memory && i.op1_kind() == OpKind::Register && i.op1_register().is_mm()
+}
+
+/// The bytes of memory that an instruction which faults may have written before. An x87 operand of ten bytes
+/// is stored as eight and two; a call pushes where it comes from before it looks where it goes to.
+fn written_before(i: &Instruction, case: &Case) -> Range<u64> {
+    match i.mnemonic() {
+        Mnemonic::Fstp | Mnemonic::Fbstp if i.memory_size().size() == 10 => {
+            location(case, i).map_or(0..0, |at| at..at.wrapping_add(8))
+        }
+        Mnemonic::Call if matches!(i.op0_kind(), OpKind::Register | OpKind::Memory) => {
+            let rsp = case.state.r[RSP];
+            rsp.wrapping_add_signed(i.stack_pointer_increment().into())..rsp
+        }
+        _ => 0..0,
+    }
 }
 
 /// Whether a repeated move reads and writes the same bytes at different addresses.
@@ -111,6 +132,11 @@ impl Maker {
         let pushed = i.mnemonic() == Mnemonic::Push && moves_selector(i);
         if pushed && host.state.rip != case.state.rip {
             skip.bytes.extend(beyond_selector(i, case).filter_map(offset).map(|at| at..at + 1));
+        }
+        if in_memory(host.stop) && host.state.rip == case.state.rip {
+            skip.bytes.extend(written_before(i, case).filter_map(offset).map(|at| at..at + 1));
+            // MMX's use of the x87 registers begins before the fault.
+            skip.x87 |= stores_mmx(i);
         }
     }
 }
@@ -218,6 +244,27 @@ mod tests {
                 PAGE_FAULT
             };
         });
+    }
+
+    #[test]
+    fn what_faults_in_its_end_may_have_begun() {
+        // fstp tbyte ptr [rbx], of which the last byte is on no page
+        let mut case = single(Mode::Long, &[0xdb, 0x3b]);
+        case.case.state.fx.tag = 1;
+        case.case.state.r[3] = DATA + DATA_SIZE as u64 - 9;
+        only_intel(&case, |host| host.memory[DATA_SIZE - 9..][..8].fill(0xaa));
+        // call rax, to an address that is not canonical
+        let mut case = single(Mode::Long, &[0xff, 0xd0]);
+        (case.case.state.r[0], case.case.state.r[RSP]) = (1 << 62, STACK + 64);
+        only_intel(&case, |host| host.memory[DATA_SIZE + 56..][..8].fill(0xaa));
+    }
+
+    #[test]
+    fn a_store_that_faults_uses_mmx() {
+        // movq [rbx], mm0
+        let mut case = single(Mode::Long, &[0x0f, 0x7f, 0x03]);
+        (case.case.state.r[3], case.case.state.fx.sw) = (0, 5 << 11);
+        only_intel(&case, |host| host.state.fx.sw = 0);
     }
 
     #[test]
