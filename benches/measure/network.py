@@ -12,9 +12,11 @@ import time
 
 from . import guest, images
 from .boots import forelift
-from .tools import CompareError, cached, check, cpu_clock, fingerprint, log, median, tool
+from .tools import CompareError, cached, check, cpu_clock, fingerprint, log, median, script, tool
 
 PROGRAMS, FILES = ["init"], ["network"]
+# What a soak does most in the guest.
+DIGESTS = "python3 -c 'import hashlib; [hashlib.sha256(bytes(1 << 20)) for _ in range(8)]'"
 PORTS = {"iperf": 5201, "http": 80, "redis": 6379}
 SIDES = ["forelift", "qemu-user", "qemu-passt"]
 TIMEOUT = 120
@@ -32,7 +34,9 @@ def image(product, memory):
 
     def make(out):
         reference = images.root(arch, out, "net", PROGRAMS, FILES)
-        lift = ["--train", "/bench/network --train", "--lift", "8M"] if arch.lifted else ["--lift", "none"]
+        lift = ["--lift", "none"]
+        if arch.lifted:
+            lift = ["--train", "/bench/network --train", "--train", DIGESTS, "--lift", "8M"]
         wasm = os.path.join(out, "network.wasm")
         product.convert(reference, wasm, "--memory", f"{memory}M", *lift)
         check([product.bin, "rootfs", "-q", reference, os.path.join(out, "network.erofs")])
@@ -79,7 +83,7 @@ class Machine:
         path = os.path.join(place, "passt.socket")
         forwards = [word for name, port in self.ports.items() for word in ("-t", f"127.0.0.1/{port}:{PORTS[name]}")]
         self.helper = subprocess.Popen(
-            [tool("passt"), "-f", "-q", "-1", "-s", path, "-a", "10.0.2.15", "-n", "255.255.255.0", "-g", "10.0.2.2",
+            [script("scripts/qemu", "passt"), "-f", "-q", "-1", "-s", path, "-a", "10.0.2.15", "-n", "255.255.255.0", "-g", "10.0.2.2",
              "-4", *forwards], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while not os.path.exists(path):
