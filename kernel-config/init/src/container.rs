@@ -2,14 +2,19 @@
 //!
 //! All of it happens before the snapshot, in the process that becomes the command. The lists are docker's
 //! (moby, `oci/defaults_linux.go` and `oci/caps/defaults.go`). Not here: seccomp and the filter of devices,
-//! as the machine has nothing but this container to protect, and a network namespace.
+//! as the machine has nothing but this container to protect.
 
-use crate::{etc, failure::*, rootfs, sys};
+use crate::{etc, failure::*, network, rootfs, sys};
 use libc::{
     MS_BIND, MS_MOVE, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT,
     MS_STRICTATIME,
 };
-use std::{fs, io, os::unix::fs::symlink, path::Path};
+use std::{
+    fs::{self, File},
+    io,
+    os::{fd::OwnedFd, unix::fs::symlink},
+    path::Path,
+};
 
 /// Where a container may neither read nor write.
 const MASKED: [&str; 12] = [
@@ -50,8 +55,14 @@ const CAPABILITIES: [u32; 15] = [0, 1, 3, 4, 5, 6, 7, 8, 10, 12, 13, 18, 27, 29,
 /// Open files, soft and hard.
 const OPEN_FILES: u64 = 1 << 20;
 
+/// The network namespace with the machine's network device, and its view of `/sys`.
+pub(crate) struct Outer {
+    namespace: File,
+    sys: OwnedFd,
+}
+
 /// Moves this process into namespaces of its own. The pid namespace is new already: the supervisor made it
-/// before fork. The network is the machine's.
+/// before fork. That of the network comes with [`mount_all`].
 pub(crate) fn enter_namespaces() -> Result<(), Failure> {
     fs::write(format!("{}/cgroup.procs", rootfs::CGROUP), "0")
         .context("cannot enter the container's cgroup")?;
@@ -61,14 +72,13 @@ pub(crate) fn enter_namespaces() -> Result<(), Failure> {
     sys::mount("", "/", "", MS_REC | MS_PRIVATE, "").context("cannot make the mounts private")
 }
 
-/// Mounts everything and leaves the supervisor's root behind.
-pub(crate) fn mount_all() -> Result<(), Failure> {
+/// Mounts everything, leaves the supervisor's root behind, and leaves the network device behind, too: for a
+/// container that has a network, the way back is given.
+pub(crate) fn mount_all() -> Result<Outer, Failure> {
     let shm = MS_NOSUID | MS_NODEV | MS_NOEXEC;
     let mounts = [
         ("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, ""),
         ("tmpfs", "/dev", "tmpfs", MS_NOSUID | MS_STRICTATIME, "mode=755,size=65536k"),
-        ("sysfs", "/sys", "sysfs", sys::KERNEL_FS | MS_RDONLY, ""),
-        ("cgroup", "/sys/fs/cgroup", "cgroup2", sys::KERNEL_FS | MS_RDONLY, ""),
         ("mqueue", "/dev/mqueue", "mqueue", shm, ""),
         ("shm", "/dev/shm", "tmpfs", shm, "mode=1777,size=65536k"),
     ];
@@ -77,6 +87,7 @@ pub(crate) fn mount_all() -> Result<(), Failure> {
         make_directory(Path::new(&target)).with_context(|| format!("cannot create {at}"))?;
         sys::mount(source, &target, fstype, flags, options).with_context(|| format!("cannot mount {at}"))?;
     }
+    make_directory(&Path::new(rootfs::ROOT).join("sys")).context("cannot create /sys")?;
     let pts = format!("{}/dev/pts", rootfs::ROOT);
     fs::create_dir(&pts).context("cannot create /dev/pts")?;
     sys::mount(rootfs::PTS, &pts, "", MS_MOVE, "").context("cannot mount /dev/pts")?;
@@ -88,9 +99,37 @@ pub(crate) fn mount_all() -> Result<(), Failure> {
     sys::detach(".").context("cannot leave the old root")?;
     std::env::set_current_dir("/").context("cannot enter the container's root")?;
     make_devices()?;
-    restrict_kernel_files()?;
+    mount_sys()?;
+    let outer = Outer {
+        namespace: File::open("/proc/self/ns/net").context("cannot open the machine's network")?,
+        sys: sys::take_mount("/sys").context("cannot take /sys")?,
+    };
+    sys::detach("/sys").context("cannot take /sys away")?;
+    sys::unshare(libc::CLONE_NEWNET).context("cannot make the container's network namespace")?;
+    network::prepare_inner()?;
+    mount_sys()?;
+    protect_proc()?;
     etc::mount(files)?;
-    etc::add_missing(Path::new("/"))
+    etc::add_missing(Path::new("/"))?;
+    Ok(outer)
+}
+
+/// Mounts `/sys`, which shows the interfaces of this process's network.
+fn mount_sys() -> Result<(), Failure> {
+    for (fstype, at) in [("sysfs", "/sys"), ("cgroup2", "/sys/fs/cgroup")] {
+        sys::mount(fstype, at, fstype, sys::KERNEL_FS | MS_RDONLY, "")
+            .with_context(|| format!("cannot mount {at}"))?;
+    }
+    mask("/sys/")
+}
+
+impl Outer {
+    /// Gives the container the machine's network.
+    pub(crate) fn join(&self) -> Result<(), Failure> {
+        sys::enter_network(&self.namespace).context("cannot enter the machine's network")?;
+        sys::detach("/sys").context("cannot take /sys away")?;
+        sys::place_mount(&self.sys, "/sys").context("cannot mount /sys")
+    }
 }
 
 /// Creates a mount point; the image may have it as a symbolic link to a directory.
@@ -114,13 +153,18 @@ fn make_devices() -> Result<(), Failure> {
     Ok(())
 }
 
-fn restrict_kernel_files() -> Result<(), Failure> {
+fn protect_proc() -> Result<(), Failure> {
     for path in READ_ONLY.into_iter().filter(|p| Path::new(p).exists()) {
         sys::mount(path, path, "", MS_BIND | MS_REC, "").with_context(|| format!("cannot protect {path}"))?;
         let flags = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
         sys::mount("", path, "", flags, "").with_context(|| format!("cannot protect {path}"))?;
     }
-    for path in MASKED {
+    mask("/proc/")
+}
+
+/// Hides what a container shall not see below `place`.
+fn mask(place: &str) -> Result<(), Failure> {
+    for path in MASKED.into_iter().filter(|path| path.starts_with(place)) {
         let Ok(found) = fs::metadata(path) else { continue };
         if found.is_dir() {
             sys::mount("tmpfs", path, "tmpfs", MS_RDONLY, "size=0k")

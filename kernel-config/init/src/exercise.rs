@@ -3,7 +3,6 @@
 //! tried.
 
 use crate::{
-    network::{self, Interface},
     rootfs::ROOT,
     sys,
     traffic::{self, Peer},
@@ -30,8 +29,9 @@ const BLOCKS: usize = 768 << 10;
 const SMALL: usize = PAGE;
 const LARGE: usize = 256 << 10;
 
-/// Everything, once. `directory` is the mount tag of a host directory, `interface` the network device.
-pub(crate) fn run(directory: &str, interface: Option<&Interface>) {
+/// Everything, once. `directory` is the mount tag of a host directory; `network`: something answers behind
+/// the network device.
+pub(crate) fn run(directory: &str, network: bool) {
     let programs = programs();
     single_bytes();
     read_and_map(&programs);
@@ -43,21 +43,17 @@ pub(crate) fn run(directory: &str, interface: Option<&Interface>) {
     signals();
     memory();
     threads();
-    through_the_device(interface);
+    if network {
+        through_the_device();
+    }
     traffic::run();
 }
 
 /// The network device, with the peer that the host simulates.
-fn through_the_device(interface: Option<&Interface>) {
-    if matches!(network::configure(&net::Network::exercise(), interface), Ok(true)) {
-        for ip in net::EXERCISE_PEERS {
-            let at = |port| (ip, port).into();
-            traffic::through(&Peer {
-                echo: at(net::ECHO),
-                discard: at(net::DISCARD),
-                source: at(net::CHARGEN),
-            });
-        }
+fn through_the_device() {
+    for ip in net::EXERCISE_PEERS {
+        let at = |port| (ip, port).into();
+        traffic::through(&Peer { echo: at(net::ECHO), discard: at(net::DISCARD), source: at(net::CHARGEN) });
     }
 }
 

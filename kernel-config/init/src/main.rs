@@ -122,22 +122,23 @@ fn supervise() -> Result<(), Failure> {
         stderr: port::open(control::PORT_STDERR)?,
     };
     wait_prepared(&mut stage.status)?;
+    // Its last user may leave it at the start, and to take it apart takes time.
+    let _inner = File::open(format!("/proc/{}/ns/net", stage.pid))
+        .context("cannot open the container's network namespace")?;
     control.send(&ToHost::Ready)?;
 
     let start = match receive_orders(&mut control)? {
         Orders::Run(start) => start,
-        Orders::Exercise(directory) => {
-            exercise::run(&directory, interface.as_ref());
+        Orders::Exercise { directory, network } => {
+            exercise::run(&directory, network);
             programs::run(stage.pid);
             return control.send(&ToHost::Exited { code: 0 });
         }
     };
     entropy::stir(&start.entropy)?;
     entropy::set_clock(start.realtime_ns);
-    if let Some(network) = &start.network
-        && !network::configure(network, interface.as_ref())?
-    {
-        log::warn("the network has no carrier yet");
+    if let Some(network) = &start.network {
+        network::configure(network, interface.as_ref())?;
     }
     let pty = give_orders(&mut stage, &start, pty)?;
     let mut report = Vec::new();
@@ -195,15 +196,17 @@ fn wait_prepared(status: &mut File) -> Result<(), Failure> {
 enum Orders {
     /// The container's command.
     Run(Box<Start>),
-    /// The exercise, with the mount tag of a host directory.
-    Exercise(String),
+    /// The exercise, with the mount tag of a host directory, and whether there is a network.
+    Exercise { directory: String, network: bool },
 }
 
 fn receive_orders(control: &mut port::Control) -> Result<Orders, Failure> {
     loop {
         match control.receive()? {
             Some(ToGuest::Start(start)) => return Ok(Orders::Run(Box::new(start))),
-            Some(ToGuest::Exercise { directory }) => return Ok(Orders::Exercise(directory)),
+            Some(ToGuest::Exercise { directory, network }) => {
+                return Ok(Orders::Exercise { directory, network });
+            }
             // What concerns a command has no meaning before there is one.
             Some(other) => log::warn(&format!("ignored before the start: {other:?}")),
             None => {}

@@ -134,18 +134,14 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Opens one; `events` are the groups (`RTMGRP_...`) whose events it hears besides answers.
-    pub(crate) fn open(events: u32) -> io::Result<Self> {
-        Ok(Socket { file: sys::route_socket(events)?, answer: vec![0; ANSWER] })
+    /// Opens one.
+    pub(crate) fn open() -> io::Result<Self> {
+        Ok(Socket { file: sys::route_socket()?, answer: vec![0; ANSWER] })
     }
 
-    /// Sends requests at once. `event` sees the messages between. The error comes with the index of the
-    /// first request that failed; those behind it were carried out all the same.
-    pub(crate) fn change(
-        &mut self,
-        requests: Vec<Request>,
-        mut event: impl FnMut(&Message<'_>),
-    ) -> Result<(), (usize, io::Error)> {
+    /// Sends requests at once. The error comes with the index of the first request that failed; those behind
+    /// it were carried out all the same.
+    pub(crate) fn change(&mut self, requests: Vec<Request>) -> Result<(), (usize, io::Error)> {
         let Some(last) = requests.len().checked_sub(1) else { return Ok(()) };
         let numbered = (1..).zip(requests).enumerate();
         let bytes: Vec<u8> =
@@ -156,7 +152,6 @@ impl Socket {
             let len = self.file.read(&mut self.answer).map_err(|e| (last, e))?;
             for message in messages(&self.answer[..len]) {
                 if message.kind != NLMSG_ERROR {
-                    event(&message);
                     continue;
                 }
                 let index = (message.number as usize).wrapping_sub(1);
@@ -183,16 +178,6 @@ impl Socket {
                 }
             }
         }
-    }
-
-    /// Waits up to `timeout` ms for events; false when none came.
-    pub(crate) fn wait(&mut self, timeout: i32, mut event: impl FnMut(&Message<'_>)) -> io::Result<bool> {
-        if sys::wait_for(std::os::fd::AsRawFd::as_raw_fd(&self.file), libc::POLLIN, timeout)? == 0 {
-            return Ok(false);
-        }
-        let len = self.file.read(&mut self.answer)?;
-        messages(&self.answer[..len]).for_each(|message| event(&message));
-        Ok(true)
     }
 }
 

@@ -1,10 +1,10 @@
 //! The container's network: the loopback and, when the orders have one, the interface `eth0`.
 //!
-//! The container lives in the machine's own network namespace. The network device is probed while the kernel
-//! boots, with its link down. Before the snapshot it is found, and brought up without an address
-//! ([`prepare`]), for to fill the device's ring of receive buffers takes most of the time. The orders bring
-//! what it is to be, and [`configure`] says it to the kernel in one write of rtnetlink messages. Its carrier
-//! comes by the device's own interrupt, so nothing waits for it but the very end.
+//! There are two network namespaces. The outer one, the supervisor's, has the network device: before the
+//! snapshot it becomes what most runs want of it ([`prepare`], [`Network::preset`]), so that at a start
+//! there is nothing left to do; what else the orders say, [`configure`] says to the kernel in one write of
+//! rtnetlink messages. The inner one, the container's, has the loopback alone ([`prepare_inner`]). A
+//! container with a network is moved to the outer one at its start ([`crate::container::Outer`]).
 
 use crate::{
     failure::*,
@@ -19,15 +19,14 @@ use std::{fmt, fs, net::IpAddr};
 const NAME: &str = "eth0";
 /// The shortest MTU that IPv6 works with (RFC 8200, section 5).
 const IPV6_MTU: u16 = 1280;
-/// How long, in ms, the device's link may take to come up before the command starts without it.
-const CARRIER_TIMEOUT: i32 = 10;
 
 // linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h, linux/if_arp.h, linux/if.h.
 const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
 const RTM_NEWROUTE: u16 = 24;
-const RTMGRP_LINK: u32 = 1;
+const RTM_DELROUTE: u16 = 25;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
@@ -45,8 +44,6 @@ const RTN_UNICAST: u8 = 1;
 const RTNH_F_ONLINK: u32 = 4;
 const ARPHRD_ETHER: u16 = 1;
 const IFF_UP: u32 = 1;
-const IFF_RUNNING: u32 = 0x40;
-const IFF_LOWER_UP: u32 = 0x1_0000;
 const AF_INET: u8 = libc::AF_INET as u8;
 const AF_INET6: u8 = libc::AF_INET6 as u8;
 
@@ -55,25 +52,44 @@ const IFINFO: usize = 16;
 /// The loopback's index in every network namespace.
 const LOOPBACK: u32 = 1;
 
-/// The network device, as the kernel has it before the orders.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The network device.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Interface {
     index: u32,
-    mac: Vec<u8>,
-    mtu: u32,
+    /// What it is before the orders.
+    is: Network,
 }
 
 /// Brings the loopback up, sets what docker sets in a container's network namespace, and makes the network
 /// device ready, if there is one.
 pub(crate) fn prepare() -> Option<Interface> {
-    // Ports below 1024 and ping need no privilege.
-    for (name, value) in [("ip_unprivileged_port_start", "0"), ("ping_group_range", "0 2147483647")] {
-        set(&format!("ipv4/{name}"), value);
-    }
+    restrict_nothing();
     make_ready().unwrap_or_else(|failure| {
         log::warn(&failure.message);
         None
     })
+}
+
+/// The same in a namespace that is to have nothing but its loopback.
+pub(crate) fn prepare_inner() -> Result<(), Failure> {
+    restrict_nothing();
+    loopback_up(&mut open()?)
+}
+
+/// Ports below 1024 and ping need no privilege.
+fn restrict_nothing() {
+    for (name, value) in [("ip_unprivileged_port_start", "0"), ("ping_group_range", "0 2147483647")] {
+        set(&format!("ipv4/{name}"), value);
+    }
+}
+
+fn open() -> Result<Socket, Failure> {
+    Socket::open().context("cannot open a socket for the network's settings")
+}
+
+fn loopback_up(socket: &mut Socket) -> Result<(), Failure> {
+    let up = socket.change(vec![link(LOOPBACK, IFF_UP)]);
+    up.map_err(|(_, e)| e).context("cannot bring lo up")
 }
 
 fn set(setting: &str, value: &str) {
@@ -83,9 +99,8 @@ fn set(setting: &str, value: &str) {
 }
 
 fn make_ready() -> Result<Option<Interface>, Failure> {
-    let mut socket = Socket::open(0).context("cannot open a socket for the network's settings")?;
-    let lo = socket.change(vec![link(LOOPBACK, IFF_UP)], |_| {});
-    lo.map_err(|(_, e)| e).context("cannot bring lo up")?;
+    let mut socket = open()?;
+    loopback_up(&mut socket)?;
     let mut found = None;
     let all = Request::new(RTM_GETLINK, netlink::NLM_F_DUMP, &[0; IFINFO]);
     socket
@@ -95,26 +110,25 @@ fn make_ready() -> Result<Option<Interface>, Failure> {
             }
         })
         .context("cannot list the network's interfaces")?;
-    let Some(interface) = found else { return Ok(None) };
-    change(&mut socket, &interface, &[Change::Name], |_| {})?;
+    let Some(mut interface) = found else { return Ok(None) };
+    change(&mut socket, &interface, &[Change::Name])?;
     // The orders say it all: no router is asked, no address is doubted for a second, and none is made up for
     // an interface without IPv6 (programs would take it for one with: addr_gen_mode 1 is none).
     for (setting, value) in [("accept_ra", "0"), ("accept_dad", "0"), ("addr_gen_mode", "1")] {
         set(&format!("ipv6/conf/{NAME}/{setting}"), value);
     }
-    change(&mut socket, &interface, &[Change::Up], |_| {})?;
+    let preset = Network::preset();
+    let mut changes = vec![Change::Up];
+    changes.extend(plan(&preset, &interface.is));
+    change(&mut socket, &interface, &changes)?;
+    interface.is = preset;
     Ok(Some(interface))
 }
 
 /// Sends changes to the kernel.
-fn change(
-    socket: &mut Socket,
-    interface: &Interface,
-    changes: &[Change],
-    event: impl FnMut(&Message<'_>),
-) -> Result<(), Failure> {
+fn change(socket: &mut Socket, interface: &Interface, changes: &[Change]) -> Result<(), Failure> {
     let requests = changes.iter().map(|change| change.request(interface.index)).collect();
-    socket.change(requests, event).map_err(|(index, e)| {
+    socket.change(requests).map_err(|(index, e)| {
         let what = changes.get(index).map_or_else(|| "cannot set the network up".into(), Change::to_string);
         Failure::own(format!("{what}: {}", sys::describe(&e)))
     })
@@ -126,12 +140,13 @@ fn network_device(message: &Message<'_>) -> Option<Interface> {
     if message.kind != RTM_NEWLINK || kind != ARPHRD_ETHER {
         return None;
     }
-    let mut interface = Interface { index: netlink::word(message.body, 4)?, ..Interface::default() };
+    let is = Network { addresses: Vec::new(), gateways: Vec::new(), ..Network::preset() };
+    let mut interface = Interface { index: netlink::word(message.body, 4)?, is };
     let mut on_virtio = false;
     for (attribute, value) in netlink::attributes(message.body, IFINFO) {
         match attribute {
-            IFLA_ADDRESS => interface.mac = value.to_vec(),
-            IFLA_MTU => interface.mtu = netlink::word(value, 0)?,
+            IFLA_ADDRESS => interface.is.mac = *value.first_chunk()?,
+            IFLA_MTU => interface.is.mtu = netlink::word(value, 0)?.try_into().ok()?,
             IFLA_PARENT_DEV_BUS_NAME => on_virtio = text(value) == "virtio",
             _ => {}
         }
@@ -144,11 +159,11 @@ fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(value.split(|&byte| byte == 0).next().unwrap_or_default()).into_owned()
 }
 
-/// Makes `interface` what the orders ask for; false when it has no carrier.
+/// Makes `interface` what the orders ask for.
 ///
 /// # Errors
 /// 125 with the setting that the kernel refused, or when there is no device.
-pub(crate) fn configure(network: &Network, interface: Option<&Interface>) -> Result<bool, Failure> {
+pub(crate) fn configure(network: &Network, interface: Option<&Interface>) -> Result<(), Failure> {
     let Some(interface) = interface else {
         return Err(Failure::own(
             "a network was asked for, and this machine has no network device: convert the image again with \
@@ -162,26 +177,11 @@ pub(crate) fn configure(network: &Network, interface: Option<&Interface>) -> Res
             network.mtu
         )));
     }
-    let mut carrier = false;
-    let mut event = |message: &Message<'_>| carrier |= has_carrier(message, interface.index);
-    let mut socket = Socket::open(RTMGRP_LINK).context("cannot open a socket for the network's settings")?;
-    change(&mut socket, interface, &plan(network, interface), &mut event)?;
-    // A moment for the device to see its link: a connection's first packet would be lost without, and sent
-    // again only after a second.
-    let mut more = true;
-    while more && !carrier {
-        more = socket
-            .wait(CARRIER_TIMEOUT, |message| carrier |= has_carrier(message, interface.index))
-            .with_context(|| format!("cannot wait for {NAME}'s carrier"))?;
+    let changes = plan(network, &interface.is);
+    if changes.is_empty() {
+        return Ok(());
     }
-    Ok(carrier)
-}
-
-fn has_carrier(message: &Message<'_>, index: u32) -> bool {
-    const ALL: u32 = IFF_UP | IFF_RUNNING | IFF_LOWER_UP;
-    message.kind == RTM_NEWLINK
-        && netlink::word(message.body, 4) == Some(index)
-        && netlink::word(message.body, 8).is_some_and(|flags| flags & ALL == ALL)
+    change(&mut open()?, interface, &changes)
 }
 
 /// One setting.
@@ -193,13 +193,16 @@ enum Change {
     /// Brought up, if it is not.
     Up,
     Address(Address),
+    NoAddress(Address),
     Route {
         gateway: IpAddr,
         /// The gateway is on the link although no address says so.
         on_link: bool,
     },
-    /// None: what the link is like is asked for.
-    Look,
+    NoRoute {
+        gateway: IpAddr,
+        on_link: bool,
+    },
 }
 
 impl fmt::Display for Change {
@@ -215,34 +218,63 @@ impl fmt::Display for Change {
             Change::Address(Address { ip, prefix }) => {
                 write!(f, "cannot give {NAME} the address {ip}/{prefix}")
             }
+            Change::NoAddress(Address { ip, .. }) => write!(f, "cannot take the address {ip} from {NAME}"),
             Change::Route { gateway, .. } => write!(f, "cannot set the default route by {gateway}"),
-            Change::Look => write!(f, "cannot look at {NAME}"),
+            Change::NoRoute { gateway, .. } => write!(f, "cannot remove the default route by {gateway}"),
         }
     }
 }
 
-/// The settings in which `interface` differs from the orders, in the kernel's order: the link, then its
-/// addresses, then the routes that need them; and whether the link has a carrier, which may have come
-/// before.
-fn plan(network: &Network, interface: &Interface) -> Vec<Change> {
-    let mut changes = Vec::new();
-    if interface.mac != network.mac {
-        changes.push(Change::Mac(network.mac));
+/// The settings in which `now` differs from the orders, in the kernel's order: routes and addresses go, the
+/// link changes, addresses come, then the routes that need them. The kernel forgets routes with the addresses
+/// that they need: a family whose addresses change gets all of its own anew.
+fn plan(network: &Network, now: &Network) -> Vec<Change> {
+    let (mut gone, mut come) = (Vec::new(), Vec::new());
+    for v6 in [false, true] {
+        let (wanted, have) = (Family::of(network, v6), Family::of(now, v6));
+        let addresses = wanted.addresses != have.addresses;
+        if addresses || wanted.routes != have.routes {
+            gone.extend(have.routes.iter().map(|&(gateway, on_link)| Change::NoRoute { gateway, on_link }));
+            come.extend(wanted.routes.iter().map(|&(gateway, on_link)| Change::Route { gateway, on_link }));
+        }
+        if addresses {
+            gone.extend(have.addresses.into_iter().map(Change::NoAddress));
+            come.extend(wanted.addresses.into_iter().map(Change::Address));
+        }
     }
-    if interface.mtu != u32::from(network.mtu) {
-        changes.push(Change::Mtu(network.mtu));
+    // Addresses first.
+    come.sort_by_key(|change| matches!(change, Change::Route { .. }));
+    if now.mac != network.mac {
+        gone.push(Change::Mac(network.mac));
     }
-    changes.push(Change::Up);
-    if network.addresses.iter().any(|address| address.ip.is_ipv6() && !is_link_local(address.ip)) {
-        changes.push(Change::Address(link_local(network.mac)));
+    if now.mtu != network.mtu {
+        gone.push(Change::Mtu(network.mtu));
     }
-    changes.extend(network.addresses.iter().map(|address| Change::Address(*address)));
-    changes.extend(network.gateways.iter().map(|&gateway| Change::Route {
-        gateway,
-        on_link: !is_link_local(gateway) && !network.addresses.iter().any(|address| covers(address, gateway)),
-    }));
-    changes.push(Change::Look);
-    changes
+    gone.extend(come);
+    gone
+}
+
+/// What one of the two families has.
+#[derive(PartialEq, Eq)]
+struct Family {
+    addresses: Vec<Address>,
+    /// The gateways, and whether each is on the link although no address says so.
+    routes: Vec<(IpAddr, bool)>,
+}
+
+impl Family {
+    fn of(network: &Network, v6: bool) -> Self {
+        let own = |address: &&Address| address.ip.is_ipv6() == v6;
+        let mut addresses: Vec<Address> = network.addresses.iter().filter(own).copied().collect();
+        if addresses.iter().any(|address| v6 && !is_link_local(address.ip)) {
+            addresses.insert(0, link_local(network.mac));
+        }
+        let on_link = |gateway| {
+            !is_link_local(gateway) && !network.addresses.iter().any(|address| covers(address, gateway))
+        };
+        let gateways = network.gateways.iter().filter(|gateway| gateway.is_ipv6() == v6);
+        Family { addresses, routes: gateways.map(|&gateway| (gateway, on_link(gateway))).collect() }
+    }
 }
 
 /// Whether `ip` is in the address's network.
@@ -302,38 +334,41 @@ impl Change {
             Change::Mac(mac) => link(index, 0).with(IFLA_ADDRESS, mac),
             Change::Mtu(mtu) => link(index, 0).with(IFLA_MTU, &u32::from(*mtu).to_ne_bytes()),
             Change::Up => link(index, IFF_UP),
-            Change::Address(address) => new_address(index, address),
-            Change::Route { gateway, on_link } => default_route(index, *gateway, *on_link),
-            Change::Look => Request::new(RTM_GETLINK, 0, &info(index, 0)),
+            Change::Address(address) => self::address(RTM_NEWADDR, MAKE, index, address),
+            Change::NoAddress(address) => self::address(RTM_DELADDR, 0, index, address),
+            Change::Route { gateway, on_link } => {
+                default_route(RTM_NEWROUTE, MAKE, index, *gateway, *on_link)
+            }
+            Change::NoRoute { gateway, on_link } => default_route(RTM_DELROUTE, 0, index, *gateway, *on_link),
         }
     }
 }
 
-/// `RTM_NEWADDR` (`struct ifaddrmsg`).
-fn new_address(index: u32, address: &Address) -> Request {
+/// Flags of a request for something that is not there yet.
+const MAKE: u16 = netlink::NLM_F_CREATE | netlink::NLM_F_EXCL;
+
+/// `RTM_NEWADDR` or `RTM_DELADDR` (`struct ifaddrmsg`).
+fn address(kind: u16, flags: u16, index: u32, address: &Address) -> Request {
     let mut info = [family(address.ip), address.prefix, IFA_F_PERMANENT, 0, 0, 0, 0, 0];
     if address.ip.is_ipv6() {
         // Nobody else is on the link: the address is not tentative for a second.
         info[2] |= IFA_F_NODAD;
     }
     info[4..].copy_from_slice(&index.to_ne_bytes());
-    let request = Request::new(RTM_NEWADDR, netlink::NLM_F_CREATE | netlink::NLM_F_EXCL, &info)
-        .with_ip(IFA_LOCAL, address.ip)
-        .with_ip(IFA_ADDRESS, address.ip);
+    let request =
+        Request::new(kind, flags, &info).with_ip(IFA_LOCAL, address.ip).with_ip(IFA_ADDRESS, address.ip);
     match broadcast(address) {
         Some(all) => request.with_ip(IFA_BROADCAST, all),
         None => request,
     }
 }
 
-/// `RTM_NEWROUTE` to everything (`struct rtmsg`).
-fn default_route(index: u32, gateway: IpAddr, on_link: bool) -> Request {
+/// `RTM_NEWROUTE` or `RTM_DELROUTE` to everything (`struct rtmsg`).
+fn default_route(kind: u16, make: u16, index: u32, gateway: IpAddr, on_link: bool) -> Request {
     let mut info = [family(gateway), 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, 0, RTN_UNICAST, 0, 0, 0, 0];
     let flags = if on_link { RTNH_F_ONLINK } else { 0 };
     info[8..].copy_from_slice(&flags.to_ne_bytes());
-    Request::new(RTM_NEWROUTE, netlink::NLM_F_CREATE | netlink::NLM_F_EXCL, &info)
-        .with_ip(RTA_GATEWAY, gateway)
-        .with(RTA_OIF, &index.to_ne_bytes())
+    Request::new(kind, make, &info).with_ip(RTA_GATEWAY, gateway).with(RTA_OIF, &index.to_ne_bytes())
 }
 
 #[cfg(test)]
@@ -357,37 +392,60 @@ mod tests {
         }
     }
 
-    fn interface() -> Interface {
-        Interface { index: 2, mac: vec![2, 0, 0, 0, 0, 1], mtu: 1500 }
+    /// A device that is up and has nothing.
+    fn bare() -> Network {
+        Network { addresses: Vec::new(), gateways: Vec::new(), ..network() }
     }
 
     #[test]
     fn only_what_differs_is_changed() {
         let route = |gateway: &str, on_link| Change::Route { gateway: gateway.parse().unwrap(), on_link };
         let network = network();
-        let rest = [
-            Change::Up,
-            Change::Address(address("fe80::ff:fe00:1", 64)),
+        assert_eq!(plan(&network, &network), []);
+        assert_eq!(plan(&Network::preset(), &Network::preset()), []);
+        let all = [
             Change::Address(network.addresses[0]),
+            Change::Address(address("fe80::ff:fe00:1", 64)),
             Change::Address(network.addresses[1]),
             route("10.0.2.2", false),
             route("fe80::2", false),
-            Change::Look,
         ];
-        assert_eq!(plan(&network, &interface()), rest);
-        let other = Interface { index: 3, mac: vec![2; 6], mtu: 9000 };
+        assert_eq!(plan(&network, &bare()), all);
+        let other = Network { mac: [2; 6], mtu: 9000, ..bare() };
         let first = [Change::Mac(network.mac), Change::Mtu(1500)];
-        assert_eq!(plan(&network, &other), [&first[..], &rest].concat());
+        assert_eq!(plan(&network, &other), [&first[..], &all].concat());
 
-        let bare = Network { addresses: Vec::new(), gateways: Vec::new(), ..network };
-        assert_eq!(plan(&bare, &interface()), [Change::Up, Change::Look]);
         let apart = Network {
             addresses: vec![address("192.0.2.7", 32), address("2001:db8::7", 128)],
             gateways: vec!["10.0.0.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
-            ..bare
+            ..bare()
         };
-        let changes = plan(&apart, &interface());
-        assert_eq!(changes[4..6], [route("10.0.0.1", true), route("2001:db8::1", true)]);
+        assert_eq!(plan(&apart, &bare())[3..], [route("10.0.0.1", true), route("2001:db8::1", true)]);
+    }
+
+    #[test]
+    fn what_is_there_goes_first() {
+        let preset = network();
+        let no_route = |gateway: &str| Change::NoRoute { gateway: gateway.parse().unwrap(), on_link: false };
+        // Published ports alone: no way out.
+        let inbound = Network { gateways: Vec::new(), ..network() };
+        assert_eq!(plan(&inbound, &preset), [no_route("10.0.2.2"), no_route("fe80::2")]);
+        // Another address behind the same gateway: its route goes with the old one.
+        let mut moved = network();
+        moved.addresses[0] = address("10.0.2.77", 24);
+        let expected = [
+            no_route("10.0.2.2"),
+            Change::NoAddress(preset.addresses[0]),
+            Change::Address(moved.addresses[0]),
+            Change::Route { gateway: preset.gateways[0], on_link: false },
+        ];
+        assert_eq!(plan(&moved, &preset), expected);
+        // The address of the link follows the MAC address.
+        let mac = Network { mac: [2, 0, 0, 0, 0, 2], ..network() };
+        let changes = plan(&mac, &preset);
+        assert_eq!(changes[1], Change::NoAddress(address("fe80::ff:fe00:1", 64)));
+        assert!(changes.contains(&Change::Address(address("fe80::ff:fe00:2", 64))));
+        assert_eq!(changes[3], Change::Mac(mac.mac));
     }
 
     #[test]
@@ -426,14 +484,18 @@ mod tests {
 
     #[test]
     fn settings_are_laid_out_as_the_kernel_reads_them() {
-        let request = new_address(2, &address("fd00::15", 64));
+        let request = Change::Address(address("fd00::15", 64)).request(2);
         let expected = Request::new(RTM_NEWADDR, 0x600, &[10, 64, 0x82, 0, 2, 0, 0, 0]);
         let ip = "fd00::15".parse().unwrap();
         assert_eq!(request, expected.with_ip(IFA_LOCAL, ip).with_ip(IFA_ADDRESS, ip));
 
-        let request = default_route(2, IpAddr::from([10, 0, 0, 1]), true);
+        let gateway = IpAddr::from([10, 0, 0, 1]);
+        let request = Change::Route { gateway, on_link: true }.request(2);
         let expected = Request::new(RTM_NEWROUTE, 0x600, &[2, 0, 0, 0, 254, 3, 0, 1, 4, 0, 0, 0]);
         assert_eq!(request, expected.with(5, &[10, 0, 0, 1]).with(4, &[2, 0, 0, 0]));
+        let expected = Request::new(RTM_DELADDR, 0, &[10, 64, 0x82, 0, 2, 0, 0, 0]);
+        let request = Change::NoAddress(address("fd00::15", 64)).request(2);
+        assert_eq!(request, expected.with_ip(IFA_LOCAL, ip).with_ip(IFA_ADDRESS, ip));
 
         let up = [0, 0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0];
         assert_eq!(Change::Up.request(7), Request::new(RTM_NEWLINK, 0, &up));
@@ -450,7 +512,7 @@ mod tests {
             bus.into_iter().fold(link, |link, bus| link.with(IFLA_PARENT_DEV_BUS_NAME, bus)).finish(1, false)
         };
         let found = |bytes: &[u8]| netlink::messages(bytes).find_map(|message| network_device(&message));
-        assert_eq!(found(&bytes(1, Some(b"virtio\0"))), Some(interface()));
+        assert_eq!(found(&bytes(1, Some(b"virtio\0"))), Some(Interface { index: 2, is: bare() }));
         assert_eq!(found(&bytes(1, Some(b"pci\0"))), None);
         assert_eq!(found(&bytes(1, None)), None);
         assert_eq!(found(&bytes(4, Some(b"virtio\0"))), None);
@@ -458,25 +520,11 @@ mod tests {
     }
 
     #[test]
-    fn a_carrier_is_seen_in_events_of_the_interface() {
-        let event = |index: u32, flags: u32| {
-            let mut body = [0; IFINFO];
-            body[4..8].copy_from_slice(&index.to_ne_bytes());
-            body[8..12].copy_from_slice(&flags.to_ne_bytes());
-            has_carrier(&Message { kind: RTM_NEWLINK, number: 0, body: &body }, 2)
-        };
-        assert!(event(2, 0x1_1043));
-        assert!(!event(2, 0x1003));
-        assert!(!event(2, 0x1_0003));
-        assert!(!event(1, 0x1_1043));
-    }
-
-    #[test]
     fn what_cannot_be_is_refused_with_a_way_out() {
         let failure = configure(&network(), None).unwrap_err();
         assert!(failure.message.contains("no network device"), "{failure}");
         let small = Network { mtu: 1000, ..network() };
-        let failure = configure(&small, Some(&interface())).unwrap_err();
+        let failure = configure(&small, Some(&Interface { index: 2, is: bare() })).unwrap_err();
         assert!(failure.message.contains("1280"), "{failure}");
         assert_eq!(
             Change::Mac([2, 0, 0, 0, 0, 0xfe]).to_string(),

@@ -11,7 +11,12 @@
 //! | `X` then end of file | the command runs |
 //! | `F`, code, message, end of file | a failure |
 
-use crate::{container, env, etc, exec, failure::*, mounts, sys, tty, user};
+use crate::{
+    container::{self, Outer},
+    env, etc, exec,
+    failure::*,
+    mounts, sys, tty, user,
+};
 use forelift_abi::control::{self, Start, ToGuest};
 use std::{
     convert::Infallible,
@@ -38,7 +43,7 @@ pub(crate) struct Pipes {
 /// The whole life of the process; it ends in exec or in a report.
 pub(crate) fn run(mut pipes: Pipes) -> ! {
     // Borrowed throughout: the status pipe must still be open for the report.
-    let Err(failure) = prepare(&mut pipes.status).and_then(|()| obey(&mut pipes));
+    let Err(failure) = prepare(&mut pipes.status).and_then(|outer| obey(&mut pipes, &outer));
     report(&failure);
     sys::exit_now(failure.code)
 }
@@ -52,12 +57,13 @@ pub(crate) fn report(failure: &Failure) -> bool {
     fd >= 0 && sys::write_raw(fd, &[b"F", &[failure.code], failure.message.as_bytes()].concat()).is_ok()
 }
 
-fn prepare(status: &mut File) -> Result<(), Failure> {
+fn prepare(status: &mut File) -> Result<Outer, Failure> {
     STATUS_FD.store(std::os::fd::AsRawFd::as_raw_fd(status), std::sync::atomic::Ordering::Relaxed);
     container::enter_namespaces()?;
-    container::mount_all()?;
+    let outer = container::mount_all()?;
     container::restrict_process()?;
-    sys::write_all(status, b"R").context("cannot report to the supervisor")
+    sys::write_all(status, b"R").context("cannot report to the supervisor")?;
+    Ok(outer)
 }
 
 fn read_orders(orders: &mut File) -> Result<Start, Failure> {
@@ -69,8 +75,11 @@ fn read_orders(orders: &mut File) -> Result<Start, Failure> {
     }
 }
 
-fn obey(pipes: &mut Pipes) -> Result<Infallible, Failure> {
+fn obey(pipes: &mut Pipes, outer: &Outer) -> Result<Infallible, Failure> {
     let start = read_orders(&mut pipes.orders)?;
+    if start.network.is_some() {
+        outer.join()?;
+    }
     if start.tty.is_none() {
         // Away from the supervisor's session and its terminal.
         sys::setsid().context("cannot make a session")?;

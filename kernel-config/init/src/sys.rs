@@ -70,12 +70,13 @@ pub(crate) fn pivot_root(new_root: &str, put_old: &str) -> io::Result<()> {
 
 // linux/mount.h; not in every libc.
 const OPEN_TREE_CLONE: libc::c_uint = 1;
+const AT_RECURSIVE: libc::c_uint = 0x8000;
 const MOVE_MOUNT_F_EMPTY_PATH: libc::c_uint = 4;
 
-/// A bind mount of `path` that is mounted nowhere yet (open_tree(2)).
+/// A bind mount of `path`, with what is mounted in it, that is mounted nowhere yet (open_tree(2)).
 pub(crate) fn take_mount(path: &str) -> io::Result<OwnedFd> {
     let path = c_path(path)?;
-    let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC as libc::c_uint;
+    let flags = OPEN_TREE_CLONE | AT_RECURSIVE | libc::O_CLOEXEC as libc::c_uint;
     // SAFETY: `path` is a NUL-terminated string.
     let fd =
         check(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) } as c_int)?;
@@ -107,6 +108,13 @@ pub(crate) fn unshare(flags: c_int) -> io::Result<()> {
 pub(crate) fn enter_mounts(namespace: &File) -> io::Result<()> {
     // SAFETY: changes this process's view of the file system; no memory is involved.
     check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNS) })?;
+    Ok(())
+}
+
+/// Enters a network namespace (setns(2)).
+pub(crate) fn enter_network(namespace: &File) -> io::Result<()> {
+    // SAFETY: changes this process's network; no memory is involved.
+    check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) })?;
     Ok(())
 }
 
@@ -148,22 +156,15 @@ pub(crate) fn fill_standard_fds() -> io::Result<()> {
     }
 }
 
-/// A socket to the kernel's routing tables that hears the events of the given groups (rtnetlink(7)). Messages
-/// are written and read as if it were a file.
-pub(crate) fn route_socket(groups: u32) -> io::Result<File> {
+/// A socket to the kernel's routing tables (rtnetlink(7)). Messages are written and read as if it were a
+/// file.
+pub(crate) fn route_socket() -> io::Result<File> {
     // SAFETY: no memory is involved.
     let fd = check(unsafe {
         libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE)
     })?;
-    // SAFETY: a fresh descriptor.
-    let file = unsafe { File::from_raw_fd(fd) };
-    // SAFETY: sockaddr_nl is plain numbers, for which zero is a value.
-    let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
-    (address.nl_family, address.nl_groups) = (libc::AF_NETLINK as _, groups);
-    let len = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
-    // SAFETY: address and length are those of `address`.
-    check(unsafe { libc::bind(fd, (&raw const address).cast(), len) })?;
-    Ok(file)
+    // SAFETY: a fresh descriptor. The kernel binds the socket when it is first written to.
+    Ok(unsafe { File::from_raw_fd(fd) })
 }
 
 /// Switches `O_NONBLOCK` on.

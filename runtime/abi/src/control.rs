@@ -105,11 +105,12 @@ pub enum ToGuest {
     /// Nobody reads this output stream (1 stdout, 2 stderr) any more: init closes its end of the pipe, so
     /// that the command gets EPIPE and SIGPIPE.
     OutputClosed(u8),
-    /// Instead of a start: use the kernel as programs do, then answer [`ToHost::Exited`]. For training. With
-    /// the network device's link up, also as [`crate::net::EXERCISE_PEERS`] tells.
+    /// Instead of a start: use the kernel as programs do, then answer [`ToHost::Exited`]. For training.
     Exercise {
         /// Mount tag of a host directory, which is the exercise's to change.
         directory: String,
+        /// There is a network, with [`crate::net::EXERCISE_PEERS`].
+        network: bool,
     },
 }
 

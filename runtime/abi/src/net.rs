@@ -125,8 +125,8 @@ pub struct Network {
     pub hosts: Vec<(String, IpAddr)>,
 }
 
-/// Whom the exercise speaks to through the network device, when its link is up: a peer behind the gateway of
-/// [`Network::exercise`] with the services [`ECHO`], [`DISCARD`] and [`CHARGEN`].
+/// Whom the exercise speaks to through the network device, when there is a network: a peer behind the gateway
+/// of [`Network::preset`] with the services [`ECHO`], [`DISCARD`] and [`CHARGEN`].
 pub const EXERCISE_PEERS: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
 /// Port of the echo service (RFC 862), by TCP and UDP.
@@ -137,8 +137,9 @@ pub const DISCARD: u16 = 9;
 pub const CHARGEN: u16 = 19;
 
 impl Network {
-    /// What the interface is during the exercise, whose orders have no network.
-    pub fn exercise() -> Self {
+    /// What the interface is before the orders come, during the exercise, and in a run that wants nothing
+    /// else: so that nothing is left to do at its start.
+    pub fn preset() -> Self {
         let address = |ip, prefix| Address { ip, prefix };
         let v6 = |last| IpAddr::V6(Ipv6Addr::new(0xfd00, 0xf0, 0, 0, 0, 0, 0, last));
         Network {

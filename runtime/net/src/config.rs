@@ -265,6 +265,13 @@ mod tests {
     }
 
     #[test]
+    fn the_default_link_is_what_the_guest_has_before_its_orders() {
+        let network = Config::default().network();
+        let dns = network.dns.clone();
+        assert_eq!(network, Network { dns, ..Network::preset() });
+    }
+
+    #[test]
     fn the_guest_may_have_any_address_but_the_gateways() {
         let mut config = Config::default();
         config.set_guest_ip("192.168.7.9".parse().unwrap()).unwrap();

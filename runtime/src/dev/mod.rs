@@ -6,7 +6,7 @@
 //! | 0 | console with ports ([`virtio::console`]) |
 //! | 1 | block device, the root file system; empty when there is none ([`virtio::blk`]) |
 //! | 2 | entropy ([`virtio::rng`]) |
-//! | 3 | network, its link down until a run has a network ([`virtio::net`]) |
+//! | 3 | network, which leads nowhere until a run has one ([`virtio::net`]) |
 //! | 4-11 | host directories, tags `forelift0` to `forelift7` ([`virtio::fs::share`]) |
 //! | 12-15 | empty |
 //!
@@ -15,7 +15,7 @@
 //! PLIC, and pin 16 + `n` of x86_64's I/O APIC.
 //!
 //! A snapshot cannot gain devices: the slots for directories exist from boot and get their directories after
-//! a restore, with [`Devices::attach_share`], and the network its link, with [`Devices::connect_network`].
+//! a restore, with [`Devices::attach_share`], and the network with [`Devices::connect_network`].
 //! How to add a device is written in [`virtio`].
 
 pub mod fuse;
@@ -240,14 +240,10 @@ impl Devices {
         Ok(())
     }
 
-    /// Brings the link of the network interface up; the guest's driver hears of it.
+    /// Connects the network interface; the guest's driver does not notice.
     pub fn connect_network(&mut self, mem: &mut GuestMemory) {
         // The same shape as the one that is there.
         let _ = self.net.replace(Net::connected(), mem);
-        self.net.with(mem, |_, cx| {
-            cx.config_changed = true;
-            Ok(())
-        });
         self.update_level(SLOT_NET);
     }
 

@@ -332,7 +332,7 @@ impl Machine {
         }
     }
 
-    /// Brings the network's link up, if the host has a network.
+    /// Connects the network, if the host has one.
     fn connect_network(&mut self, host: &mut dyn Host) {
         if host.network().is_some() {
             self.devices.connect_network(&mut self.mem);

@@ -213,7 +213,7 @@ impl Session {
             && self.ending.is_none()
             && let Some(directory) = self.exercise.take()
         {
-            self.tell(&ToGuest::Exercise { directory });
+            self.tell(&ToGuest::Exercise { directory, network: host.network().is_some() });
             self.state = State::Running { started: true };
         }
         self.take_events(host);

@@ -29,7 +29,7 @@
 //!    name in [`DevicesState`](crate::dev::DevicesState), and checked when it is restored: a snapshot is
 //!    untrusted. A snapshot cannot gain devices: what is there only at a start (a directory, a network) needs
 //!    a device without it in the slot from boot on, which [`Mmio::replace`](mmio::Mmio::replace) exchanges
-//!    for the real one, as [`fs::share::Detached`] is, or [`net::Net`] with its link down.
+//!    for the real one, as [`fs::share::Detached`] is, or [`net::Net`] that leads nowhere.
 //! 4. *Tests* drive it as a guest would, through registers and rings: `dev/testing.rs` is the driver,
 //!    `dev/tests.rs` has a test for each device. The fuzz target `virtqueues` reaches every slot.
 //! 5. *The guest* needs a driver: `kernel-config/common.config`.

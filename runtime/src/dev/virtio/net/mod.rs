@@ -1,9 +1,9 @@
 //! Network device (virtio 1.2, section 5.1): one interface, whose packets go to [`Host::send_packets`] and
 //! come from [`Host::receive_packets`].
 //!
-//! The device is in its slot from boot on, with the link down: a snapshot cannot gain devices. A run that has
-//! a network replaces it by one with the link up ([`Net::connected`]); otherwise the guest never sends, and
-//! what it tries to send all the same is dropped.
+//! The device is in its slot from boot on, with its link up: the guest's driver and its interface are ready
+//! in the snapshot. A run that has a network replaces it by one that is connected ([`Net::connected`]);
+//! otherwise nothing comes, and what the guest sends is dropped.
 //!
 //! Segmentation and checksums are left to whoever takes the packets, and the guest takes segments of up to
 //! 64 KiB with partial checksums from them: the header before each frame is passed on as it is. There is no
@@ -58,7 +58,7 @@ const BUDGET: usize = 2 << 20;
 /// The device. See the module's documentation.
 #[derive(Debug, Default)]
 pub struct Net {
-    link: bool,
+    connected: bool,
     features: u64,
     /// The host has no room for what is in the transmit queue.
     blocked: bool,
@@ -73,21 +73,21 @@ impl Net {
     /// Device type.
     pub const ID: u32 = 1;
 
-    /// An interface whose link is down.
+    /// An interface that leads nowhere.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An interface whose link is up.
+    /// An interface with a network.
     pub fn connected() -> Self {
-        Net { link: true, ..Self::default() }
+        Net { connected: true, ..Self::default() }
     }
 
     /// What a sleeping machine should be woken for.
     pub fn interest(&self) -> Interest {
         Interest {
-            packets: self.link && !self.full,
-            packet_room: self.link && self.blocked,
+            packets: self.connected && !self.full,
+            packet_room: self.connected && self.blocked,
             ..Interest::default()
         }
     }
@@ -238,8 +238,7 @@ impl VirtioDevice for Net {
     fn config_read(&self, offset: usize, out: &mut [u8]) {
         let mut space = [0; 8];
         space[..6].copy_from_slice(&GUEST_MAC);
-        let status = if self.link { S_LINK_UP } else { 0 };
-        space[6..].copy_from_slice(&status.to_le_bytes());
+        space[6..].copy_from_slice(&S_LINK_UP.to_le_bytes());
         read_config_bytes(&space, offset, out);
     }
 
@@ -248,11 +247,11 @@ impl VirtioDevice for Net {
     }
 
     fn reset(&mut self) {
-        *self = Net { link: self.link, ..Net::default() };
+        *self = Net { connected: self.connected, ..Net::default() };
     }
 
     fn notify(&mut self, queue: usize, cx: &mut Context<'_>) -> Result<(), QueueError> {
-        if !self.link && queue == TRANSMIT {
+        if !self.connected && queue == TRANSMIT {
             while let Some(chain) = cx.pop(TRANSMIT)? {
                 cx.complete(TRANSMIT, chain, 0)?;
             }
@@ -261,7 +260,7 @@ impl VirtioDevice for Net {
     }
 
     fn wants_service(&self) -> bool {
-        self.link
+        self.connected
     }
 
     fn service(&mut self, cx: &mut Context<'_>, host: &mut dyn Host) -> Result<(), QueueError> {
