@@ -148,6 +148,14 @@ pub fn runtime(arch: Arch) -> Result<Vec<u8>, AssetError> {
     read(&find(&runtime, Some(arch))?)
 }
 
+/// The emulator for a component.
+///
+/// # Errors
+/// See [`AssetError`].
+pub fn component_runtime(arch: Arch) -> Result<Vec<u8>, AssetError> {
+    read(&find(&format!("runtime-{}-component.wasm", suffix(arch)), Some(arch))?)
+}
+
 /// A program that runs programs of another architecture.
 pub struct Interpreter {
     /// The ELF file.

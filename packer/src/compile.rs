@@ -49,7 +49,7 @@ pub enum CompileError {
 /// See [`CompileError`]; nothing is left of the output then.
 pub fn compile(image: &Path, output: &Path, stages: &mut Stages) -> Result<u64, CompileError> {
     let failed = |source| CompileError::File { path: output.into(), source };
-    let image = reader::open(image)?;
+    let image = reader::open(image)?.runnable()?;
     if output.extension().is_some_and(|e| e == "wasm") {
         return Err(CompileError::Name { path: output.into() });
     }

@@ -23,6 +23,8 @@ pub struct Inspection<'a> {
     pub file: String,
     /// Its size in bytes.
     pub size: u64,
+    /// Whether it is a component.
+    pub component: bool,
     /// Bytes of native code, in a precompiled image.
     pub native_code: Option<usize>,
     /// The container image's name.
@@ -87,6 +89,7 @@ pub fn inspect(image: &PackedImage) -> Result<Inspection<'_>, OpenError> {
     Ok(Inspection {
         file: image.path().display().to_string(),
         size: image.file_len(),
+        component: image.is_component(),
         native_code: image.code()?.map(<[u8]>::len),
         name: &config.name,
         arch: config.arch.oci_name(),

@@ -152,12 +152,16 @@ pub fn parse(
             b"--help" | b"-h" => return flag("--help").map(|()| Request::Help),
             b"--version" => return flag("--version").map(|()| Request::Version),
             _ => match network::name(name) {
-                Some(name) => network::set(&mut options.network, name, utf8(name, value(name)?)?)?,
+                Some((name, true)) => network::set(&mut options.network, name, utf8(name, value(name)?)?)?,
+                Some((name, false)) => {
+                    flag(name)?;
+                    network::set(&mut options.network, name, String::new())?;
+                }
                 None => return Err(ArgsError::Unknown(String::from_utf8_lossy(word).into_owned())),
             },
         }
     }
-    let network = network::network(&options.network)?;
+    let network = network::network(&options.network, &image.container.exposed_ports)?;
     orders(options, rest, env, image, mounts).map(|start| Request::Run(Box::new(start), network))
 }
 

@@ -76,8 +76,8 @@ pub struct Terminal {
 }
 
 /// Why the image's own arguments cannot give it a network under `forelift run`.
-pub const NO_CONNECTION: &str = "--net-stream: behind the image's name it is for other runtimes: write \
-                                 `forelift run --net-stream unix:PATH IMAGE`, or tcp:HOST:PORT";
+pub const NO_CONNECTION: &str = "behind the image's name, options of the network are for other runtimes: write \
+                                 `forelift run --net IMAGE`, or `forelift run --net-stream unix:PATH IMAGE`";
 
 /// The outside world. No method but [`Host::wait`] may block, unless the environment has no other way.
 pub trait Host {

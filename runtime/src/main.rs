@@ -4,7 +4,13 @@
 
 fn main() {
     #[cfg(target_os = "wasi")]
-    std::process::exit(i32::from(wasi::main()));
+    {
+        let code = wasi::main();
+        // A component's has all 256 of them.
+        #[cfg(feature = "component")]
+        forelift_runtime::sys::SystemHost::exit(code);
+        std::process::exit(i32::from(code));
+    }
     #[cfg(not(target_os = "wasi"))]
     {
         eprintln!("forelift-runtime: this program is the inside of an image: run images with `forelift run`");

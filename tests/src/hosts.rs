@@ -2,7 +2,7 @@
 
 use crate::{
     images::Image,
-    workspace::{cache, forelift, last_line, root, tool},
+    workspace::{cache, forelift, last_line, root, tool, wasmtime},
 };
 use std::{ffi::OsString, fs::File, path::PathBuf, process::Command, sync::OnceLock};
 
@@ -19,17 +19,25 @@ pub enum Host {
     PyWasmtime,
     /// Node's `node:wasi`.
     Node,
+    /// The command wasmtime on a component.
+    Component,
 }
 
 impl Host {
     /// All hosts.
     pub const ALL: [Host; 4] = [Host::Wasm, Host::Native, Host::PyWasmtime, Host::Node];
+    /// All hosts, and a component's: for what differs between versions of WASI.
+    pub const EVERY: [Host; 5] = [Host::Wasm, Host::Native, Host::PyWasmtime, Host::Node, Host::Component];
     /// Our own: the ones with signals, terminals and every exit status.
     pub const OURS: [Host; 2] = [Host::Wasm, Host::Native];
     /// Ours, with the engine that compiles while it runs: for what runs long enough.
     pub const ENGINES: [Host; 3] = [Host::Wasm, Host::Native, Host::Jit];
-    /// Those where an exit status of 126 and more arrives (wasmtime's own WASI turns it into a trap).
-    pub const ANY_STATUS: [Host; 3] = [Host::Wasm, Host::Native, Host::Node];
+    /// Those where an exit status of 126 and more arrives (wasmtime's WASI preview 1 makes it a trap).
+    pub const ANY_STATUS: [Host; 4] = [Host::Wasm, Host::Native, Host::Node, Host::Component];
+    /// Those that have a network.
+    pub const NETWORKED: [Host; 3] = [Host::Wasm, Host::Native, Host::Component];
+    /// Those whose network is worth a look when it has nothing to do with how guest code runs.
+    pub const GATEWAYS: [Host; 2] = [Host::Wasm, Host::Component];
 
     /// Its name in test names.
     pub fn name(self) -> &'static str {
@@ -39,6 +47,7 @@ impl Host {
             Host::Jit => "jit",
             Host::PyWasmtime => "pywasmtime",
             Host::Node => "node",
+            Host::Component => "component",
         }
     }
 
@@ -59,7 +68,11 @@ impl Host {
 
     /// The file that it runs.
     pub fn file(self, image: Image) -> PathBuf {
-        if self == Host::Wasm { image.cwasm() } else { image.wasm() }
+        match self {
+            Host::Wasm => image.cwasm(),
+            Host::Component => image.component(),
+            _ => image.wasm(),
+        }
     }
 
     /// The command with its own options, up to the image's file name.
@@ -79,6 +92,12 @@ impl Host {
             Host::PyWasmtime => {
                 let mut command = Command::new(python());
                 command.arg(runner("run_wasmtime.py"));
+                command
+            }
+            Host::Component => {
+                let mut command = Command::new(wasmtime());
+                command.args(["run", "--allow-precompiled"]);
+                command.args(["-S", "inherit-network", "-S", "allow-ip-name-lookup"]);
                 command
             }
             Host::Node => {
@@ -118,6 +137,7 @@ impl Place {
             (Guest::Amd64, Host::Jit) => "jit-amd64",
             (Guest::Amd64, Host::PyWasmtime) => "pywasmtime-amd64",
             (Guest::Amd64, Host::Node) => "node-amd64",
+            (Guest::Amd64, Host::Component) => "component-amd64",
         }
     }
 

@@ -2,7 +2,7 @@
 //! code.
 
 use crate::process::program;
-use crate::workspace::{cached, fingerprint, forelift, last_line, product, script};
+use crate::workspace::{cached, fingerprint, forelift, last_line, product, script, wasmtime};
 use std::{
     ffi::OsStr,
     fs,
@@ -230,6 +230,26 @@ impl Image {
     /// The converted module without a snapshot: it boots at each start.
     pub fn wasm_cold(self) -> PathBuf {
         self.converted("cold", &["--snapshot", "none"]).join("image.wasm")
+    }
+
+    /// The image as a component, compiled by wasmtime.
+    pub fn component(self) -> PathBuf {
+        let wasm = self.component_wasm();
+        let parts = product();
+        let mut parts: Vec<&Path> = parts.iter().map(PathBuf::as_path).collect();
+        parts.extend([&*wasm, wasmtime()]);
+        let dir = cached(&format!("component-cwasm-{}", self.name()), &fingerprint(&parts, &[]), |dir| {
+            let compiled = program(wasmtime(), |c| {
+                c.arg("compile").arg("-o").arg(dir.join("image.cwasm")).arg(&wasm);
+            });
+            assert_eq!(compiled.status(), 0, "{compiled}");
+        });
+        dir.join("image.cwasm")
+    }
+
+    /// The image as a component.
+    pub fn component_wasm(self) -> PathBuf {
+        self.converted("component", &["--component"]).join("image.wasm")
     }
 
     /// The module compiled for this host.

@@ -113,14 +113,18 @@ impl Run {
         self
     }
 
-    /// An option of `forelift run`, for our hosts only.
+    /// An option of `forelift run`; of a component's network, which is its own.
     pub fn option(mut self, option: &str) -> Self {
-        assert!(self.host.is_ours(), "{option} on {}", self.host.name());
+        assert!(
+            Host::NETWORKED.contains(&self.host) || self.host.is_ours(),
+            "{option} on {}",
+            self.host.name()
+        );
         self.host_options.push(option.into());
         self
     }
 
-    /// Options of `forelift run`, for our hosts only.
+    /// Several of them.
     pub fn options(self, options: &[&str]) -> Self {
         options.iter().fold(self, |run, option| run.option(option))
     }
@@ -159,7 +163,10 @@ impl Run {
     pub fn command(&self) -> Command {
         let mut command = self.host.command();
         let ours = self.host.is_ours();
-        command.args(&self.host_options);
+        let of_image = self.host == Host::Component;
+        if !of_image {
+            command.args(&self.host_options);
+        }
         for (name, value) in &self.env {
             command.arg(if ours { "-e" } else { "--env" }).arg(format!("{name}={value}"));
         }
@@ -171,6 +178,9 @@ impl Run {
             command.args(options).arg(&self.file);
         } else {
             command.arg(&self.file).args(options);
+        }
+        if of_image {
+            command.args(&self.host_options);
         }
         if matches!(self.input, Input::Unused) {
             command.arg("--no-stdin");

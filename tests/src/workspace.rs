@@ -139,6 +139,12 @@ pub fn product() -> Vec<PathBuf> {
     parts
 }
 
+/// The command wasmtime, of the version that Forelift embeds.
+pub fn wasmtime() -> &'static Path {
+    static WASMTIME: OnceLock<PathBuf> = OnceLock::new();
+    WASMTIME.get_or_init(|| last_line(script("wasmtime"), &[]).into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -71,7 +71,8 @@ fn text(image: &PackedImage) -> anyhow::Result<String> {
         }
         None => lines.add("lifted", "nothing: all guest code is interpreted"),
     }
-    lines.add("file", format!("{} bytes, {} data segments", found.size, found.segments));
+    let kind = if found.component { "component, " } else { "" };
+    lines.add("file", format!("{kind}{} bytes, {} data segments", found.size, found.segments));
     if let Some(bytes) = found.native_code {
         lines.add("native code", format_size(bytes as u64));
     }

@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
         [a, b] if a != b => [lockstep::Engine::from(a), b.into()],
         _ => bail!("--engines: expected two different engines, as interp,native"),
     };
-    let image = reader::open(Path::new(path))?;
+    let image = reader::open(Path::new(path))?.runnable()?;
     if let Some(command) = &args.test {
         let count = bisect::index(&image)?.functions.1;
         let found = bisect::search(count, &mut |enabled| {

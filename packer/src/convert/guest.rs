@@ -37,7 +37,7 @@ impl Guest {
         let platform = platform(&loaded.source, loaded.arch.as_deref(), options.platform)?;
         let installed = match installed {
             Some(installed) => installed,
-            None => Installed::find(platform, options.kernel.as_deref(), options.memory)?,
+            None => Installed::find(platform, options.kernel.as_deref(), options.memory, options.component)?,
         };
         if let Some(interpreter) = &installed.interpreter {
             loaded.tree.add_program(ARM64_INTERPRETER, &interpreter.bytes)?;

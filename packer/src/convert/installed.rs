@@ -10,7 +10,11 @@ use forelift_abi::{
 use super::ConvertError;
 use crate::{
     assets::{self, Interpreter, Kernel},
-    pack::initrd,
+    pack::{
+        PackError,
+        component::{self, Shell},
+        initrd,
+    },
     platform::Platform,
 };
 
@@ -20,6 +24,8 @@ pub struct Installed {
     pub arch: Arch,
     /// The emulator, as WebAssembly.
     pub runtime: Vec<u8>,
+    /// What is around the module, if that becomes a component.
+    pub shell: Option<Shell>,
     /// The guest's kernel.
     pub kernel: Kernel,
     /// The guest's init, an ELF file.
@@ -33,21 +39,33 @@ pub struct Installed {
 }
 
 impl Installed {
-    /// Reads the files for `platform`, for a guest with `memory` bytes of RAM; `kernel` replaces the
-    /// installed kernel.
+    /// Reads the files for `platform`, for a guest with `memory` bytes of RAM, in a component or not;
+    /// `kernel` replaces the installed kernel.
     ///
     /// # Errors
     /// When a file is missing or unusable; when the kernel cannot boot in so little memory, or the machine
     /// cannot have so much.
-    pub fn find(platform: Platform, kernel: Option<&Path>, memory: u64) -> Result<Self, ConvertError> {
+    pub fn find(
+        platform: Platform,
+        kernel: Option<&Path>,
+        memory: u64,
+        component: bool,
+    ) -> Result<Self, ConvertError> {
         let arch = platform.machine();
-        let runtime = assets::runtime(arch)?;
+        let (runtime, shell) = match component {
+            false => (assets::runtime(arch)?, None),
+            true => {
+                let (runtime, shell) =
+                    component::open_up(&assets::component_runtime(arch)?).map_err(PackError::from)?;
+                (runtime, Some(shell))
+            }
+        };
         let kernel = assets::kernel(arch, kernel)?;
         let init = assets::init(arch)?;
         let interpreter = platform.is_foreign().then(assets::arm64_interpreter).transpose()?;
         let initrd = initrd::build(&init);
         let ram_len = ram_len(arch, memory, assets::least_ram(kernel.memory, initrd.len() as u64))?;
-        Ok(Installed { arch, runtime, kernel, init, initrd, interpreter, ram_len })
+        Ok(Installed { arch, runtime, shell, kernel, init, initrd, interpreter, ram_len })
     }
 }
 

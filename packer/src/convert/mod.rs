@@ -66,7 +66,8 @@ pub struct Converted {
 pub fn convert(options: &Options, stages: &mut Stages) -> Result<Converted, ConvertError> {
     let path = &options.output;
     // What can fail at once is to fail before the long work.
-    let find = |platform| Installed::find(platform, options.kernel.as_deref(), options.memory);
+    let kernel = options.kernel.as_deref();
+    let find = |platform| Installed::find(platform, kernel, options.memory, options.component);
     let installed = options.platform.map(find).transpose()?;
     let mut output = Output::create(path).map_err(ConvertError::at(path))?;
 

@@ -34,7 +34,10 @@ pub fn write(contents: &Contents<'_>, path: &Path, output: &mut Output) -> Resul
     let lifted = contents.lifted;
     let runtime = lifted.map_or(&contents.guest.installed.runtime, |lifted| &lifted.module);
     // With lifted code, the names that are there are to stay.
-    let options = writer::Options { keep_names: contents.keep_names || lifted.is_some() };
+    let options = writer::Options {
+        keep_names: contents.keep_names || lifted.is_some(),
+        shell: contents.guest.installed.shell.as_ref(),
+    };
     let mut out = output.writer();
     pack::pack(runtime, &parts(contents), manifest(contents), options, &mut out, |_, _| {})
         .and_then(|summary| Ok(out.flush().map(|()| summary)?))

@@ -31,6 +31,8 @@ pub struct Options {
     pub cache: Option<PathBuf>,
     /// A file for the table of lifted functions.
     pub symbol_map: Option<PathBuf>,
+    /// Whether a component is written, with a network of its own.
+    pub component: bool,
     /// Whether the emulator's functions keep their names. Those of lifted functions are always there.
     pub keep_names: bool,
 }

@@ -5,6 +5,7 @@
 //! * [`data`]: the data section, laid out so that it can be mapped from the file;
 //! * [`extend`](mod@extend): adds lifted functions to the runtime module;
 //! * [`writer`]: the whole module;
+//! * [`component`]: a component around it;
 //! * [`manifest`]: the custom section for people and tools;
 //! * [`output`]: an output file that appears complete or not at all;
 //! * [`foreign`]: recognises files that are no images, for error messages;
@@ -13,6 +14,7 @@
 //! * [`initrd`]: the archive that a kernel without snapshot boots from.
 
 pub mod compiled;
+pub mod component;
 pub mod data;
 pub mod extend;
 pub mod foreign;
@@ -32,6 +34,7 @@ pub use memory::Parts;
 pub use reader::PackedImage;
 pub use writer::{Summary, pack};
 
+use component::ComponentError;
 use module::ModuleError;
 
 /// Why an image could not be packed.
@@ -75,6 +78,9 @@ pub enum PackError {
         /// Its size.
         bytes: u64,
     },
+    /// There is no component.
+    #[error(transparent)]
+    Component(#[from] ComponentError),
     /// The output could not be written.
     #[error("writing the module: {0}")]
     Io(#[from] std::io::Error),

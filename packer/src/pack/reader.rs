@@ -22,6 +22,7 @@ use thiserror::Error;
 use super::{
     Manifest,
     compiled::{self, CompiledError},
+    component,
     foreign::{Foreign, is_image_name},
     manifest::SECTION,
     mapping::{self, Region, Source},
@@ -60,6 +61,15 @@ pub enum OpenError {
         path: PathBuf,
         /// What it is.
         what: Foreign,
+    },
+    /// It is a component, and would have to be none.
+    #[error(
+        "{path}: this is a component: run it with `wasmtime run -S inherit-network -S allow-ip-name-lookup`, or convert \
+         the image without --component"
+    )]
+    Component {
+        /// The file.
+        path: PathBuf,
     },
     /// It is a damaged module.
     #[error(
@@ -188,7 +198,7 @@ pub fn open(path: &Path) -> Result<PackedImage, OpenError> {
 /// Where the native code, if any, and the module are in a file.
 fn ranges(path: &Path, file: &[u8]) -> Result<(Option<Range<usize>>, Range<usize>), OpenError> {
     if !compiled::is_compiled(file) {
-        return Ok((None, 0..file.len()));
+        return Ok((None, component::module_range(file).unwrap_or(0..file.len())));
     }
     let (code, module) =
         compiled::parse(file).map_err(|source| OpenError::Compiled { path: path.into(), source })?;
@@ -293,6 +303,19 @@ impl PackedImage {
     /// The WebAssembly module.
     pub fn wasm(&self) -> &[u8] {
         &self.map[self.module_range.clone()]
+    }
+
+    /// Whether the module is in a component, which has other imports.
+    pub fn is_component(&self) -> bool {
+        self.code_range.is_none() && self.module_range.start > 0
+    }
+
+    /// The module, of an image that `forelift run` can run.
+    ///
+    /// # Errors
+    /// When it is in a component.
+    pub fn runnable(self) -> Result<Self, OpenError> {
+        if self.is_component() { Err(OpenError::Component { path: self.path }) } else { Ok(self) }
     }
 
     /// Whether the file holds native code.

@@ -10,6 +10,7 @@ use wasm_encoder::{Encode, MemorySection, MemoryType};
 
 use super::{
     Manifest, PackError, Parts,
+    component::Shell,
     data::DataSection,
     manifest::{SECTION, StoredSizes},
     memory::{self, PAGE, Piece},
@@ -22,7 +23,7 @@ pub const V8_LIMIT: u64 = 1 << 30;
 /// What was written.
 #[derive(Clone, Debug)]
 pub struct Summary {
-    /// Size of the module in bytes.
+    /// Size of the file in bytes.
     pub size: u64,
     /// Initial linear memory in bytes.
     pub memory: u64,
@@ -51,9 +52,11 @@ fn custom_section(name: &str, body: &[u8], out: &mut Vec<u8>) {
 
 /// Options of [`pack`].
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+pub struct Options<'a> {
     /// Keep the names of the runtime's functions, for profilers and stack traces.
     pub keep_names: bool,
+    /// Write a component: what is around the module.
+    pub shell: Option<&'a Shell>,
 }
 
 /// Packs `parts` into the module `runtime` and writes the result to `out`, front to back. The parts may be
@@ -66,7 +69,7 @@ pub fn pack(
     runtime: &[u8],
     parts: &Parts<'_>,
     mut manifest: Manifest,
-    options: Options,
+    options: Options<'_>,
     out: &mut impl Write,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Summary, PackError> {
@@ -94,15 +97,22 @@ pub fn pack(
 
     let segments = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
     let (head, tail) = frame(&template, runtime, memory / WASM_PAGE, segments, &manifest, options);
-    let data = DataSection::plan(head.len() as u64, template.memory_size(), &pieces)?;
-    let size = head.len() as u64 + data.size() + tail.len() as u64;
-    let mut done = head.len() as u64;
+    let before = options.shell.map_or(0, Shell::head_len);
+    let data = DataSection::plan(before + head.len() as u64, template.memory_size(), &pieces)?;
+    let module = head.len() as u64 + data.size() + tail.len() as u64;
+    let after = options.shell.map_or(&[][..], Shell::tail);
+    let size = before + module + after.len() as u64;
+    let mut done = before + head.len() as u64;
+    if let Some(shell) = options.shell {
+        out.write_all(&shell.head(module)?)?;
+    }
     out.write_all(&head)?;
     data.write(out, |n| {
         done += n;
         progress(done, size);
     })?;
     out.write_all(&tail)?;
+    out.write_all(after)?;
     Ok(Summary { size, memory, segments: data.count(), stored, ram_pages, header: image })
 }
 
@@ -158,7 +168,7 @@ fn frame(
     pages: u64,
     segments: u32,
     manifest: &Manifest,
-    options: Options,
+    options: Options<'_>,
 ) -> (Vec<u8>, Vec<u8>) {
     let mut head = b"\0asm\x01\0\0\0".to_vec();
     let mut tail = Vec::new();

@@ -74,7 +74,7 @@ pub enum StartError {
 /// # Errors
 /// See [`StartError`].
 pub fn run(path: &Path, mut options: RunOptions, engine: Engine) -> Result<u8, StartError> {
-    let image = reader::open(path)?;
+    let image = reader::open(path)?.runnable()?;
     if image.is_compiled() && path.extension().is_some_and(|e| e == "wasm") {
         return Err(StartError::Disguised { path: path.into() });
     }

@@ -28,6 +28,10 @@ const KEPT: u16 = 0x7900;
 const LIFE: u32 = 60;
 /// Response codes.
 pub(crate) const SERVER_FAILURE: u16 = 2;
+#[cfg(all(target_os = "wasi", feature = "wasi"))]
+pub(crate) const NO_SUCH_NAME: u16 = 3;
+#[cfg(all(target_os = "wasi", feature = "wasi"))]
+pub(crate) const NOT_IMPLEMENTED: u16 = 4;
 pub(crate) const REFUSED: u16 = 5;
 
 /// What a message asks.
@@ -45,6 +49,12 @@ impl Question {
     /// The question of a query, which is no response.
     pub(crate) fn of_query(message: &[u8]) -> Option<Self> {
         (word(message, 2)? & RESPONSE == 0).then(|| Self::parse(message)).flatten()
+    }
+
+    /// Whether addresses of the name are wanted.
+    #[cfg(all(target_os = "wasi", feature = "wasi"))]
+    pub(crate) fn is_for_addresses(&self) -> bool {
+        matches!(self.kind, A | AAAA | ANY)
     }
 
     /// The question of a message that has exactly one.

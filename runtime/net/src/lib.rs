@@ -9,8 +9,9 @@
 //! | resolver | 10.0.2.3 | fd00:f0::3 |
 //!
 //! [`Gateway`] is the machine: it knows neither an operating system nor a clock, and works on any
-//! [`Sockets`]. [`native`] runs one on a thread with the host's sockets; the guest's network device holds its
-//! [`native::Handle`]. A packet is what `forelift_abi::net` says: a virtio header and a frame.
+//! [`Sockets`]. `native` runs one on a thread with the host's sockets; the guest's network device holds its
+//! handle. `native::relay` serves gateways to guests of other processes. In a component, `wasi` runs one on
+//! the runtime's sockets. A packet is what `forelift_abi::net` says: a virtio header and a frame.
 //!
 //! # Bounds
 //!
@@ -45,12 +46,14 @@ mod tcp;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(all(target_os = "wasi", feature = "wasi"))]
+pub mod wasi;
 mod wire;
 
 pub use config::{AddressError, Addresses, Config, HOST_GATEWAY, HOST_NAME, HostAddress, Mac};
 pub use gateway::{Counts, FOREIGN, Gateway, published_token};
 pub use options::{OptionError, Options, Plan};
 pub use publish::{Protocol, Publish, PublishError};
-pub use published::{Bound, BoundSocket};
+pub use published::{BindError, Bound, BoundSocket};
 pub use rule::{Destination, Rule, RuleError};
 pub use sockets::{Readiness, Sockets, Token};

@@ -9,7 +9,7 @@ use crate::{
 };
 use std::{
     collections::{BTreeSet, HashMap},
-    io::ErrorKind,
+    io::{self, ErrorKind},
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
@@ -28,6 +28,22 @@ pub struct Bound<S: Sockets> {
     pub publish: Publish,
     /// The socket: the token of the nth is given by [`Gateway::published_token`](crate::Gateway).
     pub socket: BoundSocket<S>,
+}
+
+/// Why a port cannot be published: it is taken, or the host does not have the address.
+#[derive(Debug, thiserror::Error)]
+#[error("-p {text}: cannot listen on {protocol} {address}: {source}; choose another port or address")]
+pub struct BindError {
+    text: String,
+    protocol: Protocol,
+    address: SocketAddr,
+    source: io::Error,
+}
+
+impl BindError {
+    pub(crate) fn new(publish: &Publish, source: io::Error) -> Self {
+        BindError { text: publish.text.clone(), protocol: publish.protocol, address: publish.host, source }
+    }
 }
 
 /// The socket of a published port.

@@ -3,18 +3,27 @@
 
 use std::net::IpAddr;
 
-use forelift_net::{OptionError, Options, Plan};
+use forelift_net::{OptionError, Options, Plan, Publish, PublishError};
 use thiserror::Error;
 
 /// What [`help`](super::help) says of them.
 pub(super) const HELP: &str = "\
+\x20     --net              let the container open connections (component only)\n\
+\x20 -p, --publish [[IP:]HOST:]GUEST[/udp]  publish a port (component only)\n\
+\x20 -P, --publish-all      publish all that the image exposes (component only)\n\
+\x20     --net-allow CIDR|NAME[:PORT], --net-host-loopback  what it may reach (component only)\n\
 \x20     --net-stream fd:N  connect eth0 to descriptor N, a stream socket in QEMU's framing\n\
 \x20     --ip IP, --mac MAC  addresses of eth0 [10.0.2.15, fd00:f0::15]\n\
 \x20     --dns IP, --dns-search DOMAIN  resolvers; domains to try\n\
 \x20     --add-host NAME:IP  a name for /etc/hosts\n";
 
-/// All of them have a value.
-const NAMES: [&str; 6] = ["--net-stream", "--ip", "--mac", "--dns", "--dns-search", "--add-host"];
+/// Those that have a value.
+const NAMES: [&str; 8] =
+    ["--net-stream", "--ip", "--mac", "--dns", "--dns-search", "--add-host", "--publish", "--net-allow"];
+/// Those that have none.
+const FLAGS: [&str; 3] = ["--net", "--publish-all", "--net-host-loopback"];
+/// Short names.
+const SHORT: [(&str, &str); 2] = [("-p", "--publish"), ("-P", "--publish-all")];
 /// The first descriptor that is no standard stream.
 const FIRST: u32 = 3;
 
@@ -32,6 +41,8 @@ pub struct Network {
 pub enum Link {
     /// This descriptor, a stream socket with a frame behind each length.
     Stream(u32),
+    /// A gateway of the module's own.
+    Gateway,
 }
 
 /// Why the options were refused.
@@ -52,16 +63,27 @@ pub enum NetworkError {
         text: String,
     },
     /// An option that is of no use alone.
-    #[error("{0}: the container has no network: add --net-stream fd:N")]
+    #[error("{0}: the container has no network: add --net, -p or --net-stream fd:N")]
     NoNetwork(&'static str),
+    /// `-P`: what the image exposes is no port.
+    #[error("-P: the image exposes `{text}`: {source}")]
+    Exposed {
+        /// What it exposes.
+        text: String,
+        /// Why that is no port.
+        source: PublishError,
+    },
     /// Other mistakes.
     #[error(transparent)]
     Options(OptionError),
 }
 
-/// The name of the network's option that a word is.
-pub(super) fn name(word: &[u8]) -> Option<&'static str> {
-    NAMES.into_iter().find(|name| name.as_bytes() == word)
+/// The name of the network's option that a word is, and whether a value belongs to it.
+pub(super) fn name(word: &[u8]) -> Option<(&'static str, bool)> {
+    let long = SHORT.iter().find(|(short, _)| short.as_bytes() == word).map(|(_, long)| long.as_bytes());
+    let word = long.unwrap_or(word);
+    let named = |names: &[&'static str]| names.iter().copied().find(|name| name.as_bytes() == word);
+    named(&NAMES).map(|name| (name, true)).or_else(|| named(&FLAGS).map(|name| (name, false)))
 }
 
 /// Takes note of the option [`name`] with its value.
@@ -76,18 +98,32 @@ pub(super) fn set(options: &mut Options, name: &'static str, value: String) -> R
         "--mac" => options.mac = Some(value),
         "--dns" => options.dns.push(ip(&value)?),
         "--dns-search" => options.search.push(value),
+        "--publish" => options.publish.push(value),
+        "--net-allow" => options.allow.push(value),
+        "--net" => options.outbound = true,
+        "--publish-all" => options.publish_all = true,
+        "--net-host-loopback" => options.host_loopback = true,
         _ => options.add_hosts.push(value),
     }
     Ok(())
 }
 
-/// The network that the options ask for; `None` without any.
-pub(super) fn network(options: &Options) -> Result<Option<Box<Network>>, NetworkError> {
+/// The network that the options ask for, of an image that exposes these ports; `None` without any.
+pub(super) fn network(options: &Options, exposed: &[String]) -> Result<Option<Box<Network>>, NetworkError> {
     let plan = options.plan().map_err(|error| match error {
         OptionError::NoNetwork { option } => NetworkError::NoNetwork(option),
         other => NetworkError::Options(other),
     })?;
-    let (Some(plan), Some(text)) = (plan, &options.stream) else { return Ok(None) };
+    let Some(mut plan) = plan else { return Ok(None) };
+    if options.publish_all {
+        for text in exposed {
+            let refused = |source| NetworkError::Exposed { text: text.clone(), source };
+            plan.config.published.extend(Publish::parse(text).map_err(refused)?);
+        }
+    }
+    let Some(text) = &options.stream else {
+        return Ok(Some(Box::new(Network { link: Link::Gateway, plan })));
+    };
     let number = text.strip_prefix("fd:").filter(|number| number.bytes().all(|b| b.is_ascii_digit()));
     let number = number.and_then(|number| number.parse().ok()).filter(|number| *number >= FIRST);
     let number = number.ok_or_else(|| NetworkError::Stream(text.clone()))?;
@@ -101,10 +137,11 @@ mod tests {
     fn parse(words: &[(&str, &str)]) -> Result<Option<Box<Network>>, String> {
         let mut options = Options::default();
         for (word, value) in words {
-            let name = name(word.as_bytes()).expect(word);
+            let (name, has_value) = name(word.as_bytes()).expect(word);
+            assert_eq!(has_value, !value.is_empty() || *word == "--net-stream");
             set(&mut options, name, (*value).to_owned()).map_err(|e| e.to_string())?;
         }
-        network(&options).map_err(|e| e.to_string())
+        network(&options, &["80/tcp".to_owned(), "53/udp".to_owned()]).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -126,9 +163,27 @@ mod tests {
         assert_eq!(eth0.dns, [IpAddr::from([10, 0, 2, 3])]);
         assert_eq!(eth0.hosts, [("db".to_owned(), IpAddr::from([10, 1, 2, 3]))]);
         assert_eq!(name(b"--net-streams"), None);
-        for name in NAMES {
+        let short = SHORT.map(|(short, _)| short);
+        for name in NAMES.iter().chain(&FLAGS).chain(&short) {
             assert!(HELP.contains(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_component_has_a_gateway() {
+        let found =
+            parse(&[("--net", ""), ("-p", "8080:80"), ("--net-allow", "10.0.0.0/8")]).unwrap().unwrap();
+        assert_eq!(found.link, Link::Gateway);
+        let config = &found.plan.config;
+        assert!(config.outbound && !config.host_loopback && config.allow.len() == 1);
+        assert_eq!(config.published.iter().map(|p| p.guest).collect::<Vec<_>>(), [80]);
+        let found = parse(&[("-P", "")]).unwrap().unwrap();
+        assert!(!found.plan.config.outbound);
+        assert_eq!(found.plan.config.published.iter().map(|p| p.guest).collect::<Vec<_>>(), [80, 53]);
+        let error = parse(&[("-p", "x")]).unwrap_err();
+        assert!(error.starts_with("-p x: "), "{error}");
+        let error = parse(&[("--net-host-loopback", "")]).unwrap_err();
+        assert!(error.contains("add --net, -p or --net-stream fd:N"), "{error}");
     }
 
     #[test]
@@ -141,7 +196,7 @@ mod tests {
         let error = parse(&[("--dns", "x")]).unwrap_err();
         assert!(error.starts_with("--dns x: it is no IP address"), "{error}");
         let error = parse(&[("--mac", "02:00:00:00:00:01")]).unwrap_err();
-        assert_eq!(error, "--mac: the container has no network: add --net-stream fd:N");
+        assert_eq!(error, "--mac: the container has no network: add --net, -p or --net-stream fd:N");
         let error = parse(&[("--net-stream", "fd:5"), ("--mac", "x")]).unwrap_err();
         assert!(error.starts_with("--mac x: "), "{error}");
     }

@@ -48,6 +48,10 @@ const NETWORK: [usize; 2] = [4096, 1 << 20];
 /// Pause in ns before a stream that is full and cannot be polled is tried again.
 const RETRY: u64 = 5_000_000;
 
+/// Why a module cannot open connections by itself.
+const NO_SOCKETS: &str = "--net, -p and -P are for components: convert the image with --component, connect this module \
+                          by --net-stream fd:N, or use `forelift run --net`";
+
 /// What a standard stream is connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -120,6 +124,18 @@ impl WasiHost {
             host.terminal.is_tty = fds[..2].iter().all(|f| f.kind == Kind::Terminal);
         }
         host
+    }
+
+    /// Whether a wait for `interest` would end at once.
+    pub(super) fn is_at_once(&self, interest: Interest) -> bool {
+        !self.events.is_empty()
+            || interest.stdin && (self.eof || !self.embedded && self.fds[0].kind == Kind::File)
+    }
+
+    /// Notes that standard stream `index` is ready.
+    #[cfg(feature = "component")]
+    pub(super) fn set_ready(&mut self, index: usize) {
+        self.ready[index] = true;
     }
 
     /// Reads what the embedding has to say.
@@ -427,7 +443,7 @@ impl Host for WasiHost {
         if self.embedded {
             return Err(host::NO_CONNECTION.to_owned());
         }
-        let args::Link::Stream(number) = network.link;
+        let args::Link::Stream(number) = network.link else { return Err(NO_SOCKETS.to_owned()) };
         self.stream = Some(PacketStream::new(Socket::new(number)?));
         self.socket = Some(Fd { number, kind: Kind::Other, polls: true });
         self.network = Some(network.plan.interface);
@@ -457,9 +473,7 @@ impl Host for WasiHost {
 
     fn wait(&mut self, timeout_ns: Option<u64>, interest: Interest) {
         let [input, out, err] = self.fds;
-        if !self.events.is_empty()
-            || interest.stdin && (self.eof || !self.embedded && input.kind == Kind::File)
-        {
+        if self.is_at_once(interest) {
             return;
         }
         let mut timeout = timeout_ns;

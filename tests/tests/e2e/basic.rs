@@ -7,7 +7,7 @@ use forelift_tests::{
 };
 
 pub(crate) const CASES: Group = &[
-    ("hello", Check::Everywhere(&Host::ALL, hello)),
+    ("hello", Check::Everywhere(&Host::EVERY, hello)),
     ("default_command", Check::On(&Host::ALL, default_command)),
     ("kernel_answers", Check::Everywhere(&Host::ALL, kernel_answers)),
     ("arguments_arrive_unchanged", Check::Everywhere(&Host::ALL, arguments_arrive_unchanged)),

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 pub(crate) const CASES: Group = &[
     ("read", Check::Everywhere(&Host::ALL, read)),
     ("list", Check::On(&Host::ALL, list)),
-    ("write", Check::Everywhere(&Host::ALL, write)),
+    ("write", Check::Everywhere(&Host::EVERY, write)),
     ("append_truncate_overwrite", Check::On(&Host::ALL, append_truncate_overwrite)),
     ("big_file_in", Check::On(&Host::ALL, big_file_in)),
     ("big_file_out", Check::On(&Host::ALL, big_file_out)),

@@ -9,6 +9,7 @@ mod bad_images;
 mod bad_input;
 mod basic;
 mod bind;
+mod component;
 mod container;
 mod convert;
 mod debuggers;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
             ("bad_input", bad_input::CASES),
             ("basic", basic::CASES),
             ("bind", bind::CASES),
+            ("component", component::CASES),
             ("container", container::CASES),
             ("convert", convert::CASES),
             ("debuggers", debuggers::CASES),
@@ -53,7 +55,9 @@ fn main() -> ExitCode {
             ("terminal", terminal::CASES),
         ],
         &[
-            ("command", 87),
+            ("command", 88),
+            ("component", 29),
+            ("component-amd64", 6),
             ("wasm", 193),
             ("native", 168),
             ("jit", 4),

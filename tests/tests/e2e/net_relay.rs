@@ -117,7 +117,7 @@ fn own_arguments(host: Place) {
         host.run(Image::Busybox).args([option, value, "true"]).go().expect_status(125).one_error(words);
     };
     refused("--net-stream", "tcp:127.0.0.1:9", &["--net-stream tcp:127.0.0.1:9", "fd:N", "forelift run"]);
-    refused("--dns", "10.0.2.3", &["--dns", "add --net-stream"]);
+    refused("--dns", "10.0.2.3", &["--dns", "add --net, -p or --net-stream fd:N"]);
     let words = if host.host.is_ours() { "forelift run --net-stream" } else { "no such descriptor" };
     refused("--net-stream", "fd:77", &["--net-stream", words]);
 }

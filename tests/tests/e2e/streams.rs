@@ -19,7 +19,7 @@ use std::{
 
 pub(crate) const CASES: Group = &[
     ("apart", Check::On(&Host::ALL, apart)),
-    ("both_full", Check::Everywhere(&Host::ALL, both_full)),
+    ("both_full", Check::Everywhere(&Host::EVERY, both_full)),
     ("control_characters", Check::On(&Host::ALL, control_characters)),
     ("random_bytes_out", Check::On(&Host::ALL, random_bytes_out)),
     ("random_bytes_in", Check::On(&Host::ALL, random_bytes_in)),
@@ -28,7 +28,7 @@ pub(crate) const CASES: Group = &[
     ("empty_input", Check::On(&Host::ALL, empty_input)),
     ("end_of_input", Check::On(&Host::ALL, end_of_input)),
     ("no_stdin", Check::On(&Host::ALL, no_stdin)),
-    ("conversation", Check::Everywhere(&Host::ALL, conversation)),
+    ("conversation", Check::Everywhere(&Host::EVERY, conversation)),
     ("input_in_pieces", Check::On(&Host::ALL, input_in_pieces)),
     ("unread_input", Check::On(&Host::ALL, unread_input)),
     ("closed_input", Check::On(&Host::ALL, closed_input)),

@@ -51,6 +51,10 @@ pub(in crate::cli) struct Args {
     /// Guest RAM, for example 512M or 1G
     #[arg(long, default_value = "256M", value_parser = parse_size, value_name = "SIZE")]
     pub(super) memory: u64,
+    /// Write a component (WASI 0.2), which has a network of its own wherever the runtime lets it: `wasmtime
+    /// run -S inherit-network -S allow-ip-name-lookup OUT.wasm --net CMD`
+    #[arg(long)]
+    pub(super) component: bool,
     /// Use this kernel (an uncompressed riscv64 `Image`, an x86_64 `vmlinux`) instead of the built-in one
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) kernel: Option<PathBuf>,

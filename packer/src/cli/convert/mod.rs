@@ -32,6 +32,7 @@ fn options(args: &Args) -> Options {
         lift: args.lift,
         cache: if args.no_cache { None } else { cache::default_dir() },
         symbol_map: args.symbol_map.clone(),
+        component: args.component,
         keep_names: args.keep_names,
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     gateway::{self, FOREIGN, published_token},
     publish::{Protocol, Publish},
-    published::{Bound, BoundSocket},
+    published::{BindError, Bound, BoundSocket},
     sockets::{Readiness, Token},
 };
 use handle::Shared;
@@ -43,17 +43,8 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A published port is taken, or the host does not have the address.
-    #[error("-p {text}: cannot listen on {protocol} {address}: {source}; choose another port or address")]
-    Bind {
-        /// The option.
-        text: String,
-        /// What was to be carried.
-        protocol: Protocol,
-        /// Where.
-        address: SocketAddr,
-        /// The host's reason.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Bind(#[from] BindError),
     /// The host gives no thread, or no descriptors.
     #[error("the network gateway cannot start: {0}; raise the limits of the process (ulimit -n, ulimit -u)")]
     Host(#[from] io::Error),
@@ -139,14 +130,9 @@ fn readiness(event: &mio::event::Event) -> Readiness {
 }
 
 /// Binds a published port.
-fn bind(publish: &Publish, nth: usize, registry: &mio::Registry) -> Result<Bound<Native>, Error> {
-    let fail = |source| Error::Bind {
-        text: publish.text.clone(),
-        protocol: publish.protocol,
-        address: publish.host,
-        source,
-    };
-    try_bind(publish, mio::Token(published_token(nth).0), registry).map_err(fail)
+fn bind(publish: &Publish, nth: usize, registry: &mio::Registry) -> Result<Bound<Native>, BindError> {
+    try_bind(publish, mio::Token(published_token(nth).0), registry)
+        .map_err(|source| BindError::new(publish, source))
 }
 
 fn try_bind(publish: &Publish, token: mio::Token, registry: &mio::Registry) -> io::Result<Bound<Native>> {
