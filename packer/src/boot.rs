@@ -49,6 +49,10 @@ pub enum BootError {
 /// outputs. At each start, init credits fresh entropy before any program of the container runs.
 const RNG_SEED: [u8; 64] = *b"forelift: the same for all, replaced at every start of an image.";
 
+/// Nanoseconds of the guest's time between ready and the snapshot: timers that the kernel has set while it
+/// booted (reports of the network's groups, writing back) would otherwise expire at each start.
+const SETTLE: u64 = 10_000_000_000;
+
 /// Kernel command line of an image, before the user's additions. The machine adds the addresses of the
 /// devices when it boots.
 pub fn default_cmdline(arch: Arch) -> &'static str {
@@ -79,7 +83,7 @@ pub fn boot_to_ready(
     let source =
         BootSource { arch: config.arch, kernel, initrd, cmdline: &config.cmdline, rng_seed: &RNG_SEED };
     let mut machine = Machine::boot(memory, source, ConsoleLog::Keep)?;
-    machine.boot_to_ready(&mut NoHost::default(), &mut |count| progress.instructions(count))?;
+    machine.boot_to_ready(&mut NoHost::default(), SETTLE, &mut |count| progress.instructions(count))?;
     let state = machine.save(&mut NoHost::default());
     Ok(Snapshot { ram: machine.into_memory(), state })
 }

@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let source = BootSource { arch, kernel: &kernel, initrd: &initrd, cmdline, rng_seed: &[0x5a; 64] };
     let mut machine = Machine::boot(memory, source, ConsoleLog::Keep)?;
     let start = Instant::now();
-    let outcome = machine.boot_to_ready(&mut NoHost::default(), &mut |_| {});
+    let outcome = machine.boot_to_ready(&mut NoHost::default(), 0, &mut |_| {});
     match &outcome {
         Ok(()) => println!("{}\nready", machine.log()),
         Err(error) => println!("{error}"),

@@ -210,7 +210,7 @@ fn ready(
             let cmdline = &image.config.cmdline;
             let source = BootSource { arch: image.config.arch, kernel, initrd, cmdline, rng_seed: &rng_seed };
             let mut machine = Machine::boot(image.memory, source, log)?;
-            machine.boot_to_ready(host, &mut |_| {})?;
+            machine.boot_to_ready(host, 0, &mut |_| {})?;
             machine.use_host_clock(host);
             Ok(machine)
         }

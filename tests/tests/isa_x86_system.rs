@@ -33,7 +33,7 @@ fn on_forelift(group: &str) -> String {
     let source =
         BootSource { arch: Arch::X86_64, kernel: &kernel, initrd: &[], cmdline: group, rng_seed: &[0; 64] };
     let mut machine = Machine::boot(memory, source, ConsoleLog::Keep).expect("a machine");
-    match machine.boot_to_ready(&mut NoHost::default(), &mut |_| {}) {
+    match machine.boot_to_ready(&mut NoHost::default(), 0, &mut |_| {}) {
         Err(MachineError::Boot { why, .. }) => assert_eq!(why, "it switched itself off", "{}", machine.log()),
         other => panic!("{other:?}"),
     }

@@ -122,9 +122,7 @@ fn supervise() -> Result<(), Failure> {
         stderr: port::open(control::PORT_STDERR)?,
     };
     wait_prepared(&mut stage.status)?;
-    // Its last user may leave it at the start, and to take it apart takes time.
-    let _inner = File::open(format!("/proc/{}/ns/net", stage.pid))
-        .context("cannot open the container's network namespace")?;
+    let namespaces = namespaces(stage.pid)?;
     control.send(&ToHost::Ready)?;
 
     let start = match receive_orders(&mut control)? {
@@ -135,6 +133,10 @@ fn supervise() -> Result<(), Failure> {
             return control.send(&ToHost::Exited { code: 0 });
         }
     };
+    if !start.mounts.is_empty() {
+        // Host directories are to be unmounted when the container has ended.
+        drop(namespaces.mounts);
+    }
     entropy::stir(&start.entropy)?;
     entropy::set_clock(start.realtime_ns);
     if let Some(network) = &start.network {
@@ -178,6 +180,21 @@ fn fork_stage() -> Result<Stage, Failure> {
             stage::run(stage::Pipes { orders, status, stdin, stdout, stderr })
         }
     }
+}
+
+/// The container's namespaces, open: to take them apart takes time, which nobody has when the last process
+/// leaves them.
+struct Namespaces {
+    mounts: File,
+    _others: [File; 2],
+}
+
+fn namespaces(pid: i32) -> Result<Namespaces, Failure> {
+    let open = |name| {
+        File::open(format!("/proc/{pid}/ns/{name}"))
+            .with_context(|| format!("cannot open the container's {name} namespace"))
+    };
+    Ok(Namespaces { mounts: open("mnt")?, _others: [open("net")?, open("ipc")?] })
 }
 
 fn wait_prepared(status: &mut File) -> Result<(), Failure> {

@@ -7,7 +7,7 @@
 //! [`Machine::run`] alternates between slices of instructions, moving data between the host and the guest's
 //! ports, and sleeping when the guest has nothing to do.
 
-use crate::clock::Clock;
+use crate::clock::{Clock, TICK_NS};
 use crate::cpu::{Cpu, Exit};
 use crate::dev::virtio::fs::{Fs, share};
 use crate::dev::{Devices, fuse};
@@ -166,7 +166,8 @@ impl Machine {
         log
     }
 
-    /// Boots until init is ready to exec and the guest is idle: where a snapshot belongs. `progress` gets the
+    /// Boots until init is ready to exec, the guest is idle, and has been left alone for `settle`
+    /// nanoseconds, in which it does what it has put off: where a snapshot belongs. `progress` gets the
     /// number of instructions retired, now and then.
     ///
     /// # Errors
@@ -174,9 +175,11 @@ impl Machine {
     pub fn boot_to_ready(
         &mut self,
         host: &mut dyn Host,
+        settle: u64,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), MachineError> {
         let mut stuck_slices = 0;
+        let mut settled = None;
         loop {
             let before = self.cpu.instret();
             progress(before);
@@ -195,7 +198,15 @@ impl Machine {
                     format!("not ready after {BOOT_LIMIT} instructions")
                 }
                 _ if stuck_slices > STUCK_SLICES => "it faults for ever in its fault handler".into(),
-                State::Ready if idle => return Ok(()),
+                State::Ready if idle => {
+                    let now = self.clock.ticks(host, before);
+                    let settled = *settled.get_or_insert(now + settle / TICK_NS);
+                    if stuck || self.cpu.next_timer(&mut self.devices) > settled {
+                        return Ok(());
+                    }
+                    self.idle(host);
+                    continue;
+                }
                 _ if stuck => "it waits for something that never comes".into(),
                 _ => {
                     if idle {

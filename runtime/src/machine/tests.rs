@@ -38,7 +38,7 @@ fn boot(kernel: &[u8], ram: usize) -> Result<Machine, MachineError> {
 
 fn why(code: &[u32]) -> String {
     let mut machine = boot(&kernel(code), RAM).unwrap();
-    machine.boot_to_ready(&mut NoHost::default(), &mut |_| {}).unwrap_err().to_string()
+    machine.boot_to_ready(&mut NoHost::default(), 0, &mut |_| {}).unwrap_err().to_string()
 }
 
 #[test]
@@ -150,7 +150,7 @@ mod x86_64 {
     }
 
     fn why(code: &[u8]) -> String {
-        machine(code).boot_to_ready(&mut NoHost::default(), &mut |_| {}).unwrap_err().to_string()
+        machine(code).boot_to_ready(&mut NoHost::default(), 0, &mut |_| {}).unwrap_err().to_string()
     }
 
     #[test]
@@ -201,7 +201,7 @@ mod x86_64 {
         // mov al, 'T'; out 0xe9, al; cli; hlt.
         all.extend([0xb0, b'T', 0xe6, 0xe9, 0xfa, 0xf4]);
         let mut machine = machine(&all);
-        let why = machine.boot_to_ready(&mut NoHost::default(), &mut |_| {}).unwrap_err().to_string();
+        let why = machine.boot_to_ready(&mut NoHost::default(), 0, &mut |_| {}).unwrap_err().to_string();
         assert!(why.contains("switched itself off") && why.ends_with('T'), "{why}");
         let ticks = machine.clock.ticks(&mut NoHost::default(), machine.instructions());
         assert!((20_000_000..20_000_100).contains(&ticks), "{ticks}");
