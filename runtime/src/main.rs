@@ -5,10 +5,11 @@
 fn main() {
     #[cfg(target_os = "wasi")]
     {
-        let code = wasi::main();
+        let mut host = forelift_runtime::sys::SystemHost::new();
+        let code = wasi::main(&mut host);
         // A component's has all 256 of them.
         #[cfg(feature = "component")]
-        forelift_runtime::sys::SystemHost::exit(code);
+        host.exit(code);
         std::process::exit(i32::from(code));
     }
     #[cfg(not(target_os = "wasi"))]
@@ -38,8 +39,8 @@ mod wasi {
 
     const WASM_PAGE: u64 = 0x1_0000;
 
-    pub(super) fn main() -> u8 {
-        match run() {
+    pub(super) fn main(host: &mut SystemHost) -> u8 {
+        match run(host) {
             Ok(code) => code,
             Err(message) => {
                 let _ = writeln!(std::io::stderr(), "forelift: {message}");
@@ -95,7 +96,7 @@ mod wasi {
         Ok(Image { memory, config, origin, lifted, tier: None })
     }
 
-    fn run() -> Result<u8, String> {
+    fn run(host: &mut SystemHost) -> Result<u8, String> {
         let image = image()?;
         let served = remotes().into_iter().map(|r| Share {
             path: r.path.clone(),
@@ -112,8 +113,7 @@ mod wasi {
         let env: Vec<Vec<u8>> = std::env::vars_os()
             .map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='))
             .collect();
-        let outcome =
-            image::run(image, &args, &env, shares.collect(), &mut SystemHost::new(), |text| print!("{text}"));
+        let outcome = image::run(image, &args, &env, shares.collect(), host, |text| print!("{text}"));
         if let Some(message) = outcome.message {
             let _ = writeln!(std::io::stderr(), "forelift: {message}");
         }

@@ -152,7 +152,10 @@ impl fmt::Display for Foreign {
             Foreign::Kind(what) => write!(f, "this is {what}: {GIVE}"),
             Foreign::CutOff => write!(f, "the file is cut off near its beginning: convert the image again"),
             Foreign::Component => {
-                write!(f, "this is a WebAssembly component, not a module made by Forelift: {GIVE}")
+                write!(
+                    f,
+                    "this is a WebAssembly component of another program, or one that is damaged or was cut off: {GIVE}"
+                )
             }
             Foreign::WasmVersion(version) => {
                 write!(

@@ -130,6 +130,11 @@ impl<S: Sockets> Gateway<S> {
                 || !self.crowded.is_empty())
     }
 
+    /// Whether the guest has sent what a host has not taken yet.
+    pub fn owes_host(&mut self) -> bool {
+        self.tcp.owes_host()
+    }
+
     /// How much is going on.
     pub fn counts(&self) -> Counts {
         Counts { connections: self.tcp.len(), flows: self.flows.len(), dropped: self.link.dropped }

@@ -40,6 +40,7 @@ pub struct BindError {
     source: io::Error,
 }
 
+#[cfg(any(unix, all(target_os = "wasi", feature = "wasi")))]
 impl BindError {
     pub(crate) fn new(publish: &Publish, source: io::Error) -> Self {
         BindError { text: publish.text.clone(), protocol: publish.protocol, address: publish.host, source }

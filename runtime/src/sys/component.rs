@@ -58,8 +58,12 @@ impl ComponentHost {
         ComponentHost { preview1: WasiHost::new(), net: None }
     }
 
-    /// Ends the component with this exit code.
-    pub fn exit(code: u8) {
+    /// Ends the component with this exit code, a moment after the guest if that has sent something which is
+    /// still to be taken. Nothing is dropped: to drop a socket may take as long as its peer likes.
+    pub fn exit(&mut self, code: u8) {
+        if let Some(net) = &mut self.net {
+            net.gateway.finish();
+        }
         exit_with_code(code);
     }
 }
@@ -107,6 +111,11 @@ impl Host for ComponentHost {
         let gateway = Gateway::start(network.plan.config).map_err(|error| error.to_string())?;
         for (port, _) in gateway.bound().iter().zip(asked).filter(|(_, asked)| *asked == 0) {
             eprintln!("forelift: port {}/{} is published at {}", port.guest, port.protocol, port.host);
+        }
+        if !gateway.resolves() {
+            eprintln!(
+                "forelift: names will not be found: add -S allow-ip-name-lookup before the image, or --dns IP"
+            );
         }
         self.net = Some(Net::new(gateway, network.plan.interface));
         Ok(())

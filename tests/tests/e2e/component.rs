@@ -56,6 +56,11 @@ fn a_runtime_without_a_network() {
     assert_eq!(run(&["echo", "hello"]).ok(), "hello\n");
     run(&["--net", "true"]).one_error(&["allows no connections", "-S inherit-network"]);
     run(&["-p", "80:x", "true"]).one_error(&["-p 80:x", "8080:80"]);
+    let names = program(wasmtime(), |c| {
+        let file = Image::Busybox.component();
+        c.args(["run", "--allow-precompiled", "-S", "inherit-network"]).arg(file).args(["--net", "true"]);
+    });
+    names.expect_status(0).one_error(&["names will not be found", "-S allow-ip-name-lookup"]);
     // A module has no sockets at all.
     let module = program("node", |c| {
         c.arg("--no-warnings").arg(root().join("tests/hosts/run_node.mjs"));

@@ -10,6 +10,7 @@ mod bad_input;
 mod basic;
 mod bind;
 mod component;
+mod connections;
 mod container;
 mod convert;
 mod debuggers;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
             ("basic", basic::CASES),
             ("bind", bind::CASES),
             ("component", component::CASES),
+            ("connections", connections::CASES),
             ("container", container::CASES),
             ("convert", convert::CASES),
             ("debuggers", debuggers::CASES),
@@ -56,15 +58,15 @@ fn main() -> ExitCode {
         ],
         &[
             ("command", 88),
-            ("component", 29),
+            ("component", 31),
             ("component-amd64", 6),
-            ("wasm", 193),
-            ("native", 168),
+            ("wasm", 195),
+            ("native", 169),
             ("jit", 4),
             ("pywasmtime", 112),
             ("node", 121),
-            ("wasm-amd64", 200),
-            ("native-amd64", 179),
+            ("wasm-amd64", 202),
+            ("native-amd64", 180),
             ("pywasmtime-amd64", 23),
             ("node-amd64", 24),
         ],

@@ -81,12 +81,20 @@ impl Gateway {
     }
 }
 
+/// How long a gateway stays, when its guest is gone, until hosts have taken what the guest had sent.
+const LINGER: Duration = Duration::from_secs(2);
+
 /// The gateway's thread.
 fn run(mut gateway: gateway::Gateway<Native>, mut poll: Poll, shared: &Shared) {
     let start = Instant::now();
     let mut events = Events::with_capacity(EVENTS);
     let (mut from_guest, mut to_guest) = (VecDeque::new(), VecDeque::new());
-    while !shared.closed() {
+    // When it ends at the latest; the guest is gone then.
+    let mut end = None;
+    loop {
+        if shared.closed() {
+            end.get_or_insert_with(|| start.elapsed() + LINGER);
+        }
         shared.take(&mut from_guest);
         let now = start.elapsed();
         gateway.set_room(shared.room());
@@ -97,13 +105,24 @@ fn run(mut gateway: gateway::Gateway<Native>, mut poll: Poll, shared: &Shared) {
             gateway.packet(&packet, now);
         }
         gateway.run(now);
-        to_guest.extend(std::iter::from_fn(|| gateway.pop()));
+        if end.is_some_and(|end| now >= end || !gateway.owes_host()) {
+            return;
+        }
+        // What the queue has no room for stays where it is bounded.
+        let mut room = shared.room();
+        while room > 0
+            && let Some(packet) = gateway.pop()
+        {
+            room = room.saturating_sub(packet.len());
+            to_guest.push_back(packet);
+        }
         shared.give(&mut to_guest);
         gateway.set_room(shared.room());
         let timeout = if gateway.unfinished() || !shared.may_sleep() {
             Some(Duration::ZERO)
         } else {
-            gateway.deadline().map(|at| round_up(at.saturating_sub(start.elapsed())))
+            let wake = [gateway.deadline(), end].into_iter().flatten().min();
+            wake.map(|at| round_up(at.saturating_sub(start.elapsed())))
         };
         events.clear();
         if let Err(error) = poll.poll(&mut events, timeout)
@@ -194,6 +213,31 @@ mod tests {
             "# c\nsearch x\nnameserver 10.0.0.1\nnameserver\tfd00::1 \nnameserver bad\n;nameserver 1.1.1.1\n";
         assert_eq!(resolvers(text), ["10.0.0.1:53".parse().unwrap(), "[fd00::1]:53".parse().unwrap()]);
         assert_eq!(resolvers("options x"), ["127.0.0.1:53".parse().unwrap()]);
+    }
+
+    #[test]
+    fn answers_that_nobody_takes_are_bounded() {
+        let config = Config::default();
+        let mac = config.mac;
+        let handle = Gateway::start(config, None).unwrap();
+        // Who has 10.0.2.2 (RFC 826)?
+        let mut request =
+            [&[0xff; 6][..], &mac, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1], &mac, &[10, 0, 2, 15]].concat();
+        request.extend([0, 0, 0, 0, 0, 0, 10, 0, 2, 2]);
+        let header = forelift_abi::net::Header::default().encode();
+        for _ in 0..400_000 {
+            while !handle.send(&[&header, &request]) {
+                thread::yield_now();
+            }
+        }
+        thread::sleep(Duration::from_millis(200));
+        let mut bytes = 0;
+        handle.receive(&mut |packet| {
+            bytes += packet.len();
+            true
+        });
+        // What the queue holds, and what may wait before it.
+        assert!((queue::MOST..queue::MOST + (1 << 20)).contains(&bytes), "{bytes}");
     }
 
     #[test]

@@ -162,6 +162,12 @@ impl<S: Sockets> Connection<S> {
         }
     }
 
+    /// The host has yet to take what the guest has sent.
+    pub(crate) fn owes_host(&mut self) -> bool {
+        let ended = self.guest_ended && !self.finished;
+        self.guest.as_mut().is_some_and(|guest| ended || guest.socket().recv_queue() > 0)
+    }
+
     /// Takes note of the guest's progress.
     fn look(&mut self, socket: &mut tcp::Socket<'static>) {
         match socket.state() {

@@ -388,6 +388,11 @@ impl<S: Sockets> Tcp<S> {
         around.sockets.close(connection.host, reset);
     }
 
+    /// Some host has yet to take what the guest has sent.
+    pub(crate) fn owes_host(&mut self) -> bool {
+        self.all.iter_mut().any(|(_, connection)| connection.owes_host())
+    }
+
     /// Some connection waits for room on the link alone.
     pub(crate) fn unfinished(&self) -> bool {
         !self.stalled.is_empty()

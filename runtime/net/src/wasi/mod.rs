@@ -23,6 +23,7 @@ use wasip2::{
     io::poll::Pollable,
     sockets::{
         instance_network::instance_network,
+        ip_name_lookup::resolve_addresses,
         network::{ErrorCode, Network},
         tcp_create_socket::create_tcp_socket,
         udp_create_socket::create_udp_socket,
@@ -31,6 +32,8 @@ use wasip2::{
 
 /// Clients that a published port lets wait.
 const BACKLOG: u64 = 1024;
+/// How long a gateway stays, when its guest is gone, until hosts have taken what the guest had sent.
+const LINGER: Duration = Duration::from_secs(2);
 /// Bytes of packets that wait for the guest.
 const ROOM: usize = 4 << 20;
 /// The resolver that stands for the runtime's own, `wasi:sockets/ip-name-lookup`.
@@ -54,6 +57,7 @@ pub struct Gateway {
     inner: gateway::Gateway<Wasi>,
     start: Instant,
     bound: Vec<Publish>,
+    resolves: bool,
     /// The next packet for the guest, if it was not taken.
     packet: Option<Vec<u8>>,
 }
@@ -66,8 +70,11 @@ impl Gateway {
     pub fn start(mut config: Config) -> Result<Self, Error> {
         let network = instance_network();
         probe(&network)?;
+        let mut resolves = true;
         if config.resolvers.is_empty() {
             config.resolvers.push(LOOKUP);
+            // An address needs no question to anybody.
+            resolves = !config.outbound || resolve_addresses(&network, "127.0.0.1").is_ok();
         }
         let mut sockets = Wasi::new(network);
         let mut published = Vec::new();
@@ -77,12 +84,17 @@ impl Gateway {
         let bound = published.iter().map(|bound| bound.publish.clone()).collect();
         let mut inner = gateway::Gateway::new(config, sockets, published, None);
         inner.set_room(ROOM);
-        Ok(Gateway { inner, start: Instant::now(), bound, packet: None })
+        Ok(Gateway { inner, start: Instant::now(), bound, resolves, packet: None })
     }
 
     /// The published ports, with those that the host chose.
     pub fn bound(&self) -> &[Publish] {
         &self.bound
+    }
+
+    /// Whether names can be asked for.
+    pub fn resolves(&self) -> bool {
+        self.resolves
     }
 
     /// Takes a packet of the guest's. [`Gateway::run`] has to be called after one or more.
@@ -118,6 +130,21 @@ impl Gateway {
         }
         self.inner.run(now);
         ready
+    }
+
+    /// The guest is gone: gives hosts a while to take what it has sent.
+    pub fn finish(&mut self) {
+        let end = self.start.elapsed() + LINGER;
+        loop {
+            let owes = self.inner.owes_host() || self.inner.sockets().is_writing();
+            let left = end.saturating_sub(self.start.elapsed());
+            if !owes || left.is_zero() {
+                return;
+            }
+            // What comes for the guest is not wanted.
+            while self.inner.pop().is_some() {}
+            self.wait(Some(left), &[]);
+        }
     }
 
     /// Gives packets for the guest to `take`, until there are no more or one is not taken, which stays.

@@ -36,6 +36,9 @@ const BATCH: u64 = 32;
 /// Most bytes that are written at once: each write is copied into the runtime's memory.
 const CHUNK: usize = 128 << 10;
 
+/// Most closed connections whose peers do not read. Beyond, there are no new ones.
+const MOST_LINGERING: usize = 1024;
+
 /// The runtime's sockets.
 pub(super) struct Wasi {
     network: Network,
@@ -92,6 +95,11 @@ impl Wasi {
 
     pub(super) fn watches(&self) -> &Watches {
         &self.watches
+    }
+
+    /// Some closed connection is still being written.
+    pub(super) fn is_writing(&self) -> bool {
+        !self.lingering.is_empty()
     }
 
     /// As [`Watches::wait`].
@@ -190,7 +198,7 @@ impl Sockets for Wasi {
     type Port = Port;
 
     fn connect(&mut self, to: SocketAddr, token: Token) -> io::Result<Stream> {
-        if to == LOOKUP {
+        if to == LOOKUP || self.lingering.len() >= MOST_LINGERING {
             // The runtime's resolver is asked by datagrams alone.
             return Err(ErrorKind::ConnectionRefused.into());
         }
@@ -263,9 +271,11 @@ impl Sockets for Wasi {
         stream.socket.shutdown(ShutdownType::Send).map_err(io_error)
     }
 
-    fn close(&mut self, stream: Stream, reset: bool) {
-        // WASI has no way to reset a connection: its peer sees an end.
-        if !reset && stream.is_writing() {
+    fn close(&mut self, stream: Stream, _reset: bool) {
+        // WASI has no way to reset a connection: its peer sees an end. To drop a stream that is being written
+        // would wait until its peer reads: the machine would stand still.
+        let _ = stream.socket.shutdown(ShutdownType::Both);
+        if stream.is_writing() {
             self.lingering.push(stream);
         }
     }
