@@ -44,8 +44,8 @@ pub fn start(network: &Network) -> Result<Handle, NetworkError> {
 
 /// Says which ports the host has chosen for those that were asked for.
 pub fn say_ports(asked: &[Publish], bound: &[Publish]) {
-    for (port, _) in bound.iter().zip(asked).filter(|(_, asked)| asked.host.port() == 0) {
-        eprintln!("forelift: port {}/{} is published at {}", port.guest, port.protocol, port.host);
+    for line in Publish::chosen(asked, bound) {
+        eprintln!("forelift: {line}");
     }
 }
 

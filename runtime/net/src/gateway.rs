@@ -32,6 +32,9 @@ const FLOW: usize = 1;
 const PUBLISHED: usize = 2;
 /// The token of what is not the gateway's: for its back end.
 pub const FOREIGN: Token = Token(3);
+/// How long a gateway stays, when its guest is gone, until hosts have taken what the guest had sent.
+#[cfg(any(unix, all(target_os = "wasi", feature = "wasi")))]
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
 /// Clients that are taken from one published port before others have their turn.
 const BATCH: usize = 64;
 

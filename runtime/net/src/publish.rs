@@ -44,6 +44,12 @@ pub struct PublishError {
 }
 
 impl Publish {
+    /// Lines that tell which ports the host has chosen for those that were asked for.
+    pub fn chosen(asked: &[Publish], bound: &[Publish]) -> impl Iterator<Item = String> {
+        let chosen = bound.iter().zip(asked).filter(|(_, asked)| asked.host.port() == 0);
+        chosen.map(|(port, _)| format!("port {}/{} is published at {}", port.guest, port.protocol, port.host))
+    }
+
     /// Reads an option: `GUEST` alone has the host choose its port, and both sides may be ranges of the same
     /// length (`8000-8002:80-82`). Without an address the host listens on 127.0.0.1.
     pub fn parse(text: &str) -> Result<Vec<Publish>, PublishError> {

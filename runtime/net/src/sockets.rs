@@ -4,7 +4,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 /// The gateway's name for a socket. A socket that is ready is told of by its token. A token is used again
@@ -19,6 +19,15 @@ pub struct Readiness {
     pub readable: bool,
     /// Something can be written, or a connection has come about or failed.
     pub writable: bool,
+}
+
+/// Any address of the family, and any port.
+#[cfg(any(unix, all(target_os = "wasi", feature = "wasi")))]
+pub(crate) fn unspecified(like: IpAddr) -> SocketAddr {
+    match like {
+        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
 }
 
 /// The system's sockets.

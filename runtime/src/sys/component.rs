@@ -8,7 +8,7 @@
 use core::time::Duration;
 
 use forelift_abi::net::{LENGTH, Network, first_packet, put_packet};
-use forelift_net::wasi::Gateway;
+use forelift_net::{Publish, wasi::Gateway};
 use wasip2::{
     cli::{exit::exit_with_code, stderr::get_stderr, stdin::get_stdin, stdout::get_stdout},
     io::{
@@ -107,10 +107,10 @@ impl Host for ComponentHost {
         if network.link != Link::Gateway {
             return self.preview1.connect(network);
         }
-        let asked: Vec<u16> = network.plan.config.published.iter().map(|port| port.host.port()).collect();
+        let asked = network.plan.config.published.clone();
         let gateway = Gateway::start(network.plan.config).map_err(|error| error.to_string())?;
-        for (port, _) in gateway.bound().iter().zip(asked).filter(|(_, asked)| *asked == 0) {
-            eprintln!("forelift: port {}/{} is published at {}", port.guest, port.protocol, port.host);
+        for line in Publish::chosen(&asked, gateway.bound()) {
+            eprintln!("forelift: {line}");
         }
         if !gateway.resolves() {
             eprintln!(

@@ -10,7 +10,7 @@ mod stream;
 
 use crate::{
     config::Config,
-    gateway::{self, FOREIGN, published_token},
+    gateway::{self, FOREIGN, LINGER, published_token},
     publish::{Protocol, Publish},
     published::{BindError, Bound, BoundSocket},
     sockets::{Readiness, Token},
@@ -80,9 +80,6 @@ impl Gateway {
         Ok(Handle::new(shared, thread, bound))
     }
 }
-
-/// How long a gateway stays, when its guest is gone, until hosts have taken what the guest had sent.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// The gateway's thread.
 fn run(mut gateway: gateway::Gateway<Native>, mut poll: Poll, shared: &Shared) {

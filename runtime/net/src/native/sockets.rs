@@ -1,6 +1,6 @@
 //! The host's sockets, edge-triggered by mio.
 
-use crate::sockets::{Sockets, Token};
+use crate::sockets::{Sockets, Token, unspecified};
 use mio::{
     Interest, Registry,
     net::{TcpListener, TcpStream, UdpSocket},
@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::{
     fs::File,
     io::{self, ErrorKind, Read, Write},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr},
+    net::{IpAddr, Shutdown, SocketAddr},
     os::fd::AsRawFd,
     time::Duration,
 };
@@ -51,13 +51,6 @@ impl Native {
 
     fn watch(&self, source: &mut impl mio::event::Source, token: Token) -> io::Result<()> {
         self.registry.register(source, mio::Token(token.0), BOTH)
-    }
-}
-
-fn unspecified(like: IpAddr) -> SocketAddr {
-    match like {
-        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     }
 }
 

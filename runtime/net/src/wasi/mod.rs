@@ -8,14 +8,13 @@ mod watch;
 
 use crate::{
     config::Config,
-    gateway::{self, Counts, published_token},
+    gateway::{self, LINGER, published_token},
     publish::{Protocol, Publish},
     published::{BindError, Bound, BoundSocket},
 };
 use address::{family, from_wasi, io_error, to_wasi};
 use sockets::{Listener, Port, Wasi};
 use std::{
-    io::{self, ErrorKind},
     net::{Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
@@ -26,14 +25,13 @@ use wasip2::{
         ip_name_lookup::resolve_addresses,
         network::{ErrorCode, Network},
         tcp_create_socket::create_tcp_socket,
+        udp::UdpSocket,
         udp_create_socket::create_udp_socket,
     },
 };
 
 /// Clients that a published port lets wait.
 const BACKLOG: u64 = 1024;
-/// How long a gateway stays, when its guest is gone, until hosts have taken what the guest had sent.
-const LINGER: Duration = Duration::from_secs(2);
 /// Bytes of packets that wait for the guest.
 const ROOM: usize = 4 << 20;
 /// The resolver that stands for the runtime's own, `wasi:sockets/ip-name-lookup`.
@@ -162,26 +160,23 @@ impl Gateway {
         self.packet = self.packet.take().or_else(|| self.inner.pop());
         self.packet.is_some()
     }
-
-    /// How much is going on.
-    pub fn counts(&self) -> Counts {
-        self.inner.counts()
-    }
 }
 
 /// Whether the runtime lets the component use its network at all: a port of its own choice on the loopback.
 fn probe(network: &Network) -> Result<(), Error> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let denied = |error: &io::Error| error.kind() == ErrorKind::PermissionDenied;
-    let bound = create_udp_socket(family(address.ip())).and_then(|socket| {
-        socket.start_bind(network, to_wasi(address))?;
-        finish(&socket.subscribe(), || socket.finish_bind())
-    });
-    match bound.map_err(io_error) {
-        Err(error) if denied(&error) => Err(Error::Denied),
+    match udp_socket(network, (Ipv4Addr::LOCALHOST, 0).into()) {
+        Err(ErrorCode::AccessDenied) => Err(Error::Denied),
         // What else fails will be told when it matters.
         _ => Ok(()),
     }
+}
+
+/// A UDP socket at that address.
+fn udp_socket(network: &Network, address: SocketAddr) -> Result<UdpSocket, ErrorCode> {
+    let socket = create_udp_socket(family(address.ip()))?;
+    socket.start_bind(network, to_wasi(address))?;
+    finish(&socket.subscribe(), || socket.finish_bind())?;
+    Ok(socket)
 }
 
 /// Waits for the end of an operation that takes its time at most once.
@@ -206,11 +201,11 @@ fn try_bind(
     nth: usize,
     sockets: &mut Wasi,
 ) -> Result<(SocketAddr, BoundSocket<Wasi>), ErrorCode> {
-    let (token, family) = (published_token(nth), family(publish.host.ip()));
+    let token = published_token(nth);
     let network = instance_network();
     match publish.protocol {
         Protocol::Tcp => {
-            let socket = create_tcp_socket(family)?;
+            let socket = create_tcp_socket(family(publish.host.ip()))?;
             let pollable = socket.subscribe();
             socket.start_bind(&network, to_wasi(publish.host))?;
             finish(&pollable, || socket.finish_bind())?;
@@ -223,9 +218,7 @@ fn try_bind(
             Ok((address, BoundSocket::Listener(Listener::new(socket, token, sockets.watches()))))
         }
         Protocol::Udp => {
-            let socket = create_udp_socket(family)?;
-            socket.start_bind(&network, to_wasi(publish.host))?;
-            finish(&socket.subscribe(), || socket.finish_bind())?;
+            let socket = udp_socket(&network, publish.host)?;
             let address = from_wasi(socket.local_address()?);
             let port = Port::new(socket, None, token, sockets.watches())?;
             Ok((address, BoundSocket::Port(port)))

@@ -4,15 +4,15 @@
 use super::{
     LOOKUP,
     address::{family, from_wasi, io_error, to_wasi},
-    finish,
     lookup::Lookup,
+    udp_socket,
     watch::{Side, Watch, Watches},
 };
-use crate::sockets::{Readiness, Sockets, Token};
+use crate::sockets::{Readiness, Sockets, Token, unspecified};
 use std::{
     collections::VecDeque,
     io::{self, ErrorKind},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 use wasip2::{
@@ -27,7 +27,6 @@ use wasip2::{
         udp::{
             IncomingDatagram, IncomingDatagramStream, OutgoingDatagram, OutgoingDatagramStream, UdpSocket,
         },
-        udp_create_socket::create_udp_socket,
     },
 };
 
@@ -183,6 +182,13 @@ impl Port {
     }
 }
 
+/// Copies what there is room for; how many bytes.
+fn copy(from: &[u8], into: &mut [u8]) -> usize {
+    let length = from.len().min(into.len());
+    into[..length].copy_from_slice(&from[..length]);
+    length
+}
+
 fn stream_error(error: StreamError) -> io::Error {
     match error {
         StreamError::Closed => ErrorKind::BrokenPipe.into(),
@@ -198,8 +204,8 @@ impl Sockets for Wasi {
     type Port = Port;
 
     fn connect(&mut self, to: SocketAddr, token: Token) -> io::Result<Stream> {
+        // The runtime's resolver is asked by datagrams alone.
         if to == LOOKUP || self.lingering.len() >= MOST_LINGERING {
-            // The runtime's resolver is asked by datagrams alone.
             return Err(ErrorKind::ConnectionRefused.into());
         }
         let socket = create_tcp_socket(family(to.ip())).map_err(io_error)?;
@@ -245,11 +251,7 @@ impl Sockets for Wasi {
                 pipes.readable.want();
                 Err(ErrorKind::WouldBlock.into())
             }
-            Ok(bytes) => {
-                let length = bytes.len().min(into.len());
-                into[..length].copy_from_slice(&bytes[..length]);
-                Ok(length)
-            }
+            Ok(bytes) => Ok(copy(&bytes, into)),
             Err(StreamError::Closed) => Ok(0),
             Err(error) => Err(stream_error(error)),
         }
@@ -284,17 +286,9 @@ impl Sockets for Wasi {
         if to == LOOKUP {
             return Ok(Datagram::Lookup(token, Box::new(Lookup::new())));
         }
-        let any = match to.ip() {
-            IpAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-            IpAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-        };
-        let open = || {
-            let socket = create_udp_socket(family(to.ip()))?;
-            socket.start_bind(&self.network, to_wasi(any))?;
-            finish(&socket.subscribe(), || socket.finish_bind())?;
-            Port::new(socket, Some(to), token, &self.watches)
-        };
-        open().map(|port| Datagram::Udp(Box::new(port))).map_err(io_error)
+        let socket = udp_socket(&self.network, unspecified(to.ip()));
+        let port = socket.and_then(|socket| Port::new(socket, Some(to), token, &self.watches));
+        port.map(|port| Datagram::Udp(Box::new(port))).map_err(io_error)
     }
 
     fn echo(&mut self, _to: IpAddr, _token: Token) -> io::Result<Datagram> {
@@ -313,9 +307,7 @@ impl Sockets for Wasi {
             Datagram::Udp(port) => port.receive()?.data,
             Datagram::Lookup(_, lookup) => lookup.answer()?,
         };
-        let length = data.len().min(into.len());
-        into[..length].copy_from_slice(&data[..length]);
-        Ok(length)
+        Ok(copy(&data, into))
     }
 
     fn send_to(&mut self, port: &mut Port, data: &[u8], to: SocketAddr) -> io::Result<()> {
@@ -324,8 +316,6 @@ impl Sockets for Wasi {
 
     fn receive_from(&mut self, port: &mut Port, into: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let datagram = port.receive()?;
-        let length = datagram.data.len().min(into.len());
-        into[..length].copy_from_slice(&datagram.data[..length]);
-        Ok((length, from_wasi(datagram.remote_address)))
+        Ok((copy(&datagram.data, into), from_wasi(datagram.remote_address)))
     }
 }
