@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use forelift_net::{Publish, PublishError};
+use forelift_net::PublishError;
 use forelift_runtime::image::FUNCTIONS_VARIABLE;
 use thiserror::Error;
 
@@ -79,10 +79,8 @@ pub fn run(path: &Path, mut options: RunOptions, engine: Engine) -> Result<u8, S
         return Err(StartError::Disguised { path: path.into() });
     }
     if let Some(network) = options.network.as_mut().filter(|network| network.publish_all) {
-        for text in &image.config.container.exposed_ports {
-            let refused = |source| StartError::Exposed { path: path.into(), text: text.clone(), source };
-            network.config.published.extend(Publish::parse(text).map_err(refused)?);
-        }
+        let refused = |(text, source)| StartError::Exposed { path: path.into(), text, source };
+        network.config.publish_exposed(&image.config.container.exposed_ports).map_err(refused)?;
     }
     add_variables(&mut options.env, engine);
     match engine {

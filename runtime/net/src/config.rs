@@ -1,7 +1,7 @@
 //! What a gateway is told: addresses of the link, names, rules and published ports.
 
 use crate::{
-    publish::Publish,
+    publish::{Publish, PublishError},
     rule::{Rule, same_name},
 };
 use forelift_abi::net::{Address, GUEST_MAC, Network};
@@ -147,6 +147,14 @@ fn v6_around(guest: Ipv6Addr) -> Addresses<Ipv6Addr> {
 }
 
 impl Config {
+    /// `-P`: publishes what an image exposes. The error comes with the text that is no port.
+    pub fn publish_exposed(&mut self, exposed: &[String]) -> Result<(), (String, PublishError)> {
+        for text in exposed {
+            self.published.extend(Publish::parse(text).map_err(|source| (text.clone(), source))?);
+        }
+        Ok(())
+    }
+
     /// `--ip`: gives the guest this address, in a network of its own: a /24 or a /64 with the gateway at host
     /// number 2 and the resolver at 3.
     pub fn set_guest_ip(&mut self, ip: IpAddr) -> Result<(), AddressError> {

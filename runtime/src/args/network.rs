@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use forelift_net::{OptionError, Options, Plan, Publish, PublishError};
+use forelift_net::{OptionError, Options, Plan, PublishError};
 use thiserror::Error;
 
 /// What [`help`](super::help) says of them.
@@ -116,10 +116,8 @@ pub(super) fn network(options: &Options, exposed: &[String]) -> Result<Option<Bo
     })?;
     let Some(mut plan) = plan else { return Ok(None) };
     if options.publish_all {
-        for text in exposed {
-            let refused = |source| NetworkError::Exposed { text: text.clone(), source };
-            plan.config.published.extend(Publish::parse(text).map_err(refused)?);
-        }
+        let refused = |(text, source)| NetworkError::Exposed { text, source };
+        plan.config.publish_exposed(exposed).map_err(refused)?;
     }
     let Some(text) = &options.stream else {
         return Ok(Some(Box::new(Network { link: Link::Gateway, plan })));
