@@ -4,7 +4,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
 };
 
 /// The gateway's name for a socket. A socket that is ready is told of by its token. A token is used again
@@ -24,10 +24,8 @@ pub struct Readiness {
 /// Any address of the family, and any port.
 #[cfg(any(unix, all(target_os = "wasi", feature = "wasi")))]
 pub(crate) fn unspecified(like: IpAddr) -> SocketAddr {
-    match like {
-        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    }
+    let any = if like.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
+    (any, 0).into()
 }
 
 /// The system's sockets.
