@@ -8,24 +8,29 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 from . import guest, images
 from .boots import forelift
 from .tools import CompareError, cached, check, cpu_clock, fingerprint, log, median, script, tool
 
-PROGRAMS, FILES = ["init"], ["network"]
+PROGRAMS, FILES = ["init"], ["network", "clients"]
 # What a soak does most in the guest.
 DIGESTS = "python3 -c 'import hashlib; [hashlib.sha256(bytes(1 << 20)) for _ in range(8)]'"
-PORTS = {"iperf": 5201, "http": 80, "redis": 6379}
+PORTS = {"iperf": 5201, "http": 80, "redis": 6379, "clients": 9001}
 SIDES = ["forelift", "qemu-user", "qemu-passt"]
 TIMEOUT = 120
-# What is measured, and its unit. More is better but for the idle processor. (libslirp resets some of 50
-# connections that are opened at once: wrk goes on, redis-benchmark does not, and has 10.)
+FETCHED = 100 << 20
+# What is measured, and its unit. (libslirp resets some of 50 connections that are opened at once: wrk goes
+# on, redis-benchmark does not, and has 10.)
 FIGURES = {
     "in": "Gbit/s", "out": "Gbit/s", "http-1": "requests/s", "http-50": "requests/s", "http-close": "requests/s",
-    "ping": "requests/s", "redis-1": "requests/s", "redis-16": "requests/s", "idle": "CPU s in 10 s",
+    "ping": "requests/s", "redis-1": "requests/s", "redis-16": "requests/s", "fetch": "MB/s", "connect": "connections/s",
+    "names": "us", "udp-in": "% lost", "udp-out": "% lost", "idle": "CPU s in 10 s",
 }
+# Of these, less is better, and of those that are about nothing there is no ratio.
+LESS, NO_RATIO = ["names"], ["udp-in", "udp-out", "idle"]
 
 
 def image(product, memory):
@@ -36,7 +41,9 @@ def image(product, memory):
         reference = images.root(arch, out, "net", PROGRAMS, FILES)
         lift = ["--lift", "none"]
         if arch.lifted:
-            lift = ["--train", "/bench/network --train", "--train", DIGESTS, "--lift", "8M"]
+            # Each is a run of its own: a run is trained on up to a number of instructions.
+            commands = [*(f"/bench/network --train-{name}" for name in ("iperf", "redis", "nginx", "clients")), DIGESTS]
+            lift = [*(word for command in commands for word in ("--train", command)), "--lift", "8M"]
         wasm = os.path.join(out, "network.wasm")
         product.convert(reference, wasm, "--memory", f"{memory}M", *lift)
         check([product.bin, "rootfs", "-q", reference, os.path.join(out, "network.erofs")])
@@ -46,6 +53,57 @@ def image(product, memory):
     root = images.rootfs(arch, "net")
     key = fingerprint(root, memory, *product.files, *images.layer_key(PROGRAMS, FILES), __file__)
     return cached(f"network-{arch.name}", key, make)
+
+
+class Servers:
+    """What the guest's clients connect to, on the host's loopback: an HTTP server of one page, an echo of
+    words, and who answers each datagram with its own bytes."""
+
+    def __init__(self):
+        self.pages, self.words = (socket.create_server(("127.0.0.1", 0), backlog=1024) for _ in range(2))
+        self.datagrams = socket.socket(type=socket.SOCK_DGRAM)
+        self.datagrams.bind(("127.0.0.1", 0))
+        self.http, self.echo, self.names = (s.getsockname()[1] for s in (self.pages, self.words, self.datagrams))
+        for task in (self.serve_pages, self.serve_words, self.serve_datagrams):
+            threading.Thread(target=task, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for server in (self.pages, self.words):
+            server.shutdown(socket.SHUT_RDWR)
+            server.close()
+        # The thread is in recvfrom.
+        self.datagrams.sendto(b"", self.datagrams.getsockname())
+
+    def serve_pages(self):
+        data = bytes(1 << 20)
+        try:
+            while True:
+                with self.pages.accept()[0] as stream:
+                    stream.recv(4096)
+                    stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % FETCHED)
+                    for _ in range(FETCHED // len(data)):
+                        stream.sendall(data)
+        except OSError:
+            return
+
+    def serve_words(self):
+        try:
+            while True:
+                with self.words.accept()[0] as stream:
+                    stream.sendall(stream.recv(8))
+        except OSError:
+            return
+
+    def serve_datagrams(self):
+        with self.datagrams:
+            while True:
+                data, peer = self.datagrams.recvfrom(512)
+                if not data:
+                    return
+                self.datagrams.sendto(data, peer)
 
 
 def free_ports():
@@ -65,6 +123,7 @@ class Machine:
         command = ["/bench/network"]
         if side == "forelift":
             publish = [word for name, port in self.ports.items() for word in ("-p", f"{port}:{PORTS[name]}")]
+            publish += ["-p", f"{self.ports['iperf']}:{PORTS['iperf']}/udp", "--net", "--net-host-loopback"]
             words = forelift(product, os.path.join(made, "network.cwasm"), *publish) + command
         else:
             words = guest.qemu(product, os.path.join(made, "network.erofs"), memory, command, self.netdev(place))
@@ -77,11 +136,13 @@ class Machine:
         device = ["-device", "virtio-net-device,netdev=net"]
         if self.side == "qemu-user":
             forwards = "".join(f",hostfwd=tcp:127.0.0.1:{port}-:{PORTS[name]}" for name, port in self.ports.items())
+            forwards += f",hostfwd=udp:127.0.0.1:{self.ports['iperf']}-:{PORTS['iperf']}"
             return ["-netdev", f"user,id=net{forwards}", *device]
         # As root, passt becomes nobody.
         os.chmod(place, 0o777)
         path = os.path.join(place, "passt.socket")
         forwards = [word for name, port in self.ports.items() for word in ("-t", f"127.0.0.1/{port}:{PORTS[name]}")]
+        forwards += ["-u", f"127.0.0.1/{self.ports['iperf']}:{PORTS['iperf']}"]
         self.helper = subprocess.Popen(
             [script("scripts/qemu", "passt"), "-f", "-q", "-1", "-s", path, "-a", "10.0.2.15", "-n", "255.255.255.0", "-g", "10.0.2.2",
              "-4", *forwards], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -127,6 +188,28 @@ class Machine:
             time.sleep(0.5)
         raise CompareError(f"{self.side}: iperf3: {report['error']}")
 
+    def loss(self, *options):
+        """Percent of datagrams that are lost at 100 Mbit/s, after all that were sent."""
+        words = [tool("iperf3"), "-c", "127.0.0.1", "-p", str(self.ports["iperf"]), "-u", "-b", "100M", "-l", "1400", "-t", "3",
+                 "-J", *options]
+        for _ in range(10):
+            done = subprocess.run(words, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+            report = json.loads(done.stdout)
+            if "error" not in report:
+                return report["end"]["sum"]["lost_percent"]
+            time.sleep(0.5)
+        raise CompareError(f"{self.side}: iperf3 -u: {report['error']}")
+
+    def ask(self, *words):
+        """A figure of benches/guest/clients."""
+        with socket.create_connection(("127.0.0.1", self.ports["clients"])) as stream:
+            stream.settimeout(TIMEOUT)
+            stream.sendall(" ".join(map(str, words)).encode() + b"\n")
+            text = stream.makefile().read()
+        if not text:
+            raise CompareError(f"{self.side}: {words[0]} fails in the guest: see its messages")
+        return float(text)
+
     def wrk(self, connections, *options):
         text = check([tool("wrk"), "-t", "1", "-c", str(connections), "-d", "3s", *options,
                       f"http://127.0.0.1:{self.ports['http']}/"])
@@ -147,6 +230,11 @@ class Machine:
         out["http-close"] = self.wrk(10, "-H", "Connection: close")
         out["ping"] = self.redis("ping_mbulk", 3000, 1)
         out["redis-1"], out["redis-16"] = self.redis("set,get", 10000, 10), self.redis("set,get", 40000, 10, "-P", "16")
+        with Servers() as servers:
+            out["fetch"] = self.ask("fetch", servers.http) / 1e6
+            out["connect"] = self.ask("connect", servers.echo, 300)
+            out["names"] = self.ask("names", servers.names, 500)
+        out["udp-in"], out["udp-out"] = self.loss(), self.loss("-R")
         time.sleep(1)
         before = self.cpu()
         time.sleep(10)
@@ -173,8 +261,9 @@ def measure(product, made, args):
         middle = {side: median([sample[name] for sample in samples[side]]) for side in sides}
         peers = [middle[side] for side in sides if side != "forelift"]
         figures[name] = {"unit": unit, "median": middle}
-        if "forelift" in middle and peers and name != "idle":
-            figures[name]["ratio"] = middle["forelift"] / max(peers)
+        if "forelift" in middle and peers and name not in NO_RATIO:
+            better = min(peers) / middle["forelift"] if name in LESS else middle["forelift"] / max(peers)
+            figures[name]["ratio"] = better
     return {"figures": figures, "samples": samples}
 
 

@@ -130,6 +130,11 @@ pub fn parse(
         rest = tail;
         let (name, inline) = match word.iter().position(|&b| b == b'=') {
             Some(at) if word.starts_with(b"--") => (&word[..at], Some(&word[at + 1..])),
+            // As docker: `-p8080:80`, `-p=8080:80`.
+            _ if matches!(word[..], [b'-', b'p' | b'u' | b'w', _, ..]) => {
+                let value = &word[2..];
+                (&word[..2], Some(value.strip_prefix(b"=").unwrap_or(value)))
+            }
             _ => (&word[..], None),
         };
         let mut value = |name| match (inline, rest) {
@@ -296,7 +301,10 @@ mod tests {
             (&[], &["d"], &["ls", "--help", "--user", "x"], Ok(&["ls", "--help", "--user", "x"])),
             (&[], &["d"], &["-"], Ok(&["-"])),
             (&[], &["d"], &["--nope"], Err(ArgsError::Unknown("--nope".into()))),
+            (&[], &["d"], &["-u0", "-w=/tmp", "id"], Ok(&["id"])),
             (&[], &["d"], &["-x"], Err(ArgsError::Unknown("-x".into()))),
+            (&[], &["d"], &["-hx"], Err(ArgsError::Unknown("-hx".into()))),
+            (&[], &["d"], &["-wrel"], Err(ArgsError::Workdir("rel".into()))),
             (&[], &["d"], &["--user"], Err(ArgsError::NoValue("--user"))),
             (&[], &["d"], &["--no-stdin=1"], Err(ArgsError::Value("--no-stdin"))),
             (&[], &["d"], &["--workdir", "rel"], Err(ArgsError::Workdir("rel".into()))),

@@ -117,6 +117,10 @@ pub trait Host {
     fn receive_packets(&mut self, _buffer: &mut [u8]) -> usize {
         0
     }
+    /// Whether more packets may ever come. The device asks when none are there, and no more once it is false.
+    fn link_is_up(&mut self) -> bool {
+        true
+    }
     /// Sleeps until `timeout_ns` from now have passed (`None`: for ever), or until something of `interest` or
     /// an event is there. May return early for no reason.
     fn wait(&mut self, timeout_ns: Option<u64>, interest: Interest);

@@ -145,6 +145,11 @@ pub fn wasmtime() -> &'static Path {
     WASMTIME.get_or_init(|| last_line(script("wasmtime"), &[]).into())
 }
 
+/// The directory of npm's package.
+pub fn npm() -> PathBuf {
+    last_line(script("npm"), &[]).into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

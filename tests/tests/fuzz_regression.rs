@@ -75,13 +75,17 @@ fn gateway() {
     run("gateway");
 }
 
+#[test]
+fn frames() {
+    run("frames");
+}
+
 /// Each target is run above, has a cargo-fuzz target of its name, and has a corpus.
 #[test]
 fn none_is_forgotten() {
     let names: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let ours = BTreeSet::from(
-        ["layer", "fuse", "virtqueues", "snapshot", "image_header", "control", "gateway"].map(String::from),
-    );
+    let ours = ["layer", "fuse", "virtqueues", "snapshot", "image_header", "control", "gateway", "frames"];
+    let ours = BTreeSet::from(ours.map(String::from));
     assert_eq!(names, ours);
     let listing = |dir: &str| -> BTreeSet<String> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(dir);

@@ -13,7 +13,7 @@ use super::network::GatewayArgs;
 use crate::embed::{control::Control, net::say_ports};
 use forelift_net::{
     Options,
-    native::relay::{ListenError, Note, Relay, RelayOptions},
+    native::relay::{Listen, Note, Origin, Relay, RelayOptions},
 };
 
 const EXAMPLES: &str = "\
@@ -40,13 +40,13 @@ pub(super) struct Args {
     /// Where guests connect: tcp:HOST:PORT, unix:PATH or ws://HOST:PORT/PATH; with port 0, this host chooses
     /// one. May be given several times
     #[arg(long, value_name = "ADDR", required = true)]
-    listen: Vec<String>,
+    listen: Vec<Listen>,
     /// How many guests there may be at a time; with -p it is one
     #[arg(long, value_name = "N", default_value = "16", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     max_guests: usize,
     /// Let web pages of this origin connect (https://HOST:PORT), besides those of the loopback; * for all
     #[arg(long = "allow-origin", value_name = "ORIGIN")]
-    allow_origins: Vec<String>,
+    allow_origins: Vec<Origin>,
     #[command(flatten)]
     gateway: GatewayArgs,
 }
@@ -56,15 +56,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let control = Control::new(false, false).context("catching signals")?;
     let asked = Options { outbound: true, ..args.gateway.options() }.gateway()?;
     let ports = asked.published.clone();
-    let listen = args.listen.iter().map(|text| text.parse()).collect::<Result<_, ListenError>>()?;
     let relay = Relay::new(RelayOptions {
-        listen,
+        listen: args.listen.clone(),
         config: asked,
         max_guests: args.max_guests,
         allow_origins: args.allow_origins.clone(),
     })?;
     say_ports(&ports, relay.published());
-    relay.addresses().for_each(|address| say(&format!("listening on {address}")));
+    for address in relay.addresses() {
+        let others = if address.is_reached_by_others() { ": other hosts can connect, too" } else { "" };
+        say(&format!("listening on {address}{others}"));
+    }
     let note: Note = Arc::new(say);
     Ok(relay.serve(control.as_fd(), &note)?)
 }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use forelift_abi::net::{LENGTH, MAX_PACKET, Network as Interface};
 use forelift_net::{
     Publish,
+    frames::StreamEnd,
     native::{self, Gateway, Handle, Stream, StreamError},
 };
 use thiserror::Error;
@@ -35,11 +36,15 @@ pub fn start(network: &Network) -> Result<Handle, NetworkError> {
     let capture = network.capture.clone().map(|file| Box::new(file) as _);
     let handle = match &network.link {
         Link::Gateway => Gateway::start(network.config.clone(), capture)?,
-        Link::Connect(to) => Stream::connect(to, capture)?,
-        Link::Listen(at) => Stream::listen(at, capture)?,
+        Link::Connect(to) => Stream::connect(to, capture, say_end)?,
+        Link::Listen(at) => Stream::listen(at, capture, say_end)?,
     };
     say_ports(&network.config.published, handle.bound());
     Ok(handle)
+}
+
+fn say_end(why: &StreamEnd) {
+    eprintln!("forelift: the container's link is down: --net-stream: {why}");
 }
 
 /// Says which ports the host has chosen for those that were asked for.
@@ -86,7 +91,7 @@ impl Net {
 
     /// Whether a read gives something now.
     pub fn has_packets(&self) -> bool {
-        self.interface.is_some() || self.handle.has_packets()
+        self.interface.is_some() || self.handle.has_packets() || self.handle.has_ended()
     }
 
     /// Whether a write takes something now.
@@ -94,7 +99,8 @@ impl Net {
         self.handle.has_room()
     }
 
-    /// `fd_read`: the interface, or as many whole packets as there are and fit.
+    /// `fd_read`: the interface, or as many whole packets as there are and fit. `EPIPE` when there will be no
+    /// more.
     pub fn read(&mut self, memory: &mut [u8], buffers: &[(usize, usize)]) -> Result<u32, i32> {
         let room: usize = buffers.iter().map(|b| b.1).sum();
         let mut cursor = Cursor::new(buffers);
@@ -116,7 +122,11 @@ impl Net {
             }
             fits
         });
-        if left == room { Err(errno::AGAIN) } else { Ok((room - left) as u32) }
+        match room - left {
+            0 if self.handle.has_ended() => Err(errno::PIPE),
+            0 => Err(errno::AGAIN),
+            read => Ok(read as u32),
+        }
     }
 
     /// `fd_write`: takes as many whole packets as there is room for.

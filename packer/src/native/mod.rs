@@ -125,10 +125,15 @@ impl Host for OptionsHost {
         done
     }
 
+    fn link_is_up(&mut self) -> bool {
+        !self.network.as_ref().is_some_and(|(network, _)| network.has_ended())
+    }
+
     fn wait(&mut self, timeout_ns: Option<u64>, interest: Interest) {
         if let Some((network, _)) = &self.network {
             network.clear();
-            if interest.packets && network.has_packets() || interest.packet_room && network.has_room() {
+            let packets = network.has_packets() || network.has_ended();
+            if interest.packets && packets || interest.packet_room && network.has_room() {
                 return;
             }
         }

@@ -17,7 +17,7 @@
 //! interface, a [`Network`](crate::net::Network) by postcard. From then on `fd_read` gives whole packets
 //! ([`crate::net`]), each behind its length, as many as there are and fit, and `fd_write` takes whole packets
 //! in the same form, as many as there is room for; both give `EAGAIN` when that is none, and `poll_oneoff`
-//! tells when to try again.
+//! tells when to try again. When the other end of the link is gone for good, `fd_read` gives `EPIPE`.
 //!
 //! With the control descriptor come two promises: the descriptors 0, 1 and 2 never block (`fd_read` and
 //! `fd_write` give `EAGAIN`, and `poll_oneoff` tells when to try again), and a write to a closed pipe gives

@@ -310,6 +310,8 @@ pub(crate) struct FakeHost {
     /// Packets for the guest, and how often it asked for some.
     pub(crate) incoming: VecDeque<Vec<u8>>,
     pub(crate) asked: usize,
+    /// There will be no packets beyond those.
+    pub(crate) unplugged: bool,
 }
 
 impl FakeHost {
@@ -376,6 +378,9 @@ impl Host for FakeHost {
         }
         self.packets.extend_from_slice(&all[..taken]);
         taken
+    }
+    fn link_is_up(&mut self) -> bool {
+        !self.unplugged
     }
     fn receive_packets(&mut self, buffer: &mut [u8]) -> usize {
         self.asked += 1;

@@ -159,6 +159,10 @@ impl Host for ComponentHost {
         end
     }
 
+    fn link_is_up(&mut self) -> bool {
+        self.net.is_some() || self.preview1.link_is_up()
+    }
+
     fn wait(&mut self, timeout_ns: Option<u64>, interest: Interest) {
         let Some(net) = &mut self.net else { return self.preview1.wait(timeout_ns, interest) };
         if interest.packets && net.gateway.has_packets() || self.preview1.is_at_once(interest) {

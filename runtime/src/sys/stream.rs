@@ -13,20 +13,21 @@ use forelift_net::frames::{Frames, StreamEnd};
 pub(super) struct PacketStream<S> {
     stream: S,
     frames: Frames,
-    ended: bool,
+    /// Why it has ended.
+    end: Option<String>,
     /// One packet, whose pieces were apart.
     packet: Vec<u8>,
 }
 
 impl<S: Read + Write> PacketStream<S> {
     pub(super) fn new(stream: S) -> Self {
-        PacketStream { stream, frames: Frames::default(), ended: false, packet: Vec::new() }
+        PacketStream { stream, frames: Frames::default(), end: None, packet: Vec::new() }
     }
 
     /// What a step gave; nothing, when the stream has ended by it.
     fn or_end<T: Default>(&mut self, result: Result<T, StreamEnd>) -> T {
-        result.unwrap_or_else(|_| {
-            self.ended = true;
+        result.unwrap_or_else(|end| {
+            self.end = Some(end.to_string());
             T::default()
         })
     }
@@ -41,22 +42,27 @@ impl<S: Read + Write> PacketStream<S> {
 
     /// Frames wait for the stream.
     pub(super) fn has_pending(&self) -> bool {
-        !self.ended && self.frames.pending() > 0
+        self.is_open() && self.frames.pending() > 0
     }
 
     /// A packet would be taken.
     pub(super) fn has_room(&self) -> bool {
-        self.ended || !self.frames.is_full()
+        !self.is_open() || !self.frames.is_full()
     }
 
     /// More packets may come from the stream than those that [`has_packet`](Self::has_packet) knows of.
     pub(super) fn is_open(&self) -> bool {
-        !self.ended
+        self.end.is_none()
+    }
+
+    /// Why the stream has ended, when it has.
+    pub(super) fn end(&self) -> Option<&str> {
+        self.end.as_deref()
     }
 
     /// A packet is there already.
     pub(super) fn has_packet(&self) -> bool {
-        !self.ended && !matches!(self.frames.first(), Ok(None))
+        self.is_open() && !matches!(self.frames.first(), Ok(None))
     }
 
     /// Takes as many whole packets of `pieces` as there is room for; gives the number of their bytes.
@@ -67,7 +73,7 @@ impl<S: Read + Write> PacketStream<S> {
             if !self.has_room() {
                 self.flush();
             }
-            if self.ended {
+            if !self.is_open() {
                 return pieces.iter().map(|piece| piece.len()).sum();
             }
             if !self.has_room() {
@@ -92,7 +98,7 @@ impl<S: Read + Write> PacketStream<S> {
     pub(super) fn receive(&mut self, buffer: &mut [u8]) -> usize {
         self.flush();
         let mut at = 0;
-        while !self.ended {
+        while self.is_open() {
             match self.frames.first() {
                 Ok(Some(frame)) => {
                     let Some(end) = put(buffer, at, frame) else { break };
@@ -107,7 +113,7 @@ impl<S: Read + Write> PacketStream<S> {
                         break;
                     }
                 }
-                Err(_) => self.ended = true,
+                Err(end) => self.end = Some(end.to_string()),
             }
         }
         at
@@ -288,6 +294,7 @@ mod tests {
             link.stream.incoming = incoming;
             assert_eq!(link.receive(&mut [0; 100]), 0);
             assert!(!link.is_open() && !link.has_pending() && !link.has_packet() && link.has_room());
+            assert!(link.end().is_some_and(|why| !why.is_empty()));
             assert_eq!(link.send(&[&one, &one]), 2 * one.len());
             assert_eq!(link.receive(&mut [0; 100]), 0);
         }

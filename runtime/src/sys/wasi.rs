@@ -92,6 +92,8 @@ pub struct WasiHost {
     eof: bool,
     /// The interface behind [`NET_FD`] or `stream`.
     network: Option<Network>,
+    /// No packets will come from [`NET_FD`] any more.
+    unplugged: bool,
     /// Where packets go instead of [`NET_FD`].
     stream: Option<PacketStream<Socket>>,
     /// The descriptor of `stream`, for [`poll`].
@@ -115,6 +117,7 @@ impl WasiHost {
             idle_ns: 0,
             eof: false,
             network: None,
+            unplugged: false,
             stream: None,
             socket: None,
         };
@@ -467,7 +470,20 @@ impl Host for WasiHost {
     fn receive_packets(&mut self, buffer: &mut [u8]) -> usize {
         match &mut self.stream {
             Some(stream) => stream.receive(buffer),
-            None => read(NET_FD, buffer).unwrap_or(0),
+            None => read(NET_FD, buffer).unwrap_or_else(|error| {
+                self.unplugged |= error == wasip1::ERRNO_PIPE;
+                0
+            }),
+        }
+    }
+
+    fn link_is_up(&mut self) -> bool {
+        match self.stream.as_ref().and_then(PacketStream::end) {
+            Some(why) => {
+                eprintln!("forelift: the container's link is down: --net-stream: {why}");
+                false
+            }
+            None => !self.unplugged,
         }
     }
 
@@ -498,13 +514,13 @@ impl Host for WasiHost {
         if self.embedded {
             subscriptions.push(fd_subscription(wasip1::EVENTTYPE_FD_READ, CONTROL_FD));
         }
-        let (mut packets, mut room, mut net) = (interest.packets, interest.packet_room, Some(NET_FD));
+        let (packets, mut room, mut net) = (interest.packets, interest.packet_room, Some(NET_FD));
         if let (Some(stream), Some(socket)) = (&mut self.stream, self.socket) {
             stream.flush();
-            if packets && stream.has_packet() || room && stream.has_room() {
+            if packets && (stream.has_packet() || !stream.is_open()) || room && stream.has_room() {
                 return;
             }
-            (packets, room) = (packets && stream.is_open(), stream.has_pending());
+            room = stream.has_pending();
             net = socket.polls.then_some(socket.number);
             if net.is_none() && (packets || room) {
                 timeout = Some(timeout.unwrap_or(RETRY).min(RETRY));

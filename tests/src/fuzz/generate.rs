@@ -55,6 +55,7 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         // A session that reaches far: files are looked up, opened, written, read, listed, linked, moved,
         // removed.
         "fuse" => vec![include_bytes!("../../fuzz/corpus/fuse/look_up_open_read").to_vec()],
+        "frames" => vec![include_bytes!("../../fuzz/corpus/frames/a_large_segment").to_vec()],
         _ => Vec::new(),
     }
 }

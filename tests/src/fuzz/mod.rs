@@ -4,6 +4,7 @@
 //!
 //! Every function panics when something is wrong, and returns otherwise.
 
+pub mod frames;
 pub mod generate;
 pub mod virtqueues;
 
@@ -22,7 +23,7 @@ use forelift_runtime::{
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets, by the names that their files in `tests/fuzz/fuzz_targets` have.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("layer", layer),
     ("fuse", fuse),
     ("virtqueues", virtqueues::run),
@@ -30,6 +31,7 @@ pub const TARGETS: [Target; 7] = [
     ("image_header", image_header),
     ("control", control_messages),
     ("gateway", gateway),
+    ("frames", frames::run),
 ];
 
 /// An archive, in any compression, as a layer over an empty tree; what is taken is written as a file system.

@@ -20,6 +20,7 @@ pub(crate) const CASES: Group = &[
     ("input_and_packets_at_once", Check::On(&[Host::Wasm, Host::Node], input_and_packets_at_once)),
     ("published", Check::On(&[Host::Wasm, Host::Node], published)),
     ("nothing_but_what_is_allowed", Check::On(&[Host::Wasm], nothing_but_what_is_allowed)),
+    ("relay_that_ends", Check::On(&[Host::Wasm, Host::Native, Host::Node], relay_that_ends)),
     ("own_arguments", Check::On(&Host::ALL, own_arguments)),
 ];
 
@@ -110,6 +111,19 @@ fn nothing_but_what_is_allowed(host: Place) {
         "for to in '10.0.2.2 {port}' '192.0.2.1 80'; do nc -w 20 $to </dev/null 2>/dev/null; echo $?; done"
     );
     assert_eq!(host.sh(&script).net_stream(&relay.address).ok(), "1\n1\n");
+}
+
+/// The container goes on, and its link is down.
+fn relay_that_ends(host: Place) {
+    let relay = Relay::start(TCP, &[]);
+    let script = "cat /sys/class/net/eth0/carrier; echo up; until [ $(cat /sys/class/net/eth0/carrier) = 0 ]; do sleep 0.1; done; echo down";
+    let mut run = host.sh(script).net_stream(&relay.address).deadline(120).spawn();
+    run.expect("1\nup");
+    relay.running.signal(Signal::SIGTERM);
+    assert_eq!(relay.running.finish().status(), 0);
+    run.expect("down");
+    run.said("forelift: the container's link is down: --net-stream: the other end has closed the stream");
+    assert_eq!(run.finish().status(), 0);
 }
 
 fn own_arguments(host: Place) {

@@ -8,8 +8,9 @@ use forelift_tests::{
     network::{Server, dns_answer},
     process::program,
     table::{Check, Group},
-    workspace::tool,
+    workspace::{npm, tool},
 };
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::{
     fmt::Write as _,
@@ -17,6 +18,7 @@ use std::{
     io::{Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::Path,
+    sync::{Arc, OnceLock},
     thread,
     time::{Duration, Instant},
 };
@@ -30,6 +32,7 @@ pub(crate) const CASES: Group = &[
     ("refused_reset_and_half_closed", Check::On(&Host::NETWORKED, refused_reset_and_half_closed)),
     ("udp", Check::On(&Host::NETWORKED, udp)),
     ("dns", Check::On(&Host::NETWORKED, dns)),
+    ("statistics", Check::On(&[Host::Wasm], statistics)),
     ("ping_and_first_hop", Check::On(&[Host::Wasm], ping_and_first_hop)),
     ("ipv6", Check::On(&Host::GATEWAYS, ipv6)),
     ("rules", Check::On(&Host::GATEWAYS, rules)),
@@ -42,6 +45,7 @@ pub(crate) const CASES: Group = &[
     ("redis", Check::On(&[Host::Wasm], redis)),
     ("git", Check::On(&Host::GATEWAYS, git)),
     ("pip", Check::On(&[Host::Wasm], pip)),
+    ("npm_install", Check::On(&[Host::Wasm], npm_install)),
     ("apt", Check::On(&[Host::Wasm], apt)),
     ("iptables", Check::On(&[Host::Wasm], iptables)),
     ("two_guests", Check::On(&[Host::Wasm], two_guests)),
@@ -231,6 +235,27 @@ fn dns(host: Place) {
     assert!(lines.next().is_some_and(|line| line.contains("Name or service not known")), "{text}");
     assert_eq!(lines.next(), Some("1234 hello"), "any type of record: {text}");
     assert!(server.seen().len() >= 3);
+}
+
+/// What the interface counts: every byte, once, and nothing else but what a kernel says on any new link.
+fn statistics(host: Place) {
+    const SIZE: u64 = 2 << 20;
+    let server = Server::http(|_| Some(bytes(SIZE as usize)));
+    let script = format!(
+        "cd /sys/class/net/eth0/statistics; s() {{ cat rx_bytes rx_packets tx_bytes tx_packets; \
+         cat [rt]x_errors [rt]x_dropped | awk '{{ n += $1 }} END {{ print n }}'; }}; s; wget -q -O /dev/null http://{HOST}:{}/; s",
+        server.port()
+    );
+    let text = host.sh(&script).options(&OPEN).ok();
+    let numbers: Vec<u64> = text.lines().map(|line| line.parse().expect("a number")).collect();
+    let [r0, rp0, t0, tp0, lost0, r1, rp1, t1, tp1, lost1] = numbers[..] else { panic!("{text}") };
+    assert!(r0 + rp0 == 0 && t0 < 1000 && tp0 < 10 && lost0 <= 1, "memberships of multicast groups: {text}");
+    let (received, packets, sent, acks) = (r1 - r0, rp1 - rp0, t1 - t0, tp1 - tp0);
+    // Headers of 66 bytes for each segment of at least 1460, and a few packets beside them.
+    assert!((SIZE..SIZE + SIZE / 20).contains(&received), "{text}");
+    assert!(packets >= SIZE / 65536 && received / packets <= 65535 + 14, "{text}");
+    assert!(acks > 2 && sent >= acks * 54 && sent < SIZE / 8, "{text}");
+    assert_eq!(lost1, lost0, "{text}");
 }
 
 fn ping_and_first_hop(host: Place) {
@@ -461,6 +486,45 @@ open('simple/tiny/index.html', 'w').write('<a href=tiny-1.0-py3-none-any.whl>tin
         server.port()
     );
     let done = net(host, &script);
+    assert_eq!((done.status(), done.out().as_str()), (0, "42\n"), "{done}");
+}
+
+/// A registry of one package, of two files.
+fn npm_install(host: Place) {
+    let place = dir();
+    let make = "mkdir package; echo '{\"name\":\"tiny\",\"version\":\"1.0.0\",\"main\":\"tiny.js\"}' >package/package.json; \
+         echo 'module.exports = 42' >package/tiny.js; tar -c -z -f tiny-1.0.0.tgz package; openssl dgst -sha512 -binary tiny-1.0.0.tgz | \
+         base64 -w 0 >digest";
+    on_host(place.path(), make);
+    let read = |name: &str| fs::read(place.path().join(name)).expect("a file of the registry");
+    let (package, digest) = (read("tiny-1.0.0.tgz"), String::from_utf8(read("digest")).expect("base64"));
+    // The registry's answer names its own port, which is known once it is there.
+    let own = Arc::new(OnceLock::new());
+    let server = Server::http({
+        let own = own.clone();
+        move |path| match path {
+            "/tiny/-/tiny-1.0.0.tgz" => Some(package.clone()),
+            "/tiny" => {
+                let port: &u16 = own.get()?;
+                let tarball = format!("http://{HOST}:{port}/tiny/-/tiny-1.0.0.tgz");
+                let version = json!({ "name": "tiny", "version": "1.0.0",
+                    "dist": { "tarball": tarball, "integrity": format!("sha512-{digest}") } });
+                let about = json!({ "name": "tiny", "dist-tags": { "latest": "1.0.0" },
+                    "versions": { "1.0.0": version } });
+                Some(about.to_string().into_bytes())
+            }
+            _ => None,
+        }
+    });
+    own.set(server.port()).expect("it is set once");
+    let script = format!(
+        "cd /root; node /npm/bin/npm-cli.js install --no-audit --no-fund --no-update-notifier --loglevel error \
+         --registry http://{HOST}:{}/ tiny >&2; node -p 'require(\"tiny\")'",
+        server.port()
+    );
+    let npm = format!("{}:/npm:ro", npm().display());
+    let run = host.run(Image::Net).options(&OPEN).options(&["-v", &npm]).args(["sh", "-euc", &script]);
+    let done = run.deadline(600).go();
     assert_eq!((done.status(), done.out().as_str()), (0, "42\n"), "{done}");
 }
 

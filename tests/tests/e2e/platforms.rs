@@ -1,9 +1,13 @@
 //! Images of other platforms than riscv64: how they are chosen, and what runs in them.
 
-use crate::testing::dir;
+use crate::{
+    network::{HOST, OPEN, get},
+    testing::dir,
+};
 use forelift_tests::{
     hosts::{Guest, Host, Place},
     images::{Image, convert, inspect_json},
+    network::Server,
     process::program,
     registry::Registry,
     table::{Check, Group},
@@ -22,6 +26,8 @@ pub(crate) const CASES: Group = &[
     ("i386_debian", Check::In(Guest::Amd64, &Host::OURS, i386_debian)),
     ("arm64_busybox", Check::In(Guest::Amd64, &Host::OURS, arm64_busybox)),
     ("arm64_debian", Check::In(Guest::Amd64, &Host::OURS, arm64_debian)),
+    ("i386_network", Check::In(Guest::Amd64, &[Host::Wasm], i386_network)),
+    ("arm64_network", Check::In(Guest::Amd64, &[Host::Wasm], arm64_network)),
     ("arm64_says_that_it_is_slow", Check::Once(arm64_says_that_it_is_slow)),
     ("chosen_by_platform", Check::Once(chosen_by_platform)),
     ("what_is_said_of_an_image", Check::Once(what_is_said_of_an_image)),
@@ -145,6 +151,28 @@ fn arm64_busybox(host: Place) {
         .go()
         .expect_status(77)
         .expect_err("no\n");
+}
+
+/// Out and in, as [`network`](crate::network) says it of the others.
+fn networked(host: Place, image: Image) {
+    let server = Server::http(|path| (path == "/word").then(|| b"from the host\n".to_vec()));
+    let script = format!(
+        "wget -q -O - http://{HOST}:{}/word; echo from the container >/tmp/file; httpd -f -h /tmp -p 80",
+        server.port()
+    );
+    let run = host.run(image).options(&OPEN).options(&["-p", "0:80"]).args(["sh", "-c", &script]);
+    let mut run = run.deadline(300).spawn();
+    let address = run.published("80/tcp");
+    run.expect("from the host");
+    assert!(get(address).ends_with("\r\n\r\nfrom the container\n"));
+}
+
+fn i386_network(host: Place) {
+    networked(host, Image::I386Busybox);
+}
+
+fn arm64_network(host: Place) {
+    networked(host, Image::Arm64Busybox);
 }
 
 /// Few processes: each of them is translated anew.

@@ -1,14 +1,21 @@
 //! The ends of a stream of frames: connected and listening sockets, of two families. None of them blocks.
 
 use mio::{Interest, Registry, Token, unix::SourceFd};
+use socket2::{SockRef, TcpKeepalive};
 use std::{
-    io::{self, Read, Write},
+    io::{self, ErrorKind, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
         unix::net::{UnixListener, UnixStream},
     },
+    time::Duration,
 };
+
+/// After how long a peer that is silent is asked whether it is there, and how often then. Nine questions
+/// without an answer are an end (tcp(7), `tcp_keepalive_probes`).
+const SILENT: Duration = Duration::from_secs(60);
+const ASK: Duration = Duration::from_secs(10);
 
 /// A connected socket.
 #[derive(Debug)]
@@ -26,6 +33,8 @@ impl Socket {
     pub(crate) fn tcp(stream: TcpStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
+        let keepalive = TcpKeepalive::new().with_time(SILENT).with_interval(ASK);
+        SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
         Ok(Socket::Tcp(stream))
     }
 
@@ -84,6 +93,19 @@ impl Write for Socket {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// The way out, when an address cannot be listened on.
+pub(crate) fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            "choose another address, or end what uses it (of a Unix socket, a file is left)"
+        }
+        ErrorKind::AddrNotAvailable => "choose an address of this host",
+        ErrorKind::PermissionDenied => "choose an address that this user may listen on",
+        ErrorKind::NotFound => "the socket's directory has to be there",
+        _ => "choose another address",
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Shared {
     /// The back end's thread is, or will be, asleep.
     asleep: AtomicBool,
     closed: AtomicBool,
+    /// The other end is gone for good: nothing comes any more, behind what is there.
+    ended: AtomicBool,
 }
 
 impl Shared {
@@ -33,6 +35,7 @@ impl Shared {
             waker,
             asleep: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
         })
     }
 
@@ -63,6 +66,12 @@ impl Shared {
 
     pub(crate) fn awake(&self) {
         self.asleep.store(false, Ordering::SeqCst);
+    }
+
+    /// The back end has nothing for the guest any more.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        self.guests_bell.ring();
     }
 
     /// The guest has dropped its handle.
@@ -122,6 +131,11 @@ impl Handle {
     /// There are packets for the guest.
     pub fn has_packets(&self) -> bool {
         !self.shared.to_guest.is_empty()
+    }
+
+    /// The other end is gone, and all its packets are taken. The descriptor tells of it as of packets.
+    pub fn has_ended(&self) -> bool {
+        self.shared.ended.load(Ordering::SeqCst) && self.shared.to_guest.is_empty()
     }
 
     /// A packet would be taken.

@@ -1,7 +1,7 @@
 //! A link that ends in a stream of [`frames`], whose other end is another program.
 
 use super::{
-    ends::{Listener, Socket},
+    ends::{Listener, Socket, advice},
     handle::{Handle, Shared},
 };
 use crate::{
@@ -39,7 +39,7 @@ pub enum StreamError {
         source: io::Error,
     },
     /// The address is taken, or not the host's.
-    #[error("--net-stream {text}: cannot listen there: {source}; remove the old socket or choose another")]
+    #[error("--net-stream {text}: cannot listen there: {source}; {}", advice(source))]
     Listen {
         /// The option.
         text: String,
@@ -55,24 +55,33 @@ pub enum StreamError {
 pub struct Stream(());
 
 impl Stream {
-    /// Connects to `unix:PATH` or `tcp:HOST:PORT`.
-    pub fn connect(text: &str, capture: Option<Box<dyn Write + Send>>) -> Result<Handle, StreamError> {
+    /// Connects to `unix:PATH` or `tcp:HOST:PORT`. `gone` hears why the other end is gone, when it is.
+    pub fn connect(
+        text: &str,
+        capture: Option<Box<dyn Write + Send>>,
+        gone: impl FnOnce(&StreamEnd) + Send + 'static,
+    ) -> Result<Handle, StreamError> {
         let fail = |source| StreamError::Connect { text: text.to_owned(), source };
         let socket = match Address::parse(text)? {
             Address::Unix(path) => UnixStream::connect(path).and_then(Socket::unix),
             Address::Tcp(address) => TcpStream::connect(address).and_then(Socket::tcp),
         };
-        start(Ok(socket.map_err(fail)?), capture)
+        start(Ok(socket.map_err(fail)?), capture, gone)
     }
 
     /// Listens on `unix:PATH` or `tcp:HOST:PORT`, and has the first that connects as the link's other end.
-    pub fn listen(text: &str, capture: Option<Box<dyn Write + Send>>) -> Result<Handle, StreamError> {
+    /// `gone` hears why that is gone, when it is.
+    pub fn listen(
+        text: &str,
+        capture: Option<Box<dyn Write + Send>>,
+        gone: impl FnOnce(&StreamEnd) + Send + 'static,
+    ) -> Result<Handle, StreamError> {
         let fail = |source| StreamError::Listen { text: text.to_owned(), source };
         let listener = match Address::parse(text)? {
             Address::Unix(path) => Listener::unix(path),
             Address::Tcp(address) => Listener::tcp(address),
         };
-        start(Err(listener.map_err(fail)?), capture)
+        start(Err(listener.map_err(fail)?), capture, gone)
     }
 }
 
@@ -94,6 +103,7 @@ impl<'a> Address<'a> {
 fn start(
     end: Result<Socket, Listener>,
     capture: Option<Box<dyn Write + Send>>,
+    gone: impl FnOnce(&StreamEnd) + Send + 'static,
 ) -> Result<Handle, StreamError> {
     let poll = Poll::new()?;
     let shared = Arc::new(Shared::new(Waker::new(poll.registry(), mio::Token(FOREIGN.0))?)?);
@@ -110,7 +120,7 @@ fn start(
                 Ok(socket) => (Some(Peer::new(socket)), None),
                 Err(listener) => (None, Some(listener)),
             };
-            run(Link { peer, listener, capture, start: Instant::now() }, poll, &shared);
+            run(Link { peer, listener, end: None, capture, start: Instant::now() }, poll, &shared, gone);
         }
     })?;
     Ok(Handle::new(shared, thread, Vec::new()))
@@ -120,6 +130,8 @@ struct Link {
     /// None before somebody connects, and when the other end is gone: the cable is out.
     peer: Option<Peer>,
     listener: Option<Listener>,
+    /// Why the other end is gone, until that is told.
+    end: Option<StreamEnd>,
     capture: Option<Capture>,
     start: Instant,
 }
@@ -146,7 +158,8 @@ impl Peer {
     }
 }
 
-fn run(mut link: Link, mut poll: Poll, shared: &Shared) {
+fn run(mut link: Link, mut poll: Poll, shared: &Shared, gone: impl FnOnce(&StreamEnd)) {
+    let mut gone = Some(gone);
     let mut events = Events::with_capacity(8);
     let (mut from_guest, mut to_guest) = (VecDeque::new(), VecDeque::new());
     while !shared.closed() {
@@ -161,6 +174,10 @@ fn run(mut link: Link, mut poll: Poll, shared: &Shared) {
         link.feed_peer(&mut from_guest);
         let more = link.feed_guest(&mut to_guest, shared.room());
         shared.give(&mut to_guest);
+        if let Some(end) = link.end.take() {
+            gone.take().into_iter().for_each(|tell| tell(&end));
+            shared.end();
+        }
         let blocked = !from_guest.is_empty();
         let busy = more && shared.room() > 0 || !blocked && !shared.may_sleep();
         if blocked {
@@ -192,6 +209,11 @@ impl Link {
         }
     }
 
+    /// The other end is gone.
+    fn end(&mut self, end: StreamEnd) {
+        (self.peer, self.end) = (None, Some(end));
+    }
+
     /// Packets of the guest's become frames for the peer. Without a peer they are lost.
     fn feed_peer(&mut self, packets: &mut VecDeque<Vec<u8>>) {
         let now = self.start.elapsed();
@@ -204,16 +226,18 @@ impl Link {
             }
             if let Some(peer) = &mut self.peer {
                 peer.frames.put(packet);
-                if peer.frames.is_full() && peer.write().is_err() {
-                    self.peer = None;
+                if peer.frames.is_full()
+                    && let Err(end) = peer.write()
+                {
+                    self.end(end);
                 }
             }
             packets.pop_front();
         }
         if let Some(peer) = &mut self.peer
-            && peer.write().is_err()
+            && let Err(end) = peer.write()
         {
-            self.peer = None;
+            self.end(end);
         }
     }
 
@@ -221,7 +245,7 @@ impl Link {
     fn feed_guest(&mut self, packets: &mut VecDeque<Vec<u8>>, mut room: usize) -> bool {
         let now = self.start.elapsed();
         let Some(peer) = &mut self.peer else { return false };
-        loop {
+        let end = loop {
             match peer.frames.first() {
                 Ok(Some(_)) if room == 0 => return true,
                 Ok(Some(frame)) => {
@@ -237,12 +261,12 @@ impl Link {
                 Ok(None) if room == 0 => return true,
                 Ok(None) => match peer.frames.fill(&mut peer.socket) {
                     Ok(more) => peer.readable = more,
-                    Err(_) => break,
+                    Err(end) => break end,
                 },
-                Err(_) => break,
+                Err(end) => break end,
             }
-        }
-        self.peer = None;
+        };
+        self.end(end);
         false
     }
 }

@@ -59,14 +59,14 @@ fn two_guests_by_a_unix_socket() {
     let folder = tempfile::tempdir().unwrap();
     let text = format!("unix:{}", folder.path().join("link").display());
     assert!(
-        Stream::connect(&text, None)
+        Stream::connect(&text, None, |_| ())
             .err()
             .unwrap()
             .to_string()
             .starts_with(&format!("--net-stream {text}: "))
     );
-    let one = Stream::listen(&text, None).unwrap();
-    two_guests(one, Stream::connect(&text, None).unwrap());
+    let one = Stream::listen(&text, None, |_| ()).unwrap();
+    two_guests(one, Stream::connect(&text, None, |_| ()).unwrap());
 }
 
 #[test]
@@ -74,12 +74,46 @@ fn two_guests_by_tcp_with_a_capture() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let text = format!("tcp:127.0.0.1:{port}");
     let file = Written::default();
-    let one = Stream::listen(&text, Some(Box::new(file.clone()))).unwrap();
-    two_guests(one, Stream::connect(&text, None).unwrap());
+    let one = Stream::listen(&text, Some(Box::new(file.clone())), |_| ()).unwrap();
+    two_guests(one, Stream::connect(&text, None, |_| ()).unwrap());
     assert!(file.0.lock().unwrap().len() > 8_000_000);
     for bad in ["", "unix:", "tcp:", "udp:1.2.3.4:5", "/path"] {
-        let error = Stream::connect(bad, None).err().unwrap().to_string();
+        let error = Stream::connect(bad, None, |_| ()).err().unwrap().to_string();
         assert!(error.contains("unix:PATH or tcp:HOST:PORT"), "{error}");
+    }
+}
+
+#[test]
+fn a_peer_that_is_gone_is_told_behind_its_packets() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = format!("tcp:{}", listener.local_addr().unwrap());
+    for (bytes, frames, words) in [
+        (&b"\0\0\0\x04abcd\0\0\0\x02ef"[..], 2, "has closed the stream"),
+        (&b"\0\0\0\x04abcd\0\0\0\x02"[..], 1, "within a frame"),
+        (&b"GET / HTTP/1.1\r\n\r\n"[..], 0, "QEMU's stream framing"),
+    ] {
+        let (tell, told) = std::sync::mpsc::channel();
+        let handle = Stream::connect(&text, None, move |end| tell.send(end.to_string()).unwrap()).unwrap();
+        let mut peer = listener.accept().unwrap().0;
+        assert!(!handle.has_ended());
+        peer.write_all(bytes).unwrap();
+        drop(peer);
+        let why = told.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert!(why.contains(words), "{why}");
+        // The end follows the words about it.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let mut seen = 0;
+        while !handle.has_ended() {
+            assert!(Instant::now() < deadline && polls(&handle, Duration::from_secs(10)));
+            handle.clear();
+            handle.receive(&mut |_| {
+                seen += 1;
+                true
+            });
+        }
+        assert_eq!(seen, frames);
+        // What is sent then is lost, as on a link that is down.
+        assert!(handle.send(&[&[0; 12], &[0; 60]]));
     }
 }
 

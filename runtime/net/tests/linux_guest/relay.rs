@@ -39,7 +39,7 @@ fn relay(config: Config) -> (String, Vec<Publish>, Arc<Mutex<Vec<String>>>, Unix
 fn guest(address: &str) -> Guest {
     let options = Options { stream: Some(address.to_owned()), ..Options::default() };
     let plan = options.plan().unwrap().unwrap();
-    Guest::on(Arc::new(Stream::connect(address, None).unwrap()), &plan.interface)
+    Guest::on(Arc::new(Stream::connect(address, None, |_| ()).unwrap()), &plan.interface)
 }
 
 fn open() -> Config {

@@ -1,7 +1,7 @@
 //! Where a relay listens.
 
 use super::super::ends::Listener;
-use std::{io, str::FromStr};
+use std::{io, net::SocketAddr, str::FromStr};
 
 /// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,10 +21,8 @@ pub enum Listen {
 
 /// A text that is no address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "--listen {0}: write it as tcp:HOST:PORT, unix:PATH or ws://HOST:PORT[/PATH], for example tcp:127.0.0.1:0"
-)]
-pub struct ListenError(String);
+#[error("write it as tcp:HOST:PORT, unix:PATH or ws://HOST:PORT[/PATH], for example tcp:127.0.0.1:0")]
+pub struct ListenError;
 
 impl FromStr for Listen {
     type Err = ListenError;
@@ -38,15 +36,17 @@ impl FromStr for Listen {
         if let Some(rest) = text.strip_prefix("ws://") {
             let (address, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
             let path = (!matches!(path, "" | "/")).then(|| path.to_owned());
-            return match has_port(address) {
+            // What a client asks for has neither query nor fragment in its path.
+            let can_match = !rest.contains(['?', '#', ' ']);
+            return match has_port(address) && can_match {
                 true => Ok(Listen::Web { address: address.to_owned(), path }),
-                false => Err(ListenError(text.to_owned())),
+                false => Err(ListenError),
             };
         }
         match text.split_once(':') {
             Some(("tcp", address)) if has_port(address) => Ok(Listen::Tcp(address.to_owned())),
             Some(("unix", path)) if !path.is_empty() => Ok(Listen::Unix(path.to_owned())),
-            _ => Err(ListenError(text.to_owned())),
+            _ => Err(ListenError),
         }
     }
 }
@@ -62,6 +62,17 @@ impl std::fmt::Display for Listen {
 }
 
 impl Listen {
+    /// Whether others than programs of this host can connect: to be asked of what a relay
+    /// [listens on](super::Relay::addresses).
+    pub fn is_reached_by_others(&self) -> bool {
+        match self {
+            Listen::Unix(_) => false,
+            Listen::Tcp(address) | Listen::Web { address, .. } => {
+                address.parse::<SocketAddr>().is_ok_and(|address| !address.ip().is_loopback())
+            }
+        }
+    }
+
     /// Listens there; with the port that the host chose.
     pub(super) fn bind(&self) -> io::Result<(Listener, Listen)> {
         let tcp = |address: &str| {
@@ -97,9 +108,10 @@ mod tests {
         assert_eq!("ws://127.0.0.1:80/".parse(), Ok(all));
         for bad in
             ["", "tcp:", "tcp:80", "tcp::80", "tcp:a:b", "unix:", "ws://a", "ws://:1", "wss://a:1", "a:1"]
+                .into_iter()
+                .chain(["ws://a:1/b?c", "ws://a:1/b#c"])
         {
-            let error = bad.parse::<Listen>().unwrap_err().to_string();
-            assert!(error.starts_with(&format!("--listen {bad}: write it as")), "{error}");
+            assert_eq!(bad.parse::<Listen>(), Err(ListenError), "{bad}");
         }
     }
 }

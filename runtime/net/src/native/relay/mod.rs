@@ -17,7 +17,7 @@ mod web;
 
 use super::{
     Error, Gateway,
-    ends::{Listener, Socket},
+    ends::{Listener, Socket, advice},
 };
 use crate::{config::Config, publish::Publish};
 use guest::End;
@@ -28,7 +28,7 @@ use std::{
     io::{self, ErrorKind},
     os::fd::{AsRawFd, BorrowedFd, RawFd},
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     thread::{self, JoinHandle},
@@ -37,7 +37,7 @@ use std::{
 use web::Web;
 
 pub use address::{Listen, ListenError};
-pub use origin::OriginError;
+pub use origin::{Origin, OriginError};
 
 /// How long a guest may leave frames that wait for it untaken.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -56,26 +56,21 @@ pub struct RelayOptions {
     pub config: Config,
     /// Most guests at a time; one, when ports are published.
     pub max_guests: usize,
-    /// Origins of web pages that are let in, besides those of the loopback; `*` for all.
-    pub allow_origins: Vec<String>,
+    /// Origins of web pages that are let in, besides those of the loopback.
+    pub allow_origins: Vec<Origin>,
 }
 
 /// Why a relay cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
     /// The address is taken, or not the host's.
-    #[error(
-        "--listen {text}: cannot listen there: {source}; remove the old socket or choose another address"
-    )]
+    #[error("--listen {text}: cannot listen there: {source}; {}", advice(source))]
     Listen {
         /// The option.
         text: String,
         /// The host's reason.
         source: io::Error,
     },
-    /// `--allow-origin`.
-    #[error(transparent)]
-    Origin(#[from] OriginError),
     /// A published port, or the host's limits.
     #[error(transparent)]
     Gateway(#[from] Error),
@@ -134,9 +129,9 @@ impl Drop for Place {
     }
 }
 
-/// A guest's thread, and another handle of its socket.
+/// A guest's thread, and its socket as long as that serves.
 struct Guest {
-    socket: Arc<Socket>,
+    socket: Weak<Socket>,
     thread: JoinHandle<()>,
 }
 
@@ -147,7 +142,6 @@ impl Relay {
     /// See [`RelayError`].
     pub fn new(options: RelayOptions) -> Result<Self, RelayError> {
         let mut config = Config { learn_mac: true, guest_csum: false, guest_tso: false, ..options.config };
-        let origins = Origins::new(&options.allow_origins)?;
         if !config.published.is_empty() {
             // Each guest gets the same ports, also those that the host chooses.
             let published = Gateway::start(config.clone(), None)?.bound().to_vec();
@@ -166,7 +160,7 @@ impl Relay {
         let max_guests = if published.is_empty() { options.max_guests } else { options.max_guests.min(1) };
         let common = Common {
             config,
-            origins,
+            origins: Origins(options.allow_origins),
             max_guests,
             guests: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
@@ -226,8 +220,8 @@ impl Relay {
             }
         };
         self.common.stop.store(true, SeqCst);
-        for guest in &guests {
-            guest.socket.shut_down();
+        for socket in guests.iter().filter_map(|guest| guest.socket.upgrade()) {
+            socket.shut_down();
         }
         for guest in guests {
             // A panic of the thread's was reported by itself.
@@ -239,7 +233,7 @@ impl Relay {
     /// Starts a guest's thread, if there is a place for it.
     fn guest(
         &self,
-        socket: Socket,
+        stream: Socket,
         from: String,
         port: &Port,
         numbers: &mut impl Iterator<Item = u64>,
@@ -262,13 +256,14 @@ impl Relay {
         };
         let name = format!("guest {number} ({from})");
         let start = || {
-            let other = Arc::new(socket.try_clone()?);
+            let other = Arc::new(stream.try_clone()?);
+            let socket = Arc::downgrade(&other);
             self.common.guests.fetch_add(1, SeqCst);
-            let place = Place { common: self.common.clone(), socket: other.clone() };
+            let place = Place { common: self.common.clone(), socket: other };
             let (name, note) = (name.clone(), note.clone());
-            let work = move || run(socket, path, place, &name, &note);
+            let work = move || run(stream, path, place, &name, &note);
             let thread = thread::Builder::new().name(format!("guest {number}")).spawn(work)?;
-            Ok::<_, io::Error>(Guest { socket: other, thread })
+            Ok::<_, io::Error>(Guest { socket, thread })
         };
         start().map_err(|error| note(&format!("{name} is refused: {error}"))).ok()
     }

@@ -1,32 +1,55 @@
 //! Which web pages may use a relay. A page of any site can open a WebSocket to this host's loopback; the
 //! browser says in `Origin` which one it is (RFC 6455, section 10.2).
 
+use std::str::FromStr;
 use tungstenite::http::{HeaderMap, header::ORIGIN};
 
 /// Longest piece of a request in a message.
 const SHOWN: usize = 100;
 
-/// A value of `--allow-origin` that no browser sends.
+/// A text that is no origin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("--allow-origin {0}: write it as https://HOST or https://HOST:PORT, or * for all")]
-pub struct OriginError(String);
+#[error(
+    "write it as a browser does: https://HOST or https://HOST:PORT; null for pages without one; * for all"
+)]
+pub struct OriginError;
+
+/// An origin of web pages (RFC 6454, section 6.2), or all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// `*`.
+    All,
+    /// As browsers send it.
+    One(String),
+}
+
+impl FromStr for Origin {
+    type Err = OriginError;
+
+    fn from_str(text: &str) -> Result<Self, OriginError> {
+        if text == "*" {
+            return Ok(Origin::All);
+        }
+        let fits = text.split_once("://").is_some_and(|(scheme, host)| {
+            let (name, port) = match host.rsplit_once(':') {
+                // The colon may be one of an IPv6 address's.
+                Some((name, port)) if !port.ends_with(']') => (name, port.parse::<u16>().is_ok()),
+                _ => (host, true),
+            };
+            let scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+                && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+            let odd = |c: char| c.is_whitespace() || c.is_control() || "/?#@*".contains(c);
+            scheme && port && !name.is_empty() && !name.contains(odd)
+        });
+        if fits || text == "null" { Ok(Origin::One(text.to_owned())) } else { Err(OriginError) }
+    }
+}
 
 /// The origins that are let in besides those on the loopback.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Origins(Vec<String>);
+pub(super) struct Origins(pub(super) Vec<Origin>);
 
 impl Origins {
-    pub(super) fn new(texts: &[String]) -> Result<Self, OriginError> {
-        for text in texts {
-            let host = text.split_once("://").map_or("", |(_, host)| host);
-            let fits = !host.is_empty() && !host.contains(['/', '?', '#']);
-            if !fits && text != "*" && text != "null" {
-                return Err(OriginError(text.clone()));
-            }
-        }
-        Ok(Origins(texts.to_vec()))
-    }
-
     /// The first origin of a request that is not let in, to be shown.
     pub(super) fn refused(&self, headers: &HeaderMap) -> Option<String> {
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
@@ -35,7 +58,11 @@ impl Origins {
     }
 
     fn allows(&self, origin: &str) -> bool {
-        is_loopback(origin) || self.0.iter().any(|own| own == "*" || own.eq_ignore_ascii_case(origin))
+        let is = |own: &Origin| match own {
+            Origin::All => true,
+            Origin::One(own) => own.eq_ignore_ascii_case(origin),
+        };
+        is_loopback(origin) || self.0.iter().any(is)
     }
 }
 
@@ -58,12 +85,12 @@ mod tests {
     use super::*;
 
     fn refused(allowed: &[&str], origins: &[&str]) -> Option<String> {
-        let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+        let allowed = allowed.iter().map(|text| text.parse().unwrap()).collect();
         let mut headers = HeaderMap::new();
         for origin in origins {
             headers.append(ORIGIN, origin.parse().unwrap());
         }
-        Origins::new(&allowed).unwrap().refused(&headers)
+        Origins(allowed).refused(&headers)
     }
 
     #[test]
@@ -95,9 +122,24 @@ mod tests {
 
     #[test]
     fn what_no_browser_sends_is_a_mistake() {
-        for bad in ["example.org", "https://", "https://example.org/", ""] {
-            let error = Origins::new(&[bad.to_owned()]).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("--allow-origin {bad}: ")), "{error}");
+        for bad in [
+            "",
+            "example.org",
+            "://x",
+            "https://",
+            "https://:80",
+            "https://example.org/",
+            "http://localhost/x",
+            "https://a@example.org",
+            "https://example.org:x",
+            "https://example.org:65536",
+            "file://",
+            "https://*.example.org",
+        ] {
+            assert_eq!(bad.parse::<Origin>(), Err(OriginError), "{bad}");
+        }
+        for good in ["https://[2001:db8::1]", "https://[::1]:80", "chrome-extension://abcdef", "null", "*"] {
+            assert!(good.parse::<Origin>().is_ok(), "{good}");
         }
     }
 }

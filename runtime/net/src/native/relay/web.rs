@@ -2,7 +2,7 @@
 
 use super::{
     super::ends::Socket,
-    origin::{Origins, shown},
+    origin::{Origin, Origins, shown},
 };
 use mio::{Events, Poll};
 use std::{
@@ -98,8 +98,11 @@ impl Judge<'_> {
     /// Why a request is refused; `None`: it is not.
     fn refuses(&self, request: &Request) -> Option<(StatusCode, String)> {
         if let Some(origin) = self.origins.refused(request.headers()) {
-            let reason =
-                format!("web pages of {origin} are not let in: --allow-origin {origin} lets them in");
+            let way = match origin.parse::<Origin>() {
+                Ok(_) => format!("--allow-origin {origin} lets them in"),
+                Err(_) => "no --allow-origin but * lets them in".to_owned(),
+            };
+            let reason = format!("web pages of {origin:?} are not let in: {way}");
             return Some((StatusCode::FORBIDDEN, reason));
         }
         let asked = request.uri().path();

@@ -59,6 +59,8 @@ const BUDGET: usize = 2 << 20;
 #[derive(Debug, Default)]
 pub struct Net {
     connected: bool,
+    /// The host has no link any more.
+    down: bool,
     features: u64,
     /// The host has no room for what is in the transmit queue.
     blocked: bool,
@@ -86,7 +88,7 @@ impl Net {
     /// What a sleeping machine should be woken for.
     pub fn interest(&self) -> Interest {
         Interest {
-            packets: self.connected && !self.full,
+            packets: self.connected && !self.down && !self.full,
             packet_room: self.connected && self.blocked,
             ..Interest::default()
         }
@@ -141,6 +143,10 @@ impl Net {
                 self.buffer.resize(BUFFER, 0);
                 let n = host.receive_packets(&mut self.buffer).min(BUFFER);
                 if n == 0 {
+                    if !self.down && !host.link_is_up() {
+                        self.down = true;
+                        cx.config_changed = true;
+                    }
                     return Ok(());
                 }
                 self.pending = 0..n;
@@ -238,7 +244,8 @@ impl VirtioDevice for Net {
     fn config_read(&self, offset: usize, out: &mut [u8]) {
         let mut space = [0; 8];
         space[..6].copy_from_slice(&GUEST_MAC);
-        space[6..].copy_from_slice(&S_LINK_UP.to_le_bytes());
+        let status = if self.down { 0 } else { S_LINK_UP };
+        space[6..].copy_from_slice(&status.to_le_bytes());
         read_config_bytes(&space, offset, out);
     }
 
@@ -247,7 +254,7 @@ impl VirtioDevice for Net {
     }
 
     fn reset(&mut self) {
-        *self = Net { connected: self.connected, ..Net::default() };
+        *self = Net { connected: self.connected, down: self.down, ..Net::default() };
     }
 
     fn notify(&mut self, queue: usize, cx: &mut Context<'_>) -> Result<(), QueueError> {

@@ -47,6 +47,26 @@ fn the_link_is_up_whether_there_is_a_network_or_not() {
 }
 
 #[test]
+fn a_link_that_ends_is_told_to_the_driver_once() {
+    let (mut g, _, mut rx, mut host) = connected(FEATURES);
+    let p = packet(Header::default(), &[5; 60]);
+    (host.unplugged, host.incoming) = (true, [p.clone()].into());
+    let at = g.alloc(2000);
+    g.devices.service(&mut g.mem, &mut host);
+    assert_eq!(g.read(SLOT_NET, 0x104) >> 16, 1, "up: there is a packet yet");
+    g.add(&mut rx, &[(at, 2000, true)]);
+    g.kick(&rx);
+    g.devices.service(&mut g.mem, &mut host);
+    assert_eq!(g.used(&mut rx), [(0, p.len() as u32)]);
+    assert_eq!(g.read(SLOT_NET, 0x104) >> 16, 0, "down");
+    assert_eq!(g.read(SLOT_NET, reg::INTERRUPT_STATUS) & 2, 2, "the configuration has changed");
+    assert_eq!(g.devices.net_interest(), Interest::default());
+    g.write(SLOT_NET, reg::INTERRUPT_ACK, 3);
+    g.devices.service(&mut g.mem, &mut host);
+    assert_eq!(g.read(SLOT_NET, reg::INTERRUPT_STATUS), 0);
+}
+
+#[test]
 fn what_is_sent_without_a_network_is_dropped() {
     let mut g = Guest::new();
     let mut host = FakeHost::new();
