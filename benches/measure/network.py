@@ -43,7 +43,7 @@ def image(product, memory):
         if arch.lifted:
             # Each is a run of its own: a run is trained on up to a number of instructions.
             commands = [*(f"/bench/network --train-{name}" for name in ("iperf", "redis", "nginx", "clients")), DIGESTS]
-            lift = [*(word for command in commands for word in ("--train", command)), "--lift", "8M"]
+            lift = [*(word for command in commands for word in ("--train", command)), "--lift", "16M"]
         wasm = os.path.join(out, "network.wasm")
         product.convert(reference, wasm, "--memory", f"{memory}M", *lift)
         check([product.bin, "rootfs", "-q", reference, os.path.join(out, "network.erofs")])

@@ -13,6 +13,15 @@ pub const TICK_NS: u64 = 1_000_000_000 / TIMEBASE_HZ;
 /// Virtual time: instructions per tick. 20 make a machine of 200 MIPS, whatever the host.
 const INSTRUCTIONS_PER_TICK: u64 = 20;
 
+/// What a guest that has nothing to do makes of its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// It is over.
+    Over,
+    /// Nanoseconds to wait; `None` for ever.
+    Wait(Option<u64>),
+}
+
 /// Source of the `time` CSR.
 #[derive(Clone, Copy, Debug)]
 pub enum Clock {
@@ -78,16 +87,17 @@ impl Clock {
         }
     }
 
-    /// Waits until the clock shows `until` or something happens (`wait` gets the nanoseconds, `None` for
-    /// ever). Virtual time just jumps.
-    pub fn idle(&mut self, now: u64, until: u64, wait: impl FnOnce(Option<u64>)) {
+    /// How long to wait until the clock shows `until`, unless something happens before. Virtual time just
+    /// jumps there.
+    pub fn idle(&mut self, now: u64, until: u64) -> Idle {
         match self {
             Clock::Virtual { skipped } if until != u64::MAX => {
                 *skipped = skipped.wrapping_add(until.saturating_sub(now));
+                Idle::Over
             }
-            Clock::Virtual { .. } => wait(Some(0)),
+            Clock::Virtual { .. } => Idle::Wait(Some(0)),
             Clock::Host { .. } => {
-                wait((until != u64::MAX).then(|| until.saturating_sub(now).saturating_mul(TICK_NS)));
+                Idle::Wait((until != u64::MAX).then(|| until.saturating_sub(now).saturating_mul(TICK_NS)))
             }
         }
     }

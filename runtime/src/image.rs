@@ -7,11 +7,11 @@ use crate::args::{self, Request};
 use crate::dev::fuse::Service;
 use crate::dev::virtio::fs::{Fs, share};
 use crate::host::Host;
-use crate::machine::{BootSource, Machine, Tier};
+use crate::machine::{BootSource, Machine, Tier, Turn};
 use crate::memory::GuestMemory;
 use crate::session::{ConsoleLog, Outcome};
 use forelift_abi::config::ImageConfig;
-use forelift_abi::control::Mount;
+use forelift_abi::control::{Mount, Start};
 use forelift_abi::exit::FAILURE;
 use forelift_abi::lift::{FUNCTION_BITS, Index};
 
@@ -126,6 +126,62 @@ pub fn run(
     host: &mut dyn Host,
     print: impl FnOnce(&str),
 ) -> Outcome {
+    let mut run = match Run::begin(image, args, env, shares, host, print) {
+        Ok(run) => run,
+        Err(outcome) => return outcome,
+    };
+    loop {
+        match run.turn(host) {
+            Turn::Again => {}
+            Turn::Sleep { timeout_ns, interest } => host.wait(timeout_ns, interest),
+            Turn::Ended(outcome) => return outcome,
+        }
+    }
+}
+
+/// A run of an image.
+pub struct Run {
+    machine: Machine,
+    statistics: bool,
+}
+
+impl Run {
+    /// Begins what [`run`] is, for a host that takes it turn by turn. An error is a run that has ended already.
+    pub fn begin(
+        image: Image<'_>,
+        args: &[Vec<u8>],
+        env: &[Vec<u8>],
+        shares: Vec<Share>,
+        host: &mut dyn Host,
+        print: impl FnOnce(&str),
+    ) -> Result<Self, Outcome> {
+        let (machine, start, statistics) = prepare(image, args, env, shares, host, print)?;
+        let mut run = Run { machine, statistics };
+        run.machine.begin(start, host);
+        Ok(run)
+    }
+
+    /// [`Machine::turn`].
+    pub fn turn(&mut self, host: &mut dyn Host) -> Turn {
+        let turn = self.machine.turn(host);
+        if let Turn::Ended(_) = turn
+            && core::mem::take(&mut self.statistics)
+        {
+            eprintln!("{}", self.machine.statistics());
+        }
+        turn
+    }
+}
+
+/// The machine with its orders, and whether figures are asked for.
+fn prepare(
+    image: Image<'_>,
+    args: &[Vec<u8>],
+    env: &[Vec<u8>],
+    shares: Vec<Share>,
+    host: &mut dyn Host,
+    print: impl FnOnce(&str),
+) -> Result<(Machine, Start, bool), Outcome> {
     let value = |name| env.iter().rev().find_map(|e| e.strip_prefix(name)?.strip_prefix(b"="));
     let is_set = |name| value(name).is_some_and(|v| v != b"0");
     let log = if is_set(CONSOLE_VARIABLE) { ConsoleLog::Stream } else { ConsoleLog::Keep };
@@ -136,7 +192,9 @@ pub fn run(
         Some(b"interp") => true,
         Some(other) => {
             let name = String::from_utf8_lossy(other);
-            return failure(format!("FORELIFT_ENGINE={name}: no such engine here: choose interp or aot"));
+            return Err(failure(format!(
+                "FORELIFT_ENGINE={name}: no such engine here: choose interp or aot"
+            )));
         }
     };
     let functions = value(FUNCTIONS_VARIABLE.as_bytes()).map(<[u8]>::to_vec);
@@ -152,48 +210,41 @@ pub fn run(
     let start = match args::parse(args, &env, &image.config, mounts.collect()) {
         Ok(Request::Run(start, network)) => {
             if let Some(Err(message)) = network.map(|network| host.connect(*network)) {
-                return failure(message);
+                return Err(failure(message));
             }
             *start
         }
-        Ok(Request::Help) => return printed(print, &args::help(&image.config)),
-        Ok(Request::Version) => return printed(print, &args::version()),
-        Err(error) => return failure(error.to_string()),
+        Ok(Request::Help) => return Err(printed(print, &args::help(&image.config))),
+        Ok(Request::Version) => return Err(printed(print, &args::version())),
+        Err(error) => return Err(failure(error.to_string())),
     };
     let mut image = image;
     let mut lifted = image.lifted.take().filter(|_| !interpret);
     if let (Some(index), Some(list)) = (&mut lifted, &functions)
         && let Err(message) = filter(index, list)
     {
-        return failure(message);
+        return Err(failure(message));
     }
     let tier = image.tier.take().filter(|_| !interpret);
-    let mut machine = match ready(image, host, log) {
-        Ok(machine) => machine,
-        Err(error) => return failure(error.to_string()),
-    };
+    let mut machine = ready(image, host, log).map_err(|error| failure(error.to_string()))?;
     if let Some(index) = lifted
         && !machine.install_lifted(index)
     {
-        return failure("image: its index of lifted code is inconsistent: convert it again".into());
+        return Err(failure("image: its index of lifted code is inconsistent: convert it again".into()));
     }
     if let Some(tier) = tier
         && let Err(error) = machine.set_tier(tier)
     {
-        return failure(error.to_string());
+        return Err(failure(error.to_string()));
     }
     let (devices, mem) = machine.devices_mut();
     for (n, share) in shares.into_iter().enumerate() {
         let device = Box::new(Fs::new(n, share.server));
         if let Err(error) = devices.attach_share(n, device, mem) {
-            return failure(format!("directory for {}: {error}", share.path));
+            return Err(failure(format!("directory for {}: {error}", share.path)));
         }
     }
-    let outcome = machine.run(start, host);
-    if statistics {
-        eprintln!("{}", machine.statistics());
-    }
-    outcome
+    Ok((machine, start, statistics))
 }
 
 /// The machine at *ready to exec*.

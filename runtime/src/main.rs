@@ -28,6 +28,7 @@ mod wasi {
     use forelift_runtime::dev::fuse::{HostFs, Server, preopens, remotes};
     use forelift_runtime::image::{self, Image, Origin, Share};
     use forelift_runtime::memory::GuestMemory;
+    use forelift_runtime::session::Outcome;
     use forelift_runtime::sys::SystemHost;
     use std::io::Write;
     use std::os::wasi::ffi::OsStringExt;
@@ -40,13 +41,23 @@ mod wasi {
     const WASM_PAGE: u64 = 0x1_0000;
 
     pub(super) fn main(host: &mut SystemHost) -> u8 {
-        match run(host) {
-            Ok(code) => code,
-            Err(message) => {
-                let _ = writeln!(std::io::stderr(), "forelift: {message}");
-                FAILURE
-            }
+        end(match Asked::new() {
+            Ok(Asked { image, args, env, shares }) => image::run(image, &args, &env, shares, host, print),
+            Err(outcome) => outcome,
+        })
+    }
+
+    /// Says why a run has failed, if it has; its exit status.
+    fn end(outcome: Outcome) -> u8 {
+        if let Some(message) = outcome.message {
+            let _ = writeln!(std::io::stderr(), "forelift: {message}");
         }
+        outcome.code
+    }
+
+    fn print(text: &str) {
+        let mut out = std::io::stdout();
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
 
     /// Bytes of linear memory that the packer placed.
@@ -96,8 +107,25 @@ mod wasi {
         Ok(Image { memory, config, origin, lifted, tier: None })
     }
 
-    fn run(host: &mut SystemHost) -> Result<u8, String> {
-        let image = image()?;
+    /// What the runtime asks for.
+    struct Asked {
+        image: Image<'static>,
+        args: Vec<Vec<u8>>,
+        env: Vec<Vec<u8>>,
+        shares: Vec<Share>,
+    }
+
+    impl Asked {
+        fn new() -> Result<Self, Outcome> {
+            let image = image().map_err(|message| Outcome { code: FAILURE, message: Some(message) })?;
+            let env =
+                std::env::vars_os().map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='));
+            Ok(Asked { image, args: arguments(), env: env.collect(), shares: shares() })
+        }
+    }
+
+    /// The host directories.
+    fn shares() -> Vec<Share> {
         let served = remotes().into_iter().map(|r| Share {
             path: r.path.clone(),
             read_only: r.read_only,
@@ -108,20 +136,82 @@ mod wasi {
             server: Box::new(Server::new(HostFs::new(p.fd), p.read_only)),
             read_only: p.read_only,
         });
-        let shares = served.chain(preopened);
-        let args = arguments();
-        let env: Vec<Vec<u8>> = std::env::vars_os()
-            .map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='))
-            .collect();
-        let outcome = image::run(image, &args, &env, shares.collect(), host, |text| print!("{text}"));
-        if let Some(message) = outcome.message {
-            let _ = writeln!(std::io::stderr(), "forelift: {message}");
-        }
-        Ok(outcome.code)
+        served.chain(preopened).collect()
     }
 
     fn arguments() -> Vec<Vec<u8>> {
         std::env::args_os().skip(1).map(OsStringExt::into_vec).collect()
+    }
+
+    /// For hosts that run the module step by step (see [`forelift_abi::step`]). `_start` does not use it.
+    #[cfg(not(feature = "component"))]
+    mod step {
+        use super::{Asked, end, print};
+        use forelift_abi::step::Step;
+        use forelift_runtime::host::Host;
+        use forelift_runtime::image::Run;
+        use forelift_runtime::machine::Turn;
+        use forelift_runtime::sys::SystemHost;
+        use std::cell::RefCell;
+
+        #[derive(Default)]
+        enum State {
+            #[default]
+            New,
+            Running(Box<(Run, SystemHost)>),
+            Ended(u8),
+        }
+
+        thread_local! {
+            static STATE: RefCell<State> = RefCell::default();
+        }
+
+        unsafe extern "C" {
+            fn __wasm_call_ctors();
+        }
+
+        fn begin() -> State {
+            // SAFETY: what `_start` does first, and has not done: a module is run in one of the two ways.
+            unsafe { __wasm_call_ctors() };
+            let mut host = SystemHost::new();
+            let begun = Asked::new().and_then(|Asked { image, args, env, shares }| {
+                Run::begin(image, &args, &env, shares, &mut host, print)
+            });
+            match begun {
+                Ok(run) => State::Running(Box::new((run, host))),
+                Err(outcome) => State::Ended(end(outcome)),
+            }
+        }
+
+        #[unsafe(no_mangle)]
+        extern "C" fn forelift_step(budget_ns: u64) -> u64 {
+            STATE.with_borrow_mut(|state| {
+                if let State::New = state {
+                    *state = begin();
+                }
+                let (run, host) = match state {
+                    State::Running(running) => &mut **running,
+                    State::Ended(code) => return Step::Ended(*code).to_word(),
+                    State::New => return Step::Again.to_word(),
+                };
+                let begin = host.monotonic_ns();
+                let step = loop {
+                    match run.turn(host) {
+                        Turn::Ended(outcome) => {
+                            let code = end(outcome);
+                            *state = State::Ended(code);
+                            break Step::Ended(code);
+                        }
+                        Turn::Sleep { timeout_ns, interest } if !host.is_at_once(interest) => {
+                            break Step::Idle(timeout_ns);
+                        }
+                        _ if host.monotonic_ns().saturating_sub(begin) >= budget_ns => break Step::Again,
+                        _ => {}
+                    }
+                };
+                step.to_word()
+            })
+        }
     }
 
     /// For `forelift lockstep` (see [`forelift_runtime::machine::lockstep`]); a run does not use it.

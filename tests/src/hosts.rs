@@ -2,7 +2,7 @@
 
 use crate::{
     images::Image,
-    workspace::{cache, forelift, last_line, root, tool, wasmtime},
+    workspace::{cache, forelift, last_line, root, tool, wasmtime, web},
 };
 use std::{ffi::OsString, fs::File, path::PathBuf, process::Command, sync::OnceLock};
 
@@ -21,6 +21,8 @@ pub enum Host {
     Node,
     /// The command wasmtime on a component.
     Component,
+    /// The npm package of `runtime/web`, on Node.
+    Web,
 }
 
 impl Host {
@@ -48,6 +50,7 @@ impl Host {
             Host::PyWasmtime => "pywasmtime",
             Host::Node => "node",
             Host::Component => "component",
+            Host::Web => "web",
         }
     }
 
@@ -105,6 +108,12 @@ impl Host {
                 command.arg("--no-warnings").arg(runner("run_node.mjs"));
                 command
             }
+            Host::Web => {
+                web();
+                let mut command = Command::new(tool("node"));
+                command.arg(runner("run_web.mjs"));
+                command
+            }
         }
     }
 }
@@ -138,6 +147,7 @@ impl Place {
             (Guest::Amd64, Host::PyWasmtime) => "pywasmtime-amd64",
             (Guest::Amd64, Host::Node) => "node-amd64",
             (Guest::Amd64, Host::Component) => "component-amd64",
+            (Guest::Amd64, Host::Web) => "web-amd64",
         }
     }
 

@@ -113,10 +113,10 @@ impl Run {
         self
     }
 
-    /// An option of `forelift run`; of a component's network, which is its own.
+    /// An option of `forelift run`; of a component's network, which is its own; of `run_web.mjs`.
     pub fn option(mut self, option: &str) -> Self {
         assert!(
-            Host::NETWORKED.contains(&self.host) || self.host.is_ours(),
+            Host::NETWORKED.contains(&self.host) || self.host.is_ours() || self.host == Host::Web,
             "{option} on {}",
             self.host.name()
         );

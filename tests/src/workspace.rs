@@ -145,6 +145,12 @@ pub fn wasmtime() -> &'static Path {
     WASMTIME.get_or_init(|| last_line(script("wasmtime"), &[]).into())
 }
 
+/// Builds the npm package of `runtime/web`.
+pub fn web() {
+    static WEB: OnceLock<()> = OnceLock::new();
+    WEB.get_or_init(|| drop(last_line(script("web"), &[])));
+}
+
 /// The directory of npm's package.
 pub fn npm() -> PathBuf {
     last_line(script("npm"), &[]).into()

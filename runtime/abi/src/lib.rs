@@ -20,3 +20,4 @@ pub mod layout;
 pub mod lift;
 pub mod net;
 pub mod profile;
+pub mod step;

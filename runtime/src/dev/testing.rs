@@ -297,8 +297,6 @@ pub(crate) struct FakeHost {
     pub(crate) output: [Vec<u8>; 2],
     /// Room in each; `None` when nobody reads it.
     pub(crate) room: [Option<usize>; 2],
-    /// Room that standard output gains by a wait for it.
-    pub(crate) room_per_wait: usize,
     pub(crate) writes: usize,
     pub(crate) events: VecDeque<HostEvent>,
     pub(crate) terminal: Terminal,
@@ -393,12 +391,7 @@ impl Host for FakeHost {
         }
         n
     }
-    fn wait(&mut self, timeout_ns: Option<u64>, interest: Interest) {
-        assert!(timeout_ns.is_some() || self.room_per_wait > 0, "waits for ever");
-        if interest.stdout
-            && let Some(room) = &mut self.room[0]
-        {
-            *room += self.room_per_wait;
-        }
+    fn wait(&mut self, timeout_ns: Option<u64>, _interest: Interest) {
+        assert!(timeout_ns.is_some(), "waits for ever");
     }
 }

@@ -1,13 +1,13 @@
 //! The machine: processor, memory, devices and clock, and the loop that drives them.
 //!
 //! ```text
-//! Machine::boot ─boot_to_ready─▶ ready to exec ─save─▶ snapshot ─Machine::restore─▶ start ─run─▶ Outcome
+//! Machine::boot ─boot_to_ready─▶ ready to exec ─save─▶ snapshot ─Machine::restore─▶ begin ─turn─▶ Outcome
 //! ```
 //!
-//! [`Machine::run`] alternates between slices of instructions, moving data between the host and the guest's
-//! ports, and sleeping when the guest has nothing to do.
+//! Each [`Machine::turn`] moves data between the host and the guest's ports, and runs a slice of instructions.
+//! It never waits: when the guest has nothing to do it says until when, and the caller sleeps.
 
-use crate::clock::{Clock, TICK_NS};
+use crate::clock::{Clock, Idle, TICK_NS};
 use crate::cpu::{Cpu, Exit};
 use crate::dev::virtio::fs::{Fs, share};
 use crate::dev::{Devices, fuse};
@@ -66,6 +66,22 @@ pub trait Tier: Send {
     fn statistics(&self) -> Vec<(&'static str, u64)>;
 }
 
+/// What a host does next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Call [`Machine::turn`] again.
+    Again,
+    /// The same, after a [wait](Host::wait).
+    Sleep {
+        /// Nanoseconds at most; `None` for ever.
+        timeout_ns: Option<u64>,
+        /// What ends it before.
+        interest: Interest,
+    },
+    /// The run is over.
+    Ended(Outcome),
+}
+
 /// The machine. See the module's documentation.
 pub struct Machine {
     cpu: Cpu,
@@ -75,6 +91,8 @@ pub struct Machine {
     session: Session,
     /// End of what the kernel wrote to the SBI's debug console.
     debug: Vec<u8>,
+    /// Why the last turn's slice ended.
+    exit: Exit,
     tier: Option<Box<dyn Tier>>,
 }
 
@@ -93,6 +111,7 @@ impl Machine {
             clock: Clock::new_virtual(),
             session: Session::boot(log),
             debug: Vec::new(),
+            exit: Exit::Budget,
             tier: None,
         })
     }
@@ -124,7 +143,7 @@ impl Machine {
         let cpu = Cpu::restore(&state.hart, &mut mem);
         let clock = Clock::from_host(host, state.ticks);
         let session = Session::resume(log);
-        Ok(Machine { cpu, mem, devices, clock, session, debug: Vec::new(), tier: None })
+        Ok(Machine { cpu, mem, devices, clock, session, debug: Vec::new(), exit: Exit::Budget, tier: None })
     }
 
     /// The machine's state; RAM is [`Machine::memory`]'s.
@@ -318,29 +337,35 @@ impl Machine {
         self.clock = Clock::from_host(host, ticks);
     }
 
-    /// Runs the container's command to its end.
-    pub fn run(&mut self, start: Start, host: &mut dyn Host) -> Outcome {
+    /// Gives the guest, which is ready to exec, its orders: [`turn`](Self::turn) by turn it carries them out.
+    pub fn begin(&mut self, start: Start, host: &mut dyn Host) {
         self.connect_network(host);
         self.session.start(start);
-        let mut exit = Exit::Budget;
-        loop {
-            let moved = self.session.pump(&mut self.devices, &mut self.mem, host).moved;
-            if let State::Ended(outcome) = self.session.state() {
-                return outcome.clone();
-            }
-            if matches!(exit, Exit::Shutdown { .. }) {
-                return self.session.finish(
-                    &mut self.devices,
-                    &mut self.mem,
-                    host,
-                    "the guest switched itself off",
-                );
-            }
-            if exit == Exit::Idle && !moved {
-                self.idle(host);
-            }
-            exit = self.slice(host);
+    }
+
+    /// Moves data between the host and the guest's ports, and runs a slice of instructions, unless there is
+    /// nothing to do. Never waits.
+    pub fn turn(&mut self, host: &mut dyn Host) -> Turn {
+        let is_off = matches!(self.exit, Exit::Shutdown { .. });
+        let moved = self.session.pump(&mut self.devices, &mut self.mem, host).moved;
+        if let State::Ended(outcome) = self.session.state() {
+            return Turn::Ended(outcome.clone());
         }
+        if is_off {
+            self.session.guest_is_off("the guest switched itself off");
+            let interest = Interest { stdin: false, ..self.session.interest() };
+            let blocked = !moved && interest != Interest::default();
+            return if blocked { Turn::Sleep { timeout_ns: None, interest } } else { Turn::Again };
+        }
+        if self.exit == Exit::Idle && !moved {
+            // The next turn runs, whatever ends the sleep.
+            self.exit = Exit::Budget;
+            if let Some((timeout_ns, interest)) = self.sleep(host) {
+                return Turn::Sleep { timeout_ns, interest };
+            }
+        }
+        self.exit = self.slice(host);
+        Turn::Again
     }
 
     /// Connects the network, if the host has one.
@@ -376,16 +401,27 @@ impl Machine {
 
     /// Sleeps until the timer, input or an event, unless an interrupt is there already.
     fn idle(&mut self, host: &mut dyn Host) {
+        if let Some((timeout_ns, interest)) = self.sleep(host) {
+            host.wait(timeout_ns, interest);
+        }
+    }
+
+    /// What an idle machine waits for: until when, and for what else. `None` when an interrupt is there
+    /// already, or virtual time has jumped to the next.
+    fn sleep(&mut self, host: &mut dyn Host) -> Option<(Option<u64>, Interest)> {
         self.update_interrupts(host);
         if self.cpu.wakes(&self.devices) {
-            return;
+            return None;
         }
         let now = self.clock.ticks(host, self.cpu.instret());
         let net = self.devices.net_interest();
         let session = self.session.interest();
         let interest = Interest { packets: net.packets, packet_room: net.packet_room, ..session };
         let until = self.cpu.next_timer(&mut self.devices);
-        self.clock.idle(now, until, |timeout| host.wait(timeout, interest));
+        match self.clock.idle(now, until) {
+            Idle::Over => None,
+            Idle::Wait(timeout_ns) => Some((timeout_ns, interest)),
+        }
     }
 }
 

@@ -151,18 +151,6 @@ impl Session {
         }
     }
 
-    /// Ends the run from outside: the guest switched itself off, crashed, or hangs. Keeps an outcome that is
-    /// known already, else it is a failure with `why`, and the kernel's last line for a clue.
-    pub fn abort(&mut self, why: &str) -> Outcome {
-        let outcome = match (&self.state, self.ending.take()) {
-            (State::Ended(outcome), _) => outcome.clone(),
-            (_, Some(outcome)) => outcome,
-            _ => self.last_words(why),
-        };
-        self.state = State::Ended(outcome.clone());
-        outcome
-    }
-
     fn last_words(&self, why: &str) -> Outcome {
         let text = String::from_utf8_lossy(&self.log);
         let last = text.lines().rev().map(str::trim).find(|l| !l.is_empty());
@@ -172,30 +160,13 @@ impl Session {
         })
     }
 
-    /// Ends the run of a guest that will not run again (it switched itself off): writes all that it has left
-    /// in its ports, waiting for the host where need be, and gives the outcome, as [`abort`](Self::abort)
-    /// does.
-    pub fn finish(
-        &mut self,
-        devices: &mut Devices,
-        mem: &mut GuestMemory,
-        host: &mut dyn Host,
-        why: &str,
-    ) -> Outcome {
-        // Its last words on the control port first, then what they leave open.
-        let mut progress = self.pump(devices, mem, host);
-        if !progress.ended && self.ending.is_none() {
+    /// The guest will not run again: it switched itself off. To be called when [`pump`](Self::pump) has taken
+    /// its last words on the control port; where they leave the outcome open, it is a failure with `why`. The
+    /// run ends when the host has taken what is left in the guest's ports, by more calls of `pump`.
+    pub fn guest_is_off(&mut self, why: &str) {
+        if self.ending.is_none() {
             self.ending = Some(self.last_words(why));
         }
-        while !progress.ended {
-            let interest = Interest { stdin: false, ..self.interest() };
-            // The first round did not know of the end yet, and may have nothing to wait for.
-            if !progress.moved && interest != Interest::default() {
-                host.wait(None, interest);
-            }
-            progress = self.pump(devices, mem, host);
-        }
-        self.abort(why)
     }
 
     /// Moves everything that can move between the guest's ports and the host. Called often, and before every

@@ -234,13 +234,15 @@ fn failures_have_one_clear_line() {
 }
 
 #[test]
-fn an_abort_gives_the_kernels_last_words() {
+fn a_guest_that_is_off_leaves_the_kernels_last_words() {
     let mut run = Run::started();
     run.c.write_port(Port::Kernel, b"fine\nKernel panic - not syncing\n\n");
     run.pump();
-    let outcome = run.session.abort("the guest stopped");
+    run.session.guest_is_off("the guest stopped");
+    assert!(run.pump().ended);
+    let outcome = run.outcome();
     assert_eq!(outcome.code, 125);
-    let message = outcome.message.unwrap();
+    let message = outcome.message.clone().unwrap();
     assert!(message.contains("the guest stopped") && message.contains("Kernel panic"), "{message}");
     // A known exit code is kept.
     let mut run = Run::started();
@@ -248,7 +250,11 @@ fn an_abort_gives_the_kernels_last_words() {
     run.c.write_port(Port::Stdout, b"x");
     run.c.tell(&ToHost::Exited { code: 3 });
     assert!(!run.pump().ended);
-    assert_eq!(run.session.abort("off").code, 3);
+    run.session.guest_is_off("off");
+    assert!(!run.pump().ended, "there is output yet");
+    run.host.room[0] = Some(1);
+    assert!(run.pump().ended);
+    assert_eq!(run.outcome().code, 3);
 }
 
 #[test]
@@ -264,14 +270,20 @@ fn a_guest_that_is_off_still_gets_its_output_written() {
     for (exited, code) in [(true, 3), (false, 125)] {
         let mut run = Run::started();
         run.host.room = [Some(4), Some(usize::MAX)];
-        run.host.room_per_wait = 4;
         run.c.write_port(Port::Stdout, b"0123456789");
         run.c.write_port(Port::Stderr, b"e");
         if exited {
             run.c.tell(&ToHost::Exited { code: 3 });
         }
-        let g = &mut run.c.guest;
-        let outcome = run.session.finish(&mut g.devices, &mut g.mem, &mut run.host, "it is off");
+        run.pump();
+        run.session.guest_is_off("it is off");
+        let mut waits = 0;
+        while !run.pump().ended {
+            run.host.room[0] = Some(4);
+            waits += 1;
+        }
+        assert_eq!(waits, 2);
+        let outcome = run.outcome();
         assert_eq!((outcome.code, outcome.message.is_some()), (code, !exited));
         assert_eq!((run.out(), &run.host.output[1][..]), (&b"0123456789"[..], &b"e"[..]));
     }

@@ -33,7 +33,7 @@ pub(crate) const CASES: Group = &[
     ("memory_fills_up_with_files", Check::On(&Host::OURS, memory_fills_up_with_files)),
 ];
 
-fn hello(host: Place) {
+pub(crate) fn hello(host: Place) {
     assert_eq!(host.run(Image::Busybox).args(["echo", "hello"]).ok(), "hello\n");
 }
 
@@ -54,7 +54,7 @@ fn kernel_answers(host: Place) {
     assert!(cpu.contains(word), "{cpu}");
 }
 
-fn arguments_arrive_unchanged(host: Place) {
+pub(crate) fn arguments_arrive_unchanged(host: Place) {
     let words = ["a b", "", "\"quoted\"", "$HOME", "*", "-n", "--help", "ü €", "\\", "line\nline", "--"];
     let script = "for word; do echo \"[$word]\"; done";
     let got = host.run(Image::Busybox).args(["sh", "-c", script, "sh"]).args(words).ok();
@@ -75,7 +75,7 @@ fn service_says(arguments: &str) -> String {
     )
 }
 
-fn entrypoint_and_cmd(host: Place) {
+pub(crate) fn entrypoint_and_cmd(host: Place) {
     assert_eq!(host.run(Image::Service).ok(), service_says("default command"));
 }
 
@@ -93,14 +93,14 @@ fn entrypoint_removed(host: Place) {
     assert_eq!(host.run(Image::Service).entrypoint("").args(["echo", "alone"]).ok(), "alone\n");
 }
 
-fn help(host: Place) {
+pub(crate) fn help(host: Place) {
     let text = host.run(Image::Busybox).args(["--help"]).ok();
     for word in ["--entrypoint", "--no-stdin", "--user", "--workdir", host.debian()] {
         assert!(text.contains(word), "no {word} in {text}");
     }
 }
 
-fn debian(host: Place) {
+pub(crate) fn debian(host: Place) {
     let script = ". /etc/os-release; echo $VERSION_CODENAME; dpkg --print-architecture; apt-get --version | head -n 1; \
         dpkg -l | grep -c '^ii'";
     let text = host.run(Image::Minbase).args(["bash", "-c", script]).ok();
@@ -127,7 +127,7 @@ fn debian_tools(host: Place) {
     assert_eq!(lines[3..], ["verified", "passwd group equal"], "{text}");
 }
 
-fn python(host: Place) {
+pub(crate) fn python(host: Place) {
     let code = "import sys, platform, json, hashlib, math, decimal\n\
         print(sys.version_info[0], platform.machine(), sys.platform)\n\
         print(json.dumps({'a': [1, 2.5, None]}), hashlib.sha256(b'abc').hexdigest()[:16])\n\
@@ -234,7 +234,7 @@ fn many_processes(host: Place) {
     assert_eq!(host.sh(script).ok(), "all\n");
 }
 
-fn pipelines(host: Place) {
+pub(crate) fn pipelines(host: Place) {
     let script = "seq 1 20000 | sort -rn | head -n 1; seq 1 100000 | awk '{ s += $1 } END { print s }'; \
         yes | head -c 1000000 | wc -c; mkfifo /tmp/f; (cat /tmp/f | tr a-z A-Z) & echo fifo > /tmp/f; wait";
     assert_eq!(host.sh(script).ok(), "20000\n5000050000\n1000000\nFIFO\n");

@@ -27,6 +27,7 @@ mod status;
 mod streams;
 mod terminal;
 mod testing;
+mod web;
 
 use forelift_tests::table;
 use std::process::ExitCode;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
             ("status", status::CASES),
             ("streams", streams::CASES),
             ("terminal", terminal::CASES),
+            ("web", web::CASES),
         ],
         &[
             ("command", 88),
@@ -69,6 +71,8 @@ fn main() -> ExitCode {
             ("native-amd64", 181),
             ("pywasmtime-amd64", 23),
             ("node-amd64", 24),
+            ("web", 43),
+            ("web-amd64", 4),
         ],
     )
 }

@@ -36,7 +36,7 @@ fn ready(run: Run) -> Running {
     run
 }
 
-fn reach_a_trap(host: Place) {
+pub(crate) fn reach_a_trap(host: Place) {
     let signals =
         [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGTERM];
     for ((n, signal), name) in
@@ -59,7 +59,7 @@ fn stop_signal_of_the_image(host: Place) {
 }
 
 /// Process 1 of a namespace takes no signal that it does not handle, so its child is the one to be asked.
-fn end_a_command_that_handles_them_not(host: Place) {
+pub(crate) fn end_a_command_that_handles_them_not(host: Place) {
     let mut run = host
         .sh("trap 'kill $child' TERM; sleep 1000 & child=$!; echo ready; wait $child; wait $child; exit $?")
         .deadline(60)
@@ -105,7 +105,7 @@ fn alive(pid: u32) -> bool {
     !stat.is_empty() && !stat.contains(") Z ")
 }
 
-fn python_keyboard_interrupt(host: Place) {
+pub(crate) fn python_keyboard_interrupt(host: Place) {
     let code = "import time\nprint('ready', flush=True)\ntry: time.sleep(100)\nexcept KeyboardInterrupt: print('interrupted'); raise";
     let mut run = host.run(Image::Python3).args(["python3", "-c", code]).deadline(60).spawn();
     run.expect("ready\n");

@@ -24,7 +24,7 @@ pub(crate) const CASES: Group = &[
     ("stopped_host_keeps_time", Check::On(&Host::OURS, stopped_host_keeps_time)),
 ];
 
-fn entropy_is_fresh(host: Place) {
+pub(crate) fn entropy_is_fresh(host: Place) {
     let script = "head -c 16 /dev/urandom | od -An -tx1; head -c 16 /dev/random | od -An -tx1; \
         cat /proc/sys/kernel/random/uuid; cat /proc/sys/kernel/random/boot_id; mktemp -u";
     let (first, second) = (host.sh(script).ok(), host.sh(script).ok());
@@ -55,7 +55,7 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_secs_f64()
 }
 
-fn wall_clock_is_right(host: Place) {
+pub(crate) fn wall_clock_is_right(host: Place) {
     let before = now();
     let done = host.sh("date +%s").go().expect_status(0);
     let after = now();
@@ -66,7 +66,7 @@ fn wall_clock_is_right(host: Place) {
 /// Seconds since the machine's start, as the guest says.
 const UPTIME: &str = "cut -d' ' -f1 /proc/uptime";
 
-fn sleep_takes_its_time(host: Place) {
+pub(crate) fn sleep_takes_its_time(host: Place) {
     let begin = Instant::now();
     let text = host.sh(&format!("{UPTIME}; sleep 1; {UPTIME}")).ok();
     let outside = begin.elapsed().as_secs_f64();
@@ -100,13 +100,13 @@ fn clocks_run_at_the_right_speed(host: Place) {
     assert!((outside - inside).abs() < 0.6, "{outside} s on the host are {inside} s in the guest");
 }
 
-fn busy_clock_runs_at_the_right_speed(host: Place) {
+pub(crate) fn busy_clock_runs_at_the_right_speed(host: Place) {
     let (outside, inside) = two_marks(host, "timeout 3 sh -c 'while :; do :; done' 2>/dev/null; true");
     assert!((outside - inside).abs() < 0.6, "{outside} s on the host are {inside} s in the guest");
     assert!((2.9..6.0).contains(&inside), "timeout 3 took {inside} s");
 }
 
-fn timers(host: Place) {
+pub(crate) fn timers(host: Place) {
     let code = "import time, threading, select\n\
         a, m = time.time(), time.monotonic(); time.sleep(0.3); b, n = time.time(), time.monotonic()\n\
         print(0.3 <= n - m < 1.3, abs((b - a) - (n - m)) < 0.05)\n\
@@ -127,12 +127,12 @@ fn load(host: Place, script: &str) -> f64 {
     (run.cpu() - cpu).as_secs_f64() / begin.elapsed().as_secs_f64()
 }
 
-fn idle_shell_uses_no_cpu(host: Place) {
+pub(crate) fn idle_shell_uses_no_cpu(host: Place) {
     let load = load(host, "echo ready; read line");
     assert!(load < 0.4, "an idle shell takes {:.0} % of a CPU", load * 100.0);
 }
 
-fn idle_sleep_uses_no_cpu(host: Place) {
+pub(crate) fn idle_sleep_uses_no_cpu(host: Place) {
     let load = load(host, "echo ready; sleep 1000");
     assert!(load < 0.4, "a sleeping shell takes {:.0} % of a CPU", load * 100.0);
 }

@@ -26,13 +26,13 @@ fn exits_with(host: Place, status: i32) {
     host.sh(&format!("exit {status}")).go().expect_status(status).expect_out("").expect_err("");
 }
 
-fn some(host: Place) {
+pub(crate) fn some(host: Place) {
     for status in [0, 1, 2, 42, 100, 124, 125] {
         exits_with(host, status);
     }
 }
 
-fn above_125(host: Place) {
+pub(crate) fn above_125(host: Place) {
     for status in [126, 127, 128, 137, 200, 254, 255] {
         exits_with(host, status);
     }
@@ -56,7 +56,7 @@ fn last_of_a_pipeline(host: Place) {
     host.run(Image::Python3).args(["python3", "-c", "import sys; sys.exit(77)"]).go().expect_status(77);
 }
 
-fn signals_of_children(host: Place) {
+pub(crate) fn signals_of_children(host: Place) {
     for (name, status) in
         [("KILL", 137), ("TERM", 143), ("SEGV", 139), ("HUP", 129), ("USR1", 138), ("ABRT", 134)]
     {
@@ -85,7 +85,7 @@ fn fails(host: Place, entrypoint: &str, status: i32, words: &[&str]) {
     }
 }
 
-fn not_found(host: Place) {
+pub(crate) fn not_found(host: Place) {
     fails(host, "no-such-command", 127, &["no-such-command", "executable file not found"]);
     fails(host, "/no/such/file", 127, &["/no/such/file", "no such file"]);
     fails(host, "/opt/lost", 127, &["/opt/lost", "no such file"]);
@@ -112,7 +112,7 @@ fn unknown_user(host: Place) {
     assert!(done.err().contains("unable to find group strangers"), "{done}");
 }
 
-fn unknown_option_of_the_image(host: Place) {
+pub(crate) fn unknown_option_of_the_image(host: Place) {
     let done = host.run(Image::Busybox).args(["--bogus", "true"]).go().expect_status(125);
     assert!(done.err().contains("--bogus") && done.err().lines().count() == 1, "{done}");
     host.run(Image::Busybox).args(["--user"]).go().expect_status(125);

@@ -52,18 +52,18 @@ fn hash_in(text: &str) -> &str {
     text.split_whitespace().next().unwrap_or_default()
 }
 
-fn apart(host: Place) {
+pub(crate) fn apart(host: Place) {
     let script = "echo out; echo err >&2; echo more; echo 'more err' >&2; exit 9";
     host.sh(script).go().expect_status(9).expect_out("out\nmore\n").expect_err("err\nmore err\n");
 }
 
-fn both_full(host: Place) {
+pub(crate) fn both_full(host: Place) {
     let done = host.sh("for n in $(seq 3000); do echo out $n; echo err $n >&2; done").go().expect_status(0);
     let lines = |word: &str| (1..=3000).map(|n| format!("{word} {n}\n")).collect::<String>();
     assert!(done.out() == lines("out") && done.err() == lines("err"), "{done}");
 }
 
-fn control_characters(host: Place) {
+pub(crate) fn control_characters(host: Place) {
     // What a terminal, or a runtime that thinks it is one, would change.
     let bytes = b"\r\n\n\r\0\x03\x04\x08\x0c\x11\x13\x15\x16\x1a\x1b[A\x7f\xff\xfe\xc3\x28\t \n".repeat(3);
     let done = host.run(Image::Busybox).args(["cat"]).stdin(bytes.clone()).go().expect_status(0);
@@ -83,7 +83,7 @@ fn random_bytes_in(host: Place) {
     assert_eq!(hash_in(&text), sha256(&bytes));
 }
 
-fn random_bytes_through(host: Place) {
+pub(crate) fn random_bytes_through(host: Place) {
     let bytes = Random::new(2).bytes(3_000_001);
     let done = host.run(Image::Busybox).args(["cat"]).stdin(bytes.clone()).go().expect_status(0);
     assert_eq!((done.stdout.len(), sha256(&done.stdout)), (bytes.len(), sha256(&bytes)));
@@ -102,7 +102,7 @@ fn empty_input(host: Place) {
     assert_eq!(host.run(Image::Busybox).args(["cat"]).ok(), "");
 }
 
-fn end_of_input(host: Place) {
+pub(crate) fn end_of_input(host: Place) {
     for size in [1, 4095, 4096, 4097, 65_536, 100_003] {
         let text = host.run(Image::Busybox).args(["wc", "-c"]).stdin(vec![b'x'; size]).ok();
         assert_eq!(text.trim(), size.to_string());
@@ -114,12 +114,12 @@ fn end_of_input(host: Place) {
     );
 }
 
-fn no_stdin(host: Place) {
+pub(crate) fn no_stdin(host: Place) {
     // The host's standard input never ends here.
     assert_eq!(host.sh("cat; echo done").no_stdin().deadline(60).ok(), "done\n");
 }
 
-fn conversation(host: Place) {
+pub(crate) fn conversation(host: Place) {
     let mut run = host.sh("while read line; do echo \"<$line>\"; done; echo end").held_stdin().spawn();
     for word in ["one", "two", "three"] {
         run.write(format!("{word}\n").as_bytes());
@@ -129,7 +129,7 @@ fn conversation(host: Place) {
     run.finish().expect_status(0).expect_out("<one>\n<two>\n<three>\nend\n");
 }
 
-fn input_in_pieces(host: Place) {
+pub(crate) fn input_in_pieces(host: Place) {
     let mut run = host.run(Image::Busybox).args(["sha256sum"]).held_stdin().spawn();
     let bytes = Random::new(4).bytes(40_000);
     let mut rest = &bytes[..];
@@ -144,12 +144,12 @@ fn input_in_pieces(host: Place) {
     assert_eq!(hash_in(&run.finish().ok()), sha256(&bytes));
 }
 
-fn unread_input(host: Place) {
+pub(crate) fn unread_input(host: Place) {
     let text = host.sh("head -c 3; echo; cat > /dev/null & exec sleep 0.1").stdin(vec![b'a'; 2_000_000]).ok();
     assert_eq!(text, "aaa\n");
 }
 
-fn closed_input(host: Place) {
+pub(crate) fn closed_input(host: Place) {
     assert_eq!(host.sh("exec <&-; sleep 0.2; echo done").stdin(vec![b'a'; 2_000_000]).ok(), "done\n");
 }
 
@@ -179,7 +179,7 @@ fn read_one_line(host: Place, script: &str) -> (String, Done) {
     (String::from_utf8_lossy(&line).into_owned(), done)
 }
 
-fn reader_leaves(host: Place) {
+pub(crate) fn reader_leaves(host: Place) {
     let (line, done) = read_one_line(host, "yes; echo status $? >&2");
     assert_eq!(line, "y\n");
     assert!(done.err() == "status 141\n" && done.status() == 0, "{done}");
@@ -200,7 +200,7 @@ fn reader_leaves_elsewhere(host: Place) {
     assert!(begin.elapsed() < Duration::from_secs(60));
 }
 
-fn slow_reader(host: Place) {
+pub(crate) fn slow_reader(host: Place) {
     let mut command = host.sh("seq 1 300000; echo wrote >&2").command();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().expect("starting the host");
@@ -240,7 +240,7 @@ fn files_as_streams(host: Place) {
     assert_eq!(fs::read_to_string(path("err")).expect("reading"), "error\n");
 }
 
-fn dev_null_as_streams(host: Place) {
+pub(crate) fn dev_null_as_streams(host: Place) {
     let mut command = host.sh("cat; seq 100000; seq 100000 >&2; exit 6").command();
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     assert_eq!(command.status().expect("running the host").code(), Some(6));
@@ -262,7 +262,7 @@ fn same_pipe_for_both(host: Place) {
     assert_eq!(text.lines().count(), 400, "{text}");
 }
 
-fn output_comes_at_once(host: Place) {
+pub(crate) fn output_comes_at_once(host: Place) {
     let mut run = host.sh("printf prompt; sleep 1000").held_stdin().spawn();
     run.expect("prompt");
     assert_eq!(run.output(), b"prompt");

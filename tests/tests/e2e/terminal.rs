@@ -44,7 +44,7 @@ fn pause() {
     std::thread::sleep(std::time::Duration::from_millis(700));
 }
 
-fn shell_at_a_prompt(host: Place) {
+pub(crate) fn shell_at_a_prompt(host: Place) {
     let mut terminal = shell(host);
     terminal.send("echo $((6 * 7)).\r");
     terminal.expect("42.");
@@ -69,7 +69,7 @@ fn shell_on_other_runtimes(host: Place) {
     assert_eq!(terminal.screen().matches("6 * 7").count(), 1, "{}", terminal.screen());
 }
 
-fn is_a_terminal(host: Place) {
+pub(crate) fn is_a_terminal(host: Place) {
     let script = "for fd in 0 1 2; do test -t $fd && echo tty $fd; done; tty; echo term $TERM; echo > /dev/tty && echo controlling; \
         test -c /dev/console && echo console; ps -o tty= -p 1; stty -a | grep -c icanon; exit 4";
     let mut terminal = start(host, Image::Busybox, "-it", &["sh", "-c", script], 24, 80);
@@ -80,7 +80,7 @@ fn is_a_terminal(host: Place) {
     assert_eq!(terminal.finish(), 4, "{}", terminal.screen());
 }
 
-fn has_the_right_size(host: Place) {
+pub(crate) fn has_the_right_size(host: Place) {
     for (rows, cols) in [(24, 80), (50, 132), (3, 7)] {
         let mut terminal = start(host, Image::Busybox, "-it", &["stty", "size"], rows, cols);
         terminal.expect(&format!("{rows} {cols}\r\n"));
@@ -88,7 +88,7 @@ fn has_the_right_size(host: Place) {
     }
 }
 
-fn resizing_is_signalled(host: Place) {
+pub(crate) fn resizing_is_signalled(host: Place) {
     let script = "trap 'echo size $(stty size).' WINCH; echo ready.; while :; do sleep 0.05; done";
     let mut terminal = start(host, Image::Busybox, "-it", &["sh", "-c", script], 24, 80);
     terminal.expect("ready.");
@@ -99,7 +99,7 @@ fn resizing_is_signalled(host: Place) {
     terminal.signal(Signal::SIGKILL);
 }
 
-fn ctrl_c(host: Place) {
+pub(crate) fn ctrl_c(host: Place) {
     let mut terminal = shell(host);
     terminal.send("sleep 1000\r");
     terminal.expect("sleep 1000\r\n");
@@ -155,7 +155,7 @@ fn python_prompt(host: Place) {
     assert_eq!(terminal.finish(), 5);
 }
 
-fn line_editing(host: Place) {
+pub(crate) fn line_editing(host: Place) {
     let mut terminal = shell(host);
     // Erase, cursor left, history.
     terminal.send("echo wrongg\x7f\x7f\x7f\x7f\x7f\x7fright.\r");
@@ -185,7 +185,7 @@ fn raw_programs(host: Place) {
     assert_eq!(terminal.finish(), 0);
 }
 
-fn much_output(host: Place) {
+pub(crate) fn much_output(host: Place) {
     let mut terminal =
         start(host, Image::Busybox, "-it", &["sh", "-c", "seq 20000; echo end.; exit 2"], 24, 80);
     terminal.expect("\n19999\r\n20000\r\nend.");

@@ -1,0 +1,85 @@
+/**
+ * Numbers that a module and its host agree on: WASI preview 1 (snapshot_preview1), and what Forelift's
+ * runtime has beyond it (`runtime/abi`: `embed.rs`, `step.rs`).
+ *
+ * @module
+ */
+
+/** Errors of WASI preview 1, as far as this host gives them. */
+export const Errno = {
+  SUCCESS: 0,
+  AGAIN: 6,
+  BADF: 8,
+  FAULT: 21,
+  INVAL: 28,
+  NOSYS: 52,
+  PIPE: 64,
+  SPIPE: 70,
+} as const;
+
+/** Types of descriptors. */
+export const FileType = { UNKNOWN: 0, CHARACTER_DEVICE: 2, SOCKET_STREAM: 6 } as const;
+
+/** `fdflags`: the descriptor does not block. */
+export const FLAG_NONBLOCK = 4;
+/** `rights`: reading, writing, polling. */
+export const RIGHTS = { READ: 1n << 1n, WRITE: 1n << 6n, POLL: 1n << 27n } as const;
+
+/** Clocks of `clock_time_get`. */
+export const Clock = { REALTIME: 0, MONOTONIC: 1 } as const;
+
+/** Descriptor of the records that tell the container of signals and of its terminal. */
+export const CONTROL_FD = 1000;
+/** Descriptor of the container's link, a stream of frames, when there is one. */
+export const LINK_FD = 1200;
+
+/** Bytes of a record: its kind and three operands, each a little-endian word of 32 bits. */
+export const RECORD_SIZE = 16;
+
+/** What happens to a container, besides what comes on its streams. */
+export type Event =
+  | { kind: 'signal'; number: number }
+  | { kind: 'stop' }
+  | { kind: 'resize'; rows: number; cols: number }
+  | { kind: 'terminal'; tty: boolean; raw: boolean; rows: number; cols: number };
+
+const cells = (n: number) => Math.max(0, Math.min(65535, Math.trunc(n)));
+
+/** The words of an event's record. */
+export function record(event: Event): [number, number, number, number] {
+  switch (event.kind) {
+    case 'signal':
+      return [1, event.number, 0, 0];
+    case 'stop':
+      return [2, 0, 0, 0];
+    case 'resize':
+      return [3, cells(event.rows), cells(event.cols), 0];
+    case 'terminal':
+      return [4, (event.tty ? 1 : 0) | (event.raw ? 2 : 0), cells(event.rows), cells(event.cols)];
+  }
+}
+
+/** What a host does after a step. */
+export type Step =
+  | { kind: 'again' }
+  /** Wait for so many milliseconds (`Infinity`: for ever), or until something comes. */
+  | { kind: 'idle'; ms: number }
+  | { kind: 'ended'; status: number };
+
+const VALUE = (1n << 56n) - 1n;
+
+/** Reads what the export `forelift_step` gives. */
+export function step(word: bigint): Step {
+  const unsigned = BigInt.asUintN(64, word);
+  const value = unsigned & VALUE;
+  switch (unsigned >> 56n) {
+    case 0n:
+      return { kind: 'again' };
+    case 1n:
+      return { kind: 'idle', ms: value === VALUE ? Infinity : Number(value) / 1e6 };
+    case 2n:
+      return { kind: 'ended', status: Number(value) };
+    default:
+      throw new TypeError(`forelift_step gave ${unsigned.toString(16)}: this package is older than the image`);
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * Runs Linux containers that `forelift convert` has made WebAssembly of.
+ *
+ * ```ts
+ * import { run } from 'forelift';
+ *
+ * const container = await run({ image: 'debian.wasm', args: ['echo', 'hello'] });
+ * console.log(await new Response(container.stdout).text(), await container.exited);
+ * ```
+ *
+ * The machine runs on the event loop of the thread that calls {@link run}, in steps of some milliseconds: in
+ * a page, that should be a worker's.
+ *
+ * @module
+ */
+
+import { LINK_FD } from './abi.js';
+import { Driver } from './drive.js';
+import { WebSocketLink } from './link.js';
+import { ImageError, Machine } from './machine.js';
+import { Input, Output } from './pipe.js';
+
+export { ImageError } from './machine.js';
+export { RelayError } from './link.js';
+
+/** Where an image is: an address, what a fetch of it gave, its bytes, or the compiled module. */
+export type Image = string | URL | Response | Promise<Response> | BufferSource | WebAssembly.Module;
+
+/** The size of a terminal. */
+export interface Size {
+  rows: number;
+  cols: number;
+}
+
+/** What {@link run} runs. */
+export interface RunOptions {
+  image: Image;
+  /** The image's own arguments: options, then a command in place of the image's own. None by default. */
+  args?: readonly string[];
+  /** Environment variables of the container's, besides the image's. */
+  env?: Readonly<Record<string, string>>;
+  /** A terminal for the container, of this size (80 by 24 for `true`). Its output is all on `stdout` then. */
+  tty?: boolean | Size;
+  /** Whether there is standard input: without, the command reads its end. There is by default. */
+  stdin?: boolean;
+  /** A relay that leads to a network (`forelift net-relay`): `ws://HOST:PORT/PATH`. None by default. */
+  net?: string;
+}
+
+/** Linux's numbers of the signals that are sent from outside. */
+const SIGNALS = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGQUIT: 3,
+  SIGKILL: 9,
+  SIGUSR1: 10,
+  SIGUSR2: 12,
+  SIGTERM: 15,
+  SIGCONT: 18,
+  SIGTSTP: 20,
+  SIGWINCH: 28,
+} as const;
+
+/** The name of a signal. */
+export type Signal = keyof typeof SIGNALS;
+
+/** A container that runs. */
+export interface Container {
+  /** To be written to, closed at the end of what there is. */
+  readonly stdin: WritableStream<Uint8Array>;
+  /** What the command writes. A container whose output nobody reads waits, as one behind a pipe does. */
+  readonly stdout: ReadableStream<Uint8Array>;
+  readonly stderr: ReadableStream<Uint8Array>;
+  /** The exit status, by docker's rules: 128 and the signal's number for a command that one has ended. */
+  readonly exited: Promise<number>;
+  /** The terminal has another size. */
+  resize(size: Size): void;
+  /** Sends a signal to the container's command. */
+  kill(signal?: Signal | number): void;
+  /** Has the container end in its own way (its image's stop signal). */
+  stop(): void;
+  /** Ends the machine at once, as a power cut does; {@link exited} gives 137. */
+  destroy(): void;
+}
+
+async function compile(image: Image): Promise<WebAssembly.Module> {
+  if (image instanceof WebAssembly.Module) return image;
+  if (image instanceof ArrayBuffer || ArrayBuffer.isView(image)) return checked(WebAssembly.compile(image));
+  const response = await (typeof image === 'string' || image instanceof URL ? fetch(image) : image);
+  if (!response.ok) throw new ImageError(`${response.url}: ${response.status} ${response.statusText}`);
+  // Streaming wants the right type, which many a plain server does not know.
+  const isTyped = response.headers.get('content-type')?.split(';')[0]?.trim() === 'application/wasm';
+  return checked(isTyped ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer()));
+}
+
+async function checked(module: Promise<WebAssembly.Module>): Promise<WebAssembly.Module> {
+  try {
+    return await module;
+  } catch (error) {
+    if (error instanceof WebAssembly.CompileError) throw new ImageError(`this is no image: ${error.message}`);
+    throw error;
+  }
+}
+
+/** Starts a container. */
+export async function run(options: RunOptions): Promise<Container> {
+  const module = await compile(options.image);
+  const { tty = false } = options;
+  const terminal = tty === true ? { rows: 24, cols: 80 } : tty === false ? null : tty;
+  let driver: Driver | null = null;
+  const wake = () => driver?.wake();
+  const link = options.net === undefined ? null : await WebSocketLink.open(options.net);
+  if (link !== null) link.wake = wake;
+  const input = new Input(wake);
+  const [stdout, stderr] = [new Output(wake), new Output(wake)];
+  const network = link === null ? [] : ['--net-stream', `fd:${LINK_FD}`];
+  const machine = await Machine.new(module, {
+    // The first is the program's name.
+    args: ['image', ...network, ...(options.args ?? [])],
+    env: options.env ?? {},
+    stdin: options.stdin === false ? null : input,
+    stdout,
+    stderr,
+    link,
+    terminal,
+  });
+  const driving = new Driver(machine);
+  driver = driving;
+  const over = () => {
+    stdout.end();
+    stderr.end();
+    link?.close();
+  };
+  driving.ended.then(over, over);
+  const tell = (event: Parameters<typeof machine.wasi.tell>[0]) => {
+    machine.wasi.tell(event);
+    wake();
+  };
+  return {
+    stdin: input.stream,
+    stdout: stdout.stream,
+    stderr: stderr.stream,
+    exited: driving.ended,
+    resize: ({ rows, cols }) => tell({ kind: 'resize', rows, cols }),
+    kill: (signal = 'SIGTERM') =>
+      tell({ kind: 'signal', number: typeof signal === 'number' ? signal : SIGNALS[signal] }),
+    stop: () => tell({ kind: 'stop' }),
+    destroy: () => driving.kill(137),
+  };
+}

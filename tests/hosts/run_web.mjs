@@ -1,0 +1,73 @@
+// Run an image on Node by the npm package of runtime/web, in steps on Node's event loop.
+//
+//     node run_web.mjs [-i] [-t] [--env K=V] [--net-stream ws://HOST:PORT/PATH] IMAGE.wasm [ARGS...]
+//
+// As `forelift run`: standard input is passed on when it is no terminal, or with -i; -t gives the container a
+// terminal; signals are passed on to its command.
+
+import { readFile } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import { webcrypto } from 'node:crypto';
+import { run } from '../../runtime/web/dist/index.js';
+
+// Debian 12's Node is 18, the last without it.
+globalThis.crypto ??= webcrypto;
+
+const rest = process.argv.slice(2);
+const options = { env: {}, stdin: !process.stdin.isTTY };
+while (rest[0]?.startsWith('-')) {
+    const option = rest.shift();
+    for (const flag of /^-[it]+$/.test(option) ? option.slice(1) : '') {
+        if (flag === 'i') options.stdin = true;
+        else options.tty = true;
+    }
+    if (option === '--env') {
+        const [, name, value] = /^([^=]*)=(.*)$/s.exec(rest.shift());
+        options.env[name] = value;
+    }
+    if (option === '--net-stream') options.net = rest.shift();
+}
+const [image, ...args] = rest;
+if (image === undefined) {
+    console.error('usage: run_web.mjs [-i] [-t] [--env K=V] [--net-stream URL] IMAGE.wasm [ARGS...]');
+    process.exit(2);
+}
+
+const size = () => ({ rows: process.stdout.rows ?? 24, cols: process.stdout.columns ?? 80 });
+if (options.tty) options.tty = size();
+const container = await run({ ...options, image: await readFile(image), args }).catch((error) => {
+    console.error(`forelift: ${error.message}`);
+    process.exit(125);
+});
+
+for (const name of ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGTERM']) {
+    process.on(name, () => container.kill(name));
+}
+if (options.tty) {
+    process.stdout.on('resize', () => container.resize(size()));
+    if (options.stdin) process.stdin.setRawMode?.(true);
+}
+if (options.stdin) Readable.toWeb(process.stdin).pipeTo(container.stdin).catch(() => undefined);
+
+const [CR, LF] = [13, 10];
+// libuv's raw mode lets the terminal put a CR before each LF. The container's own terminal has done so already.
+const isRaw = options.tty && options.stdin && process.stdin.isTTY;
+const plain = (chunk) => (isRaw ? chunk.filter((byte, at) => byte !== CR || chunk[at + 1] !== LF) : chunk);
+
+/** Passes on what comes, as fast as it is taken. Who does not read any more is told to the container. */
+async function pass(from, to) {
+    to.on('error', () => undefined);
+    for await (const chunk of from) {
+        const error = await new Promise((resolve) => to.write(plain(chunk), resolve));
+        if (error) return;
+    }
+}
+
+const passed = [pass(container.stdout, process.stdout), pass(container.stderr, process.stderr)];
+const status = await container.exited.catch((error) => {
+    console.error(`forelift: the module has failed: ${error.message}`);
+    return 125;
+});
+await Promise.all(passed);
+if (options.tty && options.stdin) process.stdin.setRawMode?.(false);
+process.exit(status);
