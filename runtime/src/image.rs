@@ -146,7 +146,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Begins what [`run`] is, for a host that takes it turn by turn. An error is a run that has ended already.
+    /// Begins what [`run`] is, for a host that takes it turn by turn. An error is a run that has ended.
     pub fn begin(
         image: Image<'_>,
         args: &[Vec<u8>],

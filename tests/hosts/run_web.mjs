@@ -50,7 +50,7 @@ if (options.tty) {
 if (options.stdin) Readable.toWeb(process.stdin).pipeTo(container.stdin).catch(() => undefined);
 
 const [CR, LF] = [13, 10];
-// libuv's raw mode lets the terminal put a CR before each LF. The container's own terminal has done so already.
+// libuv's raw mode lets the terminal put a CR before each LF, which the container's own has done already.
 const isRaw = options.tty && options.stdin && process.stdin.isTTY;
 const plain = (chunk) => (isRaw ? chunk.filter((byte, at) => byte !== CR || chunk[at + 1] !== LF) : chunk);
 

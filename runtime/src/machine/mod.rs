@@ -1,11 +1,11 @@
 //! The machine: processor, memory, devices and clock, and the loop that drives them.
 //!
 //! ```text
-//! Machine::boot ─boot_to_ready─▶ ready to exec ─save─▶ snapshot ─Machine::restore─▶ begin ─turn─▶ Outcome
+//! Machine::boot ─boot_to_ready─▶ ready to exec ─save─▶ snapshot ─restore─▶ begin ─turn─▶ Outcome
 //! ```
 //!
-//! Each [`Machine::turn`] moves data between the host and the guest's ports, and runs a slice of instructions.
-//! It never waits: when the guest has nothing to do it says until when, and the caller sleeps.
+//! Each [`Machine::turn`] moves data between the host and the guest's ports, and runs a slice of
+//! instructions. It never waits: when the guest has nothing to do it says until when, and the caller sleeps.
 
 use crate::clock::{Clock, Idle, TICK_NS};
 use crate::cpu::{Cpu, Exit};
