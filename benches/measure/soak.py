@@ -18,7 +18,7 @@ import hashlib, socket, sys, threading
 block = b"".join(hashlib.sha256(n.to_bytes(4, "big")).digest() for n in range(1 << 15))
 def serve(stream):
     with stream:
-        what, count = stream.makefile("rb").readline().split()
+        what, count = stream.makefile("rb", buffering=0).readline().split()
         count = int(count)
         if what == b"take":
             digest, left, into = hashlib.sha256(), count, bytearray(1 << 20)

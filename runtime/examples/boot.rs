@@ -10,7 +10,7 @@
 use forelift_abi::config::Arch;
 use forelift_abi::control::Start;
 use forelift_runtime::host::NoHost;
-use forelift_runtime::machine::{BootSource, Machine};
+use forelift_runtime::machine::{BootSource, Machine, to_the_end};
 use forelift_runtime::memory::GuestMemory;
 use forelift_runtime::session::ConsoleLog;
 use forelift_runtime::sys::SystemHost;
@@ -53,7 +53,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let state = machine.save(&mut NoHost::default());
         let mut machine = Machine::restore(machine.into_memory(), &state, &mut host, ConsoleLog::Keep)?;
         let (start, before) = (Instant::now(), machine.instructions());
-        let outcome = machine.run(orders(&args[5..]), &mut host);
+        machine.begin(orders(&args[5..]), &mut host);
+        let outcome = to_the_end(&mut host, |host| machine.turn(host));
         println!("{outcome:?}\n{} instructions, {:?}", machine.instructions() - before, start.elapsed());
     }
     Ok(())

@@ -7,7 +7,7 @@ use crate::args::{self, Request};
 use crate::dev::fuse::Service;
 use crate::dev::virtio::fs::{Fs, share};
 use crate::host::Host;
-use crate::machine::{BootSource, Machine, Tier, Turn};
+use crate::machine::{BootSource, Machine, Tier, Turn, to_the_end};
 use crate::memory::GuestMemory;
 use crate::session::{ConsoleLog, Outcome};
 use forelift_abi::config::ImageConfig;
@@ -126,16 +126,9 @@ pub fn run(
     host: &mut dyn Host,
     print: impl FnOnce(&str),
 ) -> Outcome {
-    let mut run = match Run::begin(image, args, env, shares, host, print) {
-        Ok(run) => run,
-        Err(outcome) => return outcome,
-    };
-    loop {
-        match run.turn(host) {
-            Turn::Again => {}
-            Turn::Sleep { timeout_ns, interest } => host.wait(timeout_ns, interest),
-            Turn::Ended(outcome) => return outcome,
-        }
+    match Run::begin(image, args, env, shares, host, print) {
+        Ok(mut run) => to_the_end(host, |host| run.turn(host)),
+        Err(outcome) => outcome,
     }
 }
 

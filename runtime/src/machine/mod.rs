@@ -82,6 +82,17 @@ pub enum Turn {
     Ended(Outcome),
 }
 
+/// Takes turns until the run has ended, and waits between them.
+pub fn to_the_end(host: &mut dyn Host, mut turn: impl FnMut(&mut dyn Host) -> Turn) -> Outcome {
+    loop {
+        match turn(host) {
+            Turn::Again => {}
+            Turn::Sleep { timeout_ns, interest } => host.wait(timeout_ns, interest),
+            Turn::Ended(outcome) => return outcome,
+        }
+    }
+}
+
 /// The machine. See the module's documentation.
 pub struct Machine {
     cpu: Cpu,
