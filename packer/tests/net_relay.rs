@@ -129,10 +129,8 @@ fn mistakes_are_one_line() {
     let tcp = ["--listen", "tcp:127.0.0.1:0"];
     let with = |more: &[&'static str]| [&tcp[..], more].concat();
     for (options, words) in [
-        (vec!["--listen", "wss://a:1"], "--listen wss://a:1: write it as tcp:HOST:PORT"),
         (vec!["--listen", &format!("tcp:127.0.0.1:{port}")], "cannot listen there"),
-        (vec!["--listen", &format!("unix:{}", old.display())], "remove the old socket"),
-        (with(&["--allow-origin", "x.example"]), "--allow-origin x.example: write it as https://HOST"),
+        (vec!["--listen", &format!("unix:{}", old.display())], "of a Unix socket, a file is left"),
         (with(&["-p", "80:x"]), "-p 80:x"),
         (with(&["--net-allow", "10.0.0.0/99"]), "--net-allow 10.0.0.0/99"),
         (with(&["--add-host", "db"]), "--add-host db"),
@@ -145,5 +143,16 @@ fn mistakes_are_one_line() {
     }
     assert!(Path::new(&old).exists(), "what was there before stays");
     assert!(refused(&[], 2).contains("--listen"));
+    for (options, words) in [
+        (vec!["--listen", "wss://a:1"], "'wss://a:1' for '--listen <ADDR>': write it as tcp:HOST:PORT"),
+        (vec!["--listen", "ws://a:1/b?c"], "'ws://a:1/b?c' for '--listen <ADDR>': write it as tcp:HOST:PORT"),
+        (
+            with(&["--allow-origin", "x.example"]),
+            "'x.example' for '--allow-origin <ORIGIN>': write it as a browser",
+        ),
+    ] {
+        let text = refused(&options, 2);
+        assert!(text.contains(words), "{text}");
+    }
     assert!(refused(&[&tcp[..], &["--max-guests", "0"]].concat(), 2).contains("--max-guests"));
 }
