@@ -178,27 +178,24 @@ class Machine:
         self.process.stdout.close()
 
     def iperf(self, *options):
+        """What a client's report of 3 s says of its end."""
         words = [tool("iperf3"), "-c", "127.0.0.1", "-p", str(self.ports["iperf"]), "-t", "3", "-J", *options]
         # The server takes a moment to end one test before the next.
         for _ in range(10):
             done = subprocess.run(words, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
             report = json.loads(done.stdout)
             if "error" not in report:
-                return report["end"]["sum_received"]["bits_per_second"] / 1e9
+                return report["end"]
             time.sleep(0.5)
         raise CompareError(f"{self.side}: iperf3: {report['error']}")
 
+    def speed(self, *options):
+        """Gbit/s of a connection."""
+        return self.iperf(*options)["sum_received"]["bits_per_second"] / 1e9
+
     def loss(self, *options):
         """Percent of datagrams that are lost at 100 Mbit/s, after all that were sent."""
-        words = [tool("iperf3"), "-c", "127.0.0.1", "-p", str(self.ports["iperf"]), "-u", "-b", "100M", "-l", "1400", "-t", "3",
-                 "-J", *options]
-        for _ in range(10):
-            done = subprocess.run(words, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
-            report = json.loads(done.stdout)
-            if "error" not in report:
-                return report["end"]["sum"]["lost_percent"]
-            time.sleep(0.5)
-        raise CompareError(f"{self.side}: iperf3 -u: {report['error']}")
+        return self.iperf("-u", "-b", "100M", "-l", "1400", *options)["sum"]["lost_percent"]
 
     def ask(self, *words):
         """A figure of benches/guest/clients."""
@@ -225,7 +222,7 @@ class Machine:
 
     def measure(self):
         """All figures."""
-        out = {"in": self.iperf(), "out": self.iperf("-R")}
+        out = {"in": self.speed(), "out": self.speed("-R")}
         out["http-1"], out["http-50"] = self.wrk(1), self.wrk(50)
         out["http-close"] = self.wrk(10, "-H", "Connection: close")
         out["ping"] = self.redis("ping_mbulk", 3000, 1)

@@ -116,17 +116,22 @@ pub fn guest_path(name: &str) -> String {
     if parts.is_empty() { DEFAULT_SHARE.to_owned() } else { format!("/{}", parts.join("/")) }
 }
 
-/// Runs an image: `args` without the program's name, `env` as `NAME=value` each. Help and version are printed
-/// by the caller's `print`. The outcome's message, if there is one, is for standard error.
-pub fn run(
-    image: Image<'_>,
-    args: &[Vec<u8>],
-    env: &[Vec<u8>],
-    shares: Vec<Share>,
-    host: &mut dyn Host,
-    print: impl FnOnce(&str),
-) -> Outcome {
-    match Run::begin(image, args, env, shares, host, print) {
+/// What is to be run.
+pub struct Asked<'a> {
+    /// The image.
+    pub image: Image<'a>,
+    /// Its own arguments, without the program's name.
+    pub args: Vec<Vec<u8>>,
+    /// `NAME=value` each.
+    pub env: Vec<Vec<u8>>,
+    /// The host directories.
+    pub shares: Vec<Share>,
+}
+
+/// Runs an image. Help and version are printed by the caller's `print`. The outcome's message, if there is
+/// one, is for standard error.
+pub fn run(asked: Asked<'_>, host: &mut dyn Host, print: impl FnOnce(&str)) -> Outcome {
+    match Run::begin(asked, host, print) {
         Ok(mut run) => to_the_end(host, |host| run.turn(host)),
         Err(outcome) => outcome,
     }
@@ -140,15 +145,8 @@ pub struct Run {
 
 impl Run {
     /// Begins what [`run`] is, for a host that takes it turn by turn. An error is a run that has ended.
-    pub fn begin(
-        image: Image<'_>,
-        args: &[Vec<u8>],
-        env: &[Vec<u8>],
-        shares: Vec<Share>,
-        host: &mut dyn Host,
-        print: impl FnOnce(&str),
-    ) -> Result<Self, Outcome> {
-        let (machine, start, statistics) = prepare(image, args, env, shares, host, print)?;
+    pub fn begin(asked: Asked<'_>, host: &mut dyn Host, print: impl FnOnce(&str)) -> Result<Self, Outcome> {
+        let (machine, start, statistics) = prepare(asked, host, print)?;
         let mut run = Run { machine, statistics };
         run.machine.begin(start, host);
         Ok(run)
@@ -168,13 +166,11 @@ impl Run {
 
 /// The machine with its orders, and whether figures are asked for.
 fn prepare(
-    image: Image<'_>,
-    args: &[Vec<u8>],
-    env: &[Vec<u8>],
-    shares: Vec<Share>,
+    asked: Asked<'_>,
     host: &mut dyn Host,
     print: impl FnOnce(&str),
 ) -> Result<(Machine, Start, bool), Outcome> {
+    let Asked { mut image, args, env, shares } = asked;
     let value = |name| env.iter().rev().find_map(|e| e.strip_prefix(name)?.strip_prefix(b"="));
     let is_set = |name| value(name).is_some_and(|v| v != b"0");
     let log = if is_set(CONSOLE_VARIABLE) { ConsoleLog::Stream } else { ConsoleLog::Keep };
@@ -200,7 +196,7 @@ fn prepare(
         path: share.path.clone(),
         read_only: share.read_only,
     });
-    let start = match args::parse(args, &env, &image.config, mounts.collect()) {
+    let start = match args::parse(&args, &env, &image.config, mounts.collect()) {
         Ok(Request::Run(start, network)) => {
             if let Some(Err(message)) = network.map(|network| host.connect(*network)) {
                 return Err(failure(message));
@@ -211,7 +207,6 @@ fn prepare(
         Ok(Request::Version) => return Err(printed(print, &args::version())),
         Err(error) => return Err(failure(error.to_string())),
     };
-    let mut image = image;
     let mut lifted = image.lifted.take().filter(|_| !interpret);
     if let (Some(index), Some(list)) = (&mut lifted, &functions)
         && let Err(message) = filter(index, list)

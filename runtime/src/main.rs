@@ -26,7 +26,7 @@ mod wasi {
     use forelift_abi::header::{ImageHeader, SIZE, Span};
     use forelift_abi::lift::dtlb_bytes;
     use forelift_runtime::dev::fuse::{HostFs, Server, preopens, remotes};
-    use forelift_runtime::image::{self, Image, Origin, Share};
+    use forelift_runtime::image::{self, Asked, Image, Origin, Share};
     use forelift_runtime::memory::GuestMemory;
     use forelift_runtime::session::Outcome;
     use forelift_runtime::sys::SystemHost;
@@ -41,8 +41,8 @@ mod wasi {
     const WASM_PAGE: u64 = 0x1_0000;
 
     pub(super) fn main(host: &mut SystemHost) -> u8 {
-        end(match Asked::new() {
-            Ok(Asked { image, args, env, shares }) => image::run(image, &args, &env, shares, host, print),
+        end(match asked() {
+            Ok(asked) => image::run(asked, host, print),
             Err(outcome) => outcome,
         })
     }
@@ -108,20 +108,10 @@ mod wasi {
     }
 
     /// What the runtime asks for.
-    struct Asked {
-        image: Image<'static>,
-        args: Vec<Vec<u8>>,
-        env: Vec<Vec<u8>>,
-        shares: Vec<Share>,
-    }
-
-    impl Asked {
-        fn new() -> Result<Self, Outcome> {
-            let image = image().map_err(|message| Outcome { code: FAILURE, message: Some(message) })?;
-            let env =
-                std::env::vars_os().map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='));
-            Ok(Asked { image, args: arguments(), env: env.collect(), shares: shares() })
-        }
+    fn asked() -> Result<Asked<'static>, Outcome> {
+        let image = image().map_err(|message| Outcome { code: FAILURE, message: Some(message) })?;
+        let env = std::env::vars_os().map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='));
+        Ok(Asked { image, args: arguments(), env: env.collect(), shares: shares() })
     }
 
     /// The host directories.
@@ -146,7 +136,7 @@ mod wasi {
     /// For hosts that run the module step by step (see [`forelift_abi::step`]). `_start` does not use it.
     #[cfg(not(feature = "component"))]
     mod step {
-        use super::{Asked, end, print};
+        use super::{asked, end, print};
         use forelift_abi::step::Step;
         use forelift_runtime::host::Host;
         use forelift_runtime::image::Run;
@@ -174,10 +164,7 @@ mod wasi {
             // SAFETY: what `_start` does first, and has not done: a module is run in one of the two ways.
             unsafe { __wasm_call_ctors() };
             let mut host = SystemHost::new();
-            let begun = Asked::new().and_then(|Asked { image, args, env, shares }| {
-                Run::begin(image, &args, &env, shares, &mut host, print)
-            });
-            match begun {
+            match asked().and_then(|asked| Run::begin(asked, &mut host, print)) {
                 Ok(run) => State::Running(Box::new((run, host))),
                 Err(outcome) => State::Ended(end(outcome)),
             }

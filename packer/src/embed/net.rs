@@ -44,7 +44,7 @@ pub fn start(network: &Network) -> Result<Handle, NetworkError> {
 }
 
 fn say_end(why: &StreamEnd) {
-    eprintln!("forelift: the container's link is down: --net-stream: {why}");
+    eprintln!("forelift: {}", why.line());
 }
 
 /// Says which ports the host has chosen for those that were asked for.
@@ -91,7 +91,7 @@ impl Net {
 
     /// Whether a read gives something now.
     pub fn has_packets(&self) -> bool {
-        self.interface.is_some() || self.handle.has_packets() || self.handle.has_ended()
+        self.interface.is_some() || self.handle.has_news()
     }
 
     /// Whether a write takes something now.

@@ -20,7 +20,7 @@ use forelift_abi::{
 use forelift_net::native::Handle;
 use forelift_runtime::{
     host::{Host, HostEvent, Interest, Read, Stream, Terminal, Written},
-    image::{self, Image, Origin},
+    image::{self, Asked, Image, Origin},
     machine::Tier,
     sys::{EventSender, SystemHost},
 };
@@ -132,8 +132,7 @@ impl Host for OptionsHost {
     fn wait(&mut self, timeout_ns: Option<u64>, interest: Interest) {
         if let Some((network, _)) = &self.network {
             network.clear();
-            let packets = network.has_packets() || network.has_ended();
-            if interest.packets && packets || interest.packet_room && network.has_room() {
+            if interest.packets && network.has_news() || interest.packet_room && network.has_room() {
                 return;
             }
         }
@@ -216,9 +215,10 @@ pub fn run(packed: &PackedImage, options: &RunOptions, engine: Engine) -> Result
         Engine::Native => Some(Box::new(Jit::new(Compile::Aside))),
     };
     let image = Image { memory: parts.memory, config: packed.config.clone(), origin, lifted: None, tier };
-    let args: Vec<Vec<u8>> = options.args.iter().skip(1).map(|a| a.clone().into_bytes()).collect();
-    let env: Vec<Vec<u8>> = options.env.iter().map(|(k, v)| format!("{k}={v}").into_bytes()).collect();
-    let outcome = image::run(image, &args, &env, shares, &mut outside, |text| print!("{text}"));
+    let args = options.args.iter().skip(1).map(|a| a.clone().into_bytes()).collect();
+    let env = options.env.iter().map(|(k, v)| format!("{k}={v}").into_bytes()).collect();
+    let asked = Asked { image, args, env, shares };
+    let outcome = image::run(asked, &mut outside, |text| print!("{text}"));
     drop(raw);
     if let Some(message) = outcome.message {
         eprintln!("forelift: {message}");

@@ -31,6 +31,13 @@ pub enum StreamEnd {
     Io(#[from] io::Error),
 }
 
+impl StreamEnd {
+    /// What a user is told of it, in one line.
+    pub fn line(&self) -> String {
+        format!("the container's link is down: --net-stream: {self}")
+    }
+}
+
 /// Both ways of a stream, with what is on its way. Bounded: it holds at most a frame and a chunk of what is
 /// read, and a packet more than is [full](Frames::is_full) of what is to be written.
 #[derive(Debug, Default)]

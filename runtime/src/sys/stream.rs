@@ -14,7 +14,7 @@ pub(super) struct PacketStream<S> {
     stream: S,
     frames: Frames,
     /// Why it has ended.
-    end: Option<String>,
+    end: Option<StreamEnd>,
     /// One packet, whose pieces were apart.
     packet: Vec<u8>,
 }
@@ -27,7 +27,7 @@ impl<S: Read + Write> PacketStream<S> {
     /// What a step gave; nothing, when the stream has ended by it.
     fn or_end<T: Default>(&mut self, result: Result<T, StreamEnd>) -> T {
         result.unwrap_or_else(|end| {
-            self.end = Some(end.to_string());
+            self.end = Some(end);
             T::default()
         })
     }
@@ -56,8 +56,8 @@ impl<S: Read + Write> PacketStream<S> {
     }
 
     /// Why the stream has ended, when it has.
-    pub(super) fn end(&self) -> Option<&str> {
-        self.end.as_deref()
+    pub(super) fn end(&self) -> Option<&StreamEnd> {
+        self.end.as_ref()
     }
 
     /// A packet is there already.
@@ -113,7 +113,7 @@ impl<S: Read + Write> PacketStream<S> {
                         break;
                     }
                 }
-                Err(end) => self.end = Some(end.to_string()),
+                Err(end) => self.end = Some(end),
             }
         }
         at
@@ -294,7 +294,7 @@ mod tests {
             link.stream.incoming = incoming;
             assert_eq!(link.receive(&mut [0; 100]), 0);
             assert!(!link.is_open() && !link.has_pending() && !link.has_packet() && link.has_room());
-            assert!(link.end().is_some_and(|why| !why.is_empty()));
+            assert!(link.end().is_some_and(|why| !why.to_string().is_empty()));
             assert_eq!(link.send(&[&one, &one]), 2 * one.len());
             assert_eq!(link.receive(&mut [0; 100]), 0);
         }

@@ -482,7 +482,7 @@ impl Host for WasiHost {
     fn link_is_up(&mut self) -> bool {
         match self.stream.as_ref().and_then(PacketStream::end) {
             Some(why) => {
-                eprintln!("forelift: the container's link is down: --net-stream: {why}");
+                eprintln!("forelift: {}", why.line());
                 false
             }
             None => !self.unplugged,

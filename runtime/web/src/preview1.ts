@@ -167,9 +167,10 @@ export class Preview1 {
         return move(buffers, (buffer) => this.around.stdin?.read(buffer) ?? 0, Errno.AGAIN);
       case CONTROL_FD:
         return this.control(buffers);
-      case LINK_FD:
-        if (this.around.link === null) return -Errno.BADF;
-        return move(buffers, (buffer) => this.around.link?.read(buffer) ?? 0, Errno.AGAIN);
+      case LINK_FD: {
+        const { link } = this.around;
+        return link === null ? -Errno.BADF : move(buffers, (buffer) => link.read(buffer), Errno.AGAIN);
+      }
       default:
         return -Errno.BADF;
     }

@@ -133,7 +133,12 @@ impl Handle {
         !self.shared.to_guest.is_empty()
     }
 
-    /// The other end is gone, and all its packets are taken. The descriptor tells of it as of packets.
+    /// There are packets for the guest, or the other end is gone: what the descriptor tells of.
+    pub fn has_news(&self) -> bool {
+        self.has_packets() || self.has_ended()
+    }
+
+    /// The other end is gone, and all its packets are taken.
     pub fn has_ended(&self) -> bool {
         self.shared.ended.load(Ordering::SeqCst) && self.shared.to_guest.is_empty()
     }
