@@ -277,7 +277,7 @@ sh piped 2>/dev/null
 cat $(ls -v ff.*) | sed -E 's/(kill\(|si_pid=)[0-9]+/\1N/; s/, 0x[0-9a-f]+ .*vars \*\//, ENV/; s/ += / = /'
 strace -c -U calls,errors,name -e trace=write,openat,chdir sh -c 'echo a; echo b; cd /none' 2>&1 | grep -v -e --- | sort
 mkfifo f; cat f >/dev/null & exec 3>f; sleep 0.3
-strace -o p -e trace=read,write -p $! 2>said 3>&- & until grep -q attached said; do sleep 0.1; done
+strace -o p -e trace=read,write -p $! 2>said 3>&- & until grep -sq attached said; do sleep 0.1; done
 echo hi >&3; exec 3>&-; wait; cat p
 strace -qq -o i -e inject=write:error=ENOSPC:when=2 -e trace=write sh -c 'echo a; echo b || exit 3' 2>/dev/null; echo $?; sed -n 2p i
 cat >x.c <<'END'
