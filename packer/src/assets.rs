@@ -1,5 +1,5 @@
 //! The files that Forelift is installed with: for each guest architecture the emulator as WebAssembly, the
-//! guest's init and the guest's kernel; and the interpreter of arm64 programs.
+//! guest's init and the guest's kernel; the interpreter of arm64 programs; and the page of `--web`.
 //!
 //! They are looked up in `$FORELIFT_ASSETS` if that is set, else in `../share/forelift` relative to the
 //! program's directory, where `scripts/build` puts them. Nothing else is tried: the program contains no path
@@ -221,6 +221,35 @@ pub fn kernel_symbols(arch: Arch, user: Option<&Path>) -> String {
         |path: &PathBuf| fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_SYMBOLS);
     let bytes = path.ok().filter(small).and_then(|path| fs::read(path).ok());
     bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
+
+/// The page of `--web`, and the programs that it loads.
+pub struct WebAssets {
+    /// The page, in which `{{title}}` and `{{app}}` stand for its title and the programs' directory.
+    pub index: String,
+    /// Names and contents of the programs, in order.
+    pub app: Vec<(String, Vec<u8>)>,
+    /// Licences of what the directory holds.
+    pub notice: Vec<u8>,
+}
+
+/// The page and its programs.
+///
+/// # Errors
+/// See [`AssetError`].
+pub fn web() -> Result<WebAssets, AssetError> {
+    let index = find("web/index.html", None)?;
+    let bytes = read(&index)?;
+    let dir = index.with_file_name("app");
+    let entries = fs::read_dir(&dir).map_err(|source| AssetError::Io { path: dir, source })?;
+    let mut app = Vec::new();
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        app.push((name, read(&path)?));
+    }
+    app.sort();
+    let notice = read(&index.with_file_name("NOTICE"))?;
+    Ok(WebAssets { index: String::from_utf8_lossy(&bytes).into_owned(), app, notice })
 }
 
 /// What the installation says about the source of a file.

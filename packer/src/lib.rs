@@ -10,6 +10,7 @@
 //! * [`pack`] writes the module, and reads it back;
 //! * [`cache`] keeps profiles and code between runs;
 //! * [`embed`] runs a module on wasmtime, [`native`] without WebAssembly;
+//! * [`web`] writes the directory of a web page;
 //! * [`lockstep`] compares engines.
 
 pub mod assets;
@@ -31,3 +32,4 @@ pub mod platform;
 pub mod progress;
 pub mod run;
 pub mod units;
+pub mod web;

@@ -49,6 +49,17 @@ pub enum HostEvent {
     WindowSize(WindowSize),
 }
 
+/// What a read of a root file system outside of the machine's memory did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RootRead {
+    /// Filled the buffer.
+    Done,
+    /// The host has begun to fetch it: try again after [`Host::wait`] with interest in it.
+    WouldBlock,
+    /// It cannot be had.
+    Failed,
+}
+
 /// What makes [`Host::wait`] return early. Events always end a wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interest {
@@ -62,6 +73,8 @@ pub struct Interest {
     pub packets: bool,
     /// The network can take packets of the guest.
     pub packet_room: bool,
+    /// Something of the root file system has come.
+    pub root: bool,
 }
 
 /// How the standard streams are connected on the host.
@@ -120,6 +133,10 @@ pub trait Host {
     /// Whether more packets may ever come. The device asks when none are there, and no more once it is false.
     fn link_is_up(&mut self) -> bool {
         true
+    }
+    /// Reads the root file system at `offset`, where it is not in the machine's memory.
+    fn read_root(&mut self, _offset: u64, _buffer: &mut [u8]) -> RootRead {
+        RootRead::Failed
     }
     /// Sleeps until `timeout_ns` from now have passed (`None`: for ever), or until something of `interest` or
     /// an event is there. May return early for no reason.

@@ -29,7 +29,7 @@ mod wasi {
     use forelift_runtime::image::{self, Asked, Image, Origin, Share};
     use forelift_runtime::memory::GuestMemory;
     use forelift_runtime::session::Outcome;
-    use forelift_runtime::sys::SystemHost;
+    use forelift_runtime::sys::{SystemHost, WasiHost};
     use std::io::Write;
     use std::os::wasi::ffi::OsStringExt;
 
@@ -39,6 +39,9 @@ mod wasi {
     static mut forelift_image_header: [u8; SIZE] = [0; SIZE];
 
     const WASM_PAGE: u64 = 0x1_0000;
+    /// What a runtime is told that has only the module.
+    const NO_ROOT: &str = "image: this module is a part of what `forelift convert --web` has made, whose root file \
+                           system is in other files: open the index.html beside it, or convert the image without --web";
 
     pub(super) fn main(host: &mut SystemHost) -> u8 {
         end(match asked() {
@@ -88,6 +91,12 @@ mod wasi {
                 None,
             )
         };
+        if header.root_outside > 0 {
+            if !WasiHost::has_root() {
+                return Err(NO_ROOT.to_owned());
+            }
+            memory.set_root_outside(header.root_outside);
+        }
         if header.tlb.len >= dtlb_bytes(header.ram.len) {
             // SAFETY: as above; the size was just checked.
             unsafe { memory.set_tlb_area(header.tlb.addr as usize as *mut u64) };

@@ -1,6 +1,8 @@
 //! Guest physical memory: RAM, and the root file system as a read-only window that the block device serves
 //! from.
 //!
+//! A root file system may also be outside, where only the host can read it; then there is no window.
+//!
 //! Natively both are mappings; in WebAssembly they are ranges of the module's own linear memory, where the
 //! packer placed them. Either way a guest page is a host page, and the interpreter reaches it through a raw
 //! pointer from the TLB.
@@ -19,6 +21,8 @@ pub struct GuestMemory {
     ram_len: usize,
     root: *const u8,
     root_len: usize,
+    /// Bytes of a root file system that is outside, or 0.
+    root_outside: u64,
     code: Vec<u64>,
     dirty_code: Vec<u32>,
     tlb_area: *mut u64,
@@ -53,6 +57,7 @@ impl GuestMemory {
             ram_len,
             root,
             root_len,
+            root_outside: 0,
             code: vec![0; pages.div_ceil(64)],
             dirty_code: Vec::new(),
             tlb_area: core::ptr::null_mut(),
@@ -95,6 +100,21 @@ impl GuestMemory {
     /// Size of the root file system window in bytes.
     pub fn root_len(&self) -> usize {
         self.root_len
+    }
+
+    /// Puts the root file system, of `len` bytes, outside, in place of a window.
+    pub fn set_root_outside(&mut self, len: u64) {
+        (self.root_len, self.root_outside) = (0, len);
+    }
+
+    /// Whether the host has the root file system.
+    pub fn is_root_outside(&self) -> bool {
+        self.root_outside > 0
+    }
+
+    /// Size of the root file system in bytes, wherever it is.
+    pub fn disk_len(&self) -> u64 {
+        if self.is_root_outside() { self.root_outside } else { self.root_len as u64 }
     }
 
     /// All of RAM.

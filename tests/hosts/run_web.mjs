@@ -1,6 +1,8 @@
 // Run an image on Node by the npm package of runtime/web, in steps on Node's event loop.
 //
-//     node run_web.mjs [-i] [-t] [--env K=V] [--net-stream ws://HOST:PORT/PATH] IMAGE.wasm [ARGS...]
+//     node run_web.mjs [-i] [-t] [--env K=V] [--net-stream ws://HOST:PORT/PATH] IMAGE [ARGS...]
+//
+// IMAGE is a module, or the address of the image.json of a directory of `convert --web`.
 //
 // As `forelift run`: standard input is passed on when it is no terminal, or with -i; -t gives the container a
 // terminal; signals are passed on to its command.
@@ -29,13 +31,15 @@ while (rest[0]?.startsWith('-')) {
 }
 const [image, ...args] = rest;
 if (image === undefined) {
-    console.error('usage: run_web.mjs [-i] [-t] [--env K=V] [--net-stream URL] IMAGE.wasm [ARGS...]');
+    console.error('usage: run_web.mjs [-i] [-t] [--env K=V] [--net-stream URL] IMAGE [ARGS...]');
     process.exit(2);
 }
 
 const size = () => ({ rows: process.stdout.rows ?? 24, cols: process.stdout.columns ?? 80 });
 if (options.tty) options.tty = size();
-const container = await run({ ...options, image: await readFile(image), args }).catch((error) => {
+options.onTrouble = (error) => console.error(error === null ? 'forelift: it goes on' : `forelift: ${error.message}`);
+options.image = /^https?:/.test(image) ? image : await readFile(image);
+const container = await run({ ...options, args }).catch((error) => {
     console.error(`forelift: ${error.message}`);
     process.exit(125);
 });

@@ -19,6 +19,7 @@ pub mod random;
 pub mod registry;
 pub mod relay;
 pub mod run;
+pub mod site;
 mod stream;
 pub mod table;
 pub mod workspace;

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::{
     assets::AssetError, boot::BootError, erofs::ErofsError, image::ImageError, lift::train::TrainError,
-    pack::PackError, platform::Platform, units::format_size,
+    pack::PackError, platform::Platform, units::format_size, web::WebError,
 };
 
 /// See the module's documentation.
@@ -107,6 +107,9 @@ pub enum ConvertError {
     /// The parts do not make a module.
     #[error(transparent)]
     Pack(#[from] PackError),
+    /// There is no directory for the web.
+    #[error(transparent)]
+    Web(#[from] WebError),
     /// The module cannot be written.
     #[error("{path}: {source}")]
     WriteModule {

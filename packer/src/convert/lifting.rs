@@ -54,7 +54,7 @@ pub fn lift(
     let store = cache.as_ref().map(|cache| cache as &dyn Store);
     let root_digest = guest.root_digest();
     let inputs = inputs(options, guest, &root_digest);
-    let (training, training_cached) = training::train(&inputs, snapshot, &root.file, store, stages)?;
+    let (training, training_cached) = training::train(&inputs, snapshot, root, store, stages)?;
     let program = Program::new(target, training.pages);
     let names = find_names(&program, options, &guest.installed, root, stages);
     stages.begin_share("translating hot code");

@@ -7,7 +7,7 @@
 //! * [`root`]: the container's files, as an EROFS image;
 //! * [`snapshot`]: the machine, booted until the guest is ready to exec;
 //! * [`training`] and [`lifting`]: what is hot, and the emulator with that code translated;
-//! * [`module`]: all of it in one file.
+//! * [`module`]: all of it in one file; or a directory for the web ([`crate::web`]).
 //!
 //! Each step takes plain data and gives plain data or a [`ConvertError`]. [`convert`] runs them; the command
 //! line ([`crate::cli`]) only parses arguments and prints results.
@@ -31,7 +31,7 @@ pub use error::ConvertError;
 pub use options::Options;
 
 use crate::{
-    lift::{Effort, Report, names},
+    lift::{Effort, Report, names, train},
     pack::{
         Summary,
         output::{Output, directory},
@@ -39,6 +39,7 @@ use crate::{
     },
     progress::Stages,
     units::format_size,
+    web,
 };
 use guest::Guest;
 use installed::Installed;
@@ -57,6 +58,25 @@ pub struct Converted {
     pub summary: Summary,
     /// What was lifted, and what that took; `None` without lifted code.
     pub lifted: Option<(Report, Effort)>,
+    /// The directory, if one was written instead of a module.
+    pub web: Option<web::Summary>,
+}
+
+/// Where the result goes.
+enum Target<'a> {
+    Module(Output),
+    Web(&'a web::Options, web::Files),
+}
+
+impl<'a> Target<'a> {
+    /// What can fail at once.
+    fn find(options: &'a Options) -> Result<Self, ConvertError> {
+        let path = &options.output;
+        Ok(match &options.web {
+            Some(web) => Target::Web(web, web::Files::find(path)?),
+            None => Target::Module(Output::create(path).map_err(ConvertError::at(path))?),
+        })
+    }
 }
 
 /// Converts an image as `options` say, and tells `stages` how far it is.
@@ -69,11 +89,18 @@ pub fn convert(options: &Options, stages: &mut Stages) -> Result<Converted, Conv
     let kernel = options.kernel.as_deref();
     let find = |platform| Installed::find(platform, kernel, options.memory, options.component);
     let installed = options.platform.map(find).transpose()?;
-    let mut output = Output::create(path).map_err(ConvertError::at(path))?;
+    let target = Target::find(options)?;
 
     let guest = Guest::gather(options, installed, stages)?;
-    let root = root::build(&guest.loaded, guest.installed.ram_len, directory(path), stages)?;
-    let snapshot = options.snapshot.then(|| snapshot::boot(&guest, &root.file, stages)).transpose()?;
+    if let Some(web) = &options.web {
+        // What is wrong with a command is told before the long work.
+        for (option, command) in web.commands(&options.train) {
+            train::request(option, &command, &guest.config)?;
+        }
+    }
+    let inside = options.web.is_none().then_some(guest.installed.ram_len);
+    let root = root::build(&guest.loaded, inside, directory(path), stages)?;
+    let snapshot = options.snapshot.then(|| snapshot::boot(&guest, &root, stages)).transpose()?;
     let lifted = match &snapshot {
         Some(snapshot) => lifting::lift(options, &guest, snapshot, &root, stages)?,
         None => None,
@@ -81,7 +108,6 @@ pub fn convert(options: &Options, stages: &mut Stages) -> Result<Converted, Conv
     if let Some(path) = &options.symbol_map {
         write_symbol_map(path, lifted.as_ref())?;
     }
-    stages.begin("writing the module", None);
     let contents = module::Contents {
         guest: &guest,
         root: &root.map,
@@ -89,16 +115,41 @@ pub fn convert(options: &Options, stages: &mut Stages) -> Result<Converted, Conv
         lifted: lifted.as_ref(),
         keep_names: options.keep_names,
     };
-    let summary = module::write(&contents, path, &mut output)?;
-    output.finish().map_err(ConvertError::at(path))?;
-    stages.end();
-    warn_of_size(path, summary.size, stages);
+    let (summary, web) = match target {
+        Target::Module(mut output) => {
+            stages.begin("writing the module", None);
+            let summary = module::write(&contents, path, &mut output)?;
+            output.finish().map_err(ConvertError::at(path))?;
+            stages.end();
+            warn_of_size(path, summary.size, stages);
+            (summary, None)
+        }
+        Target::Web(web, files) => {
+            let first = match &snapshot {
+                Some(snapshot) => {
+                    let commands = web.commands(&options.train);
+                    web::first::reads(snapshot, &|| root.map_again(), &guest.config, &commands, stages)?
+                }
+                None => Vec::new(),
+            };
+            let image = module::manifest(&contents);
+            let contents = web::Contents {
+                runtime: contents.runtime(),
+                keep_names: options.keep_names,
+                parts: module::parts(&contents),
+                first: &first,
+            };
+            let (summary, web) = web::write(&contents, image, web, files, stages)?;
+            (summary, Some(web))
+        }
+    };
     Ok(Converted {
         image: guest.loaded.source,
         digest: guest.loaded.digest,
         arch: guest.config.arch,
         summary,
         lifted: lifted.map(|lifted| (lifted.report, lifted.effort)),
+        web,
     })
 }
 

@@ -26,25 +26,31 @@ pub struct Contents<'a> {
     pub keep_names: bool,
 }
 
+impl<'a> Contents<'a> {
+    /// The emulator, with lifted code if there is any.
+    pub(super) fn runtime(&self) -> &'a [u8] {
+        self.lifted.map_or(&self.guest.installed.runtime, |lifted| &lifted.module)
+    }
+}
+
 /// Writes the module of `contents` to `output`, the unfinished file of `path`.
 ///
 /// # Errors
 /// When the parts do not fit a module, or it cannot be written.
 pub fn write(contents: &Contents<'_>, path: &Path, output: &mut Output) -> Result<Summary, ConvertError> {
-    let lifted = contents.lifted;
-    let runtime = lifted.map_or(&contents.guest.installed.runtime, |lifted| &lifted.module);
     // With lifted code, the names that are there are to stay.
     let options = writer::Options {
-        keep_names: contents.keep_names || lifted.is_some(),
+        keep_names: contents.keep_names || contents.lifted.is_some(),
         shell: contents.guest.installed.shell.as_ref(),
     };
     let mut out = output.writer();
-    pack::pack(runtime, &parts(contents), manifest(contents), options, &mut out, |_, _| {})
+    pack::pack(contents.runtime(), &parts(contents), manifest(contents), options, &mut out, |_, _| {})
         .and_then(|summary| Ok(out.flush().map(|()| summary)?))
         .map_err(|source| ConvertError::WriteModule { path: path.into(), source })
 }
 
-fn parts<'a>(contents: &Contents<'a>) -> Parts<'a> {
+/// The parts of an image.
+pub(super) fn parts<'a>(contents: &Contents<'a>) -> Parts<'a> {
     let Guest { installed, encoded, .. } = contents.guest;
     let mut parts =
         Parts { config: encoded, ram_len: installed.ram_len, root: contents.root, ..Parts::default() };
@@ -65,7 +71,7 @@ fn parts<'a>(contents: &Contents<'a>) -> Parts<'a> {
 }
 
 /// What the module says of itself.
-fn manifest(contents: &Contents<'_>) -> Manifest {
+pub(super) fn manifest(contents: &Contents<'_>) -> Manifest {
     let Guest { loaded, installed: Installed { kernel, interpreter, .. }, config, .. } = contents.guest;
     let binary = |origin: &str, source: &str, bytes: &[u8]| manifest::Binary {
         origin: origin.into(),

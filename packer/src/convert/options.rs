@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use crate::{lift::Budget, platform::Platform};
+use crate::{lift::Budget, platform::Platform, web};
 
 /// How to convert an image.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The image's name, as [`image::load`](crate::image::load) takes it.
     pub image: String,
-    /// The module to write. Temporary files go to its directory.
+    /// The module to write, or the directory. Temporary files go to its directory.
     pub output: PathBuf,
     /// Platform to choose; `None`: what the image is for.
     pub platform: Option<Platform>,
@@ -31,6 +31,8 @@ pub struct Options {
     pub cache: Option<PathBuf>,
     /// A file for the table of lifted functions.
     pub symbol_map: Option<PathBuf>,
+    /// What a page is to be, if a directory for the web is written.
+    pub web: Option<web::Options>,
     /// Whether a component is written, with a network of its own.
     pub component: bool,
     /// Whether the emulator's functions keep their names. Those of lifted functions are always there.

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufWriter, Write},
+    io::{self, BufWriter, Write},
     ops::Range,
     path::Path,
 };
@@ -22,26 +22,39 @@ use crate::{
 /// A root file system image.
 pub struct Root {
     /// The image, in a file without a name.
-    pub file: File,
+    file: File,
     /// The same, mapped.
     pub map: Mmap,
     /// Paths of the container's files, and where they are in the image.
     pub files: Vec<(String, Range<u64>)>,
 }
 
+impl Root {
+    /// Maps it once more: a mapping that can be given away.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn map_again(&self) -> io::Result<Mmap> {
+        // SAFETY: an unlinked file of our own.
+        unsafe { Mmap::map(&self.file) }
+    }
+}
+
 /// Writes the root file system of `loaded` to an unlinked file in `dir` and maps it. `ram_len` is guest RAM
-/// in bytes: both must fit the module's memory.
+/// in bytes: both must fit the module's memory. `None`: the root file system will not be in it.
 ///
 /// # Errors
 /// When they do not fit, or the file cannot be written.
 pub fn build(
     loaded: &LoadedImage,
-    ram_len: u64,
+    ram_len: Option<u64>,
     dir: &Path,
     stages: &mut Stages,
 ) -> Result<Root, ConvertError> {
     let image = lay_out(loaded)?;
-    memory::check_sum(ram_len, image.size(), 0, memory::MEMORY_LIMIT)?;
+    if let Some(ram_len) = ram_len {
+        memory::check_sum(ram_len, image.size(), 0, memory::MEMORY_LIMIT)?;
+    }
     stages.begin("building the root file system", Some(image.size()));
     let file = tempfile::tempfile_in(dir).map_err(ConvertError::at(dir))?;
     let mut out = BufWriter::with_capacity(256 << 10, &file);
@@ -123,14 +136,14 @@ mod tests {
 
         let stages = &mut Stages::new(true);
         let loaded = load(&name, None, &out, stages).unwrap();
-        let root = build(&loaded, 64 << 20, &out, stages).unwrap();
+        let root = build(&loaded, Some(64 << 20), &out, stages).unwrap();
         assert!(root.map[..] == bytes[..]);
         let [(path, range)] = &root.files[..] else { panic!("{:?}", root.files) };
         assert_eq!(
             (&path[..], &root.map[range.start as usize..range.end as usize]),
             ("/file", &[7; 10_000][..])
         );
-        let error = build(&loaded, 4 << 30, &out, stages).err().unwrap();
+        let error = build(&loaded, Some(4 << 30), &out, stages).err().unwrap();
         assert!(matches!(error, ConvertError::Pack(_)), "{error:?}");
     }
 }

@@ -1,10 +1,6 @@
 //! The machine's state when the guest is ready to exec: what every start of the module resumes.
 
-use std::fs::File;
-
-use memmap2::Mmap;
-
-use super::{ConvertError, guest::Guest};
+use super::{ConvertError, guest::Guest, root::Root};
 use crate::{
     boot::{self, Snapshot},
     progress::Stages,
@@ -14,10 +10,10 @@ use crate::{
 ///
 /// # Errors
 /// When the guest does not get ready.
-pub fn boot(guest: &Guest, root: &File, stages: &mut Stages) -> Result<Snapshot, ConvertError> {
+pub fn boot(guest: &Guest, root: &Root, stages: &mut Stages) -> Result<Snapshot, ConvertError> {
     stages.begin("booting the guest", None);
-    // SAFETY: an unlinked file of our own; this second mapping goes to the machine.
-    let root = unsafe { Mmap::map(root) }.map_err(ConvertError::MapRoot)?;
+    // This second mapping goes to the machine.
+    let root = root.map_again().map_err(ConvertError::MapRoot)?;
     let Guest { installed, config, .. } = guest;
     let ram_len = installed.ram_len as usize;
     let snapshot =

@@ -1,10 +1,6 @@
 //! What is hot: from the cache, or from training runs.
 
-use std::fs::File;
-
-use memmap2::Mmap;
-
-use super::ConvertError;
+use super::{ConvertError, root::Root};
 use crate::{
     boot::Snapshot,
     cache::Store,
@@ -19,7 +15,7 @@ use crate::{
 pub fn train(
     inputs: &Inputs<'_>,
     snapshot: &Snapshot,
-    root: &File,
+    root: &Root,
     store: Option<&dyn Store>,
     stages: &mut Stages,
 ) -> Result<(Training, bool), ConvertError> {
@@ -40,10 +36,8 @@ pub fn train(
 fn run(
     inputs: &Inputs<'_>,
     snapshot: &Snapshot,
-    root: &File,
+    root: &Root,
     stages: &mut Stages,
 ) -> Result<Training, TrainError> {
-    // SAFETY: an unlinked file of our own.
-    let map = || unsafe { Mmap::map(root) };
-    train::train(snapshot, &map, inputs.config, inputs.commands, inputs.limit, stages)
+    train::train(snapshot, &|| root.map_again(), inputs.config, inputs.commands, inputs.limit, stages)
 }

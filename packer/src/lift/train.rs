@@ -3,6 +3,7 @@
 
 use forelift_abi::{
     config::{ContainerConfig, ImageConfig},
+    control::Start,
     layout::{PAGE_SIZE, RAM_BASE},
     profile::Page,
 };
@@ -26,6 +27,8 @@ use crate::{
     progress::Stages,
 };
 
+/// The option with the commands.
+pub const OPTION: &str = "--train";
 /// Instructions that a training run may take, by default.
 pub const DEFAULT_LIMIT: u64 = 1_500_000_000;
 /// How often is looked whether anything new got hot, in instructions.
@@ -41,8 +44,10 @@ const HOT: u32 = 24;
 #[derive(Debug, Error)]
 pub enum TrainError {
     /// The command is no command.
-    #[error("--train {command}: {why}")]
+    #[error("{option} {command}: {why}")]
     Command {
+        /// The option that has it.
+        option: &'static str,
         /// The command.
         command: String,
         /// What is wrong.
@@ -178,21 +183,13 @@ pub fn train(
     // First the kernel by itself: what every program asks of it.
     let mut runs = vec![None];
     for command in commands {
-        runs.extend(request(command, config)?.map(Some));
+        runs.extend(request(OPTION, command, config)?.map(Some));
     }
     for start in runs {
-        let ram_len = snapshot.ram.ram_len();
-        let memory = |source| TrainError::Memory { mib: ram_len >> 20, source };
-        let mut mem = GuestMemory::new(ram_len, Some(root().map_err(memory)?)).map_err(memory)?;
-        for (n, page) in snapshot.ram.ram().chunks(PAGE_SIZE as usize).enumerate() {
-            if page.iter().any(|&b| b != 0) {
-                mem.write(RAM_BASE + n as u64 * PAGE_SIZE, page);
-            }
-        }
         let exercise = start.is_none();
         let mut host: Box<dyn Host> =
             if exercise { Box::new(Peer::new()) } else { Box::new(NoHost::sealed()) };
-        let mut machine = Machine::restore(mem, &snapshot.state, &mut *host, ConsoleLog::Keep)?;
+        let mut machine = resume(snapshot, root, &mut *host)?;
         let mut news = News::default();
         let mut profile = machine.train(start, &mut *host, limit, &mut |machine, done| {
             stages.instructions(total + done);
@@ -205,6 +202,26 @@ pub fn train(
         append(&mut pages, profile);
     }
     Ok(Training { pages, instructions: total })
+}
+
+/// A machine of its own that goes on from `snapshot`.
+///
+/// # Errors
+/// See [`TrainError`].
+pub fn resume(
+    snapshot: &Snapshot,
+    root: &dyn Fn() -> std::io::Result<Mmap>,
+    host: &mut dyn Host,
+) -> Result<Machine, TrainError> {
+    let ram_len = snapshot.ram.ram_len();
+    let memory = |source| TrainError::Memory { mib: ram_len >> 20, source };
+    let mut mem = GuestMemory::new(ram_len, Some(root().map_err(memory)?)).map_err(memory)?;
+    for (n, page) in snapshot.ram.ram().chunks(PAGE_SIZE as usize).enumerate() {
+        if page.iter().any(|&b| b != 0) {
+            mem.write(RAM_BASE + n as u64 * PAGE_SIZE, page);
+        }
+    }
+    Ok(Machine::restore(mem, &snapshot.state, host, ConsoleLog::Keep)?)
 }
 
 /// Makes the exercise weigh less than a command, though what is hot in it stays hot: a budget goes to the
@@ -241,9 +258,16 @@ impl News {
     }
 }
 
-/// The orders for `command`; `None` when the image has none of its own.
-fn request(command: &str, config: &ImageConfig) -> Result<Option<forelift_abi::control::Start>, TrainError> {
-    let fail = |why: &str| TrainError::Command { command: command.into(), why: why.into() };
+/// The orders for the `command` of `option`; `None` when the image has none of its own.
+///
+/// # Errors
+/// [`TrainError::Command`].
+pub fn request(
+    option: &'static str,
+    command: &str,
+    config: &ImageConfig,
+) -> Result<Option<Start>, TrainError> {
+    let fail = |why: &str| TrainError::Command { option, command: command.into(), why: why.into() };
     let words = shlex::split(command).ok_or_else(|| fail("a quote is not closed"))?;
     let ContainerConfig { entrypoint, cmd, .. } = &config.container;
     if words.is_empty() && entrypoint.is_empty() && cmd.is_empty() {

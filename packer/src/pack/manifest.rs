@@ -73,6 +73,9 @@ pub struct Manifest {
     /// What was lifted.
     #[serde(default)]
     pub lifted: Option<Report>,
+    /// Digest of guest RAM and root file system that are in other files (`convert --web`); empty otherwise.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub data: String,
 }
 
 impl Manifest {

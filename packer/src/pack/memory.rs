@@ -45,6 +45,8 @@ pub struct Parts<'a> {
     pub ram: &'a [u8],
     /// Root file system image; empty for none.
     pub root: &'a [u8],
+    /// Length in bytes of a root file system that the host has instead; 0 for none.
+    pub root_outside: u64,
     /// Encoded index of the lifted code; empty for none.
     pub lifted: &'a [u8],
 }
@@ -87,6 +89,7 @@ pub fn place(template: &Module, parts: &Parts<'_>) -> Result<(ImageHeader, u64),
         initrd: next(parts.initrd.len() as u64, PAGE as u64),
         state: next(parts.state.len() as u64, 16),
         lifted: next(parts.lifted.len() as u64, 16),
+        root_outside: parts.root_outside,
     };
     let size = (end + PAGE as u64).next_multiple_of(WASM_PAGE);
     let limit =
@@ -126,14 +129,15 @@ pub fn check_sum(ram: u64, root: u64, other: u64, limit: u64) -> Result<(), Pack
     if sum > limit { Err(PackError::TooLarge { ram, root, other, sum, limit }) } else { Ok(()) }
 }
 
-fn is_zero(page: &[u8]) -> bool {
+/// Whether a page, or a part of one, is all zeros.
+pub(crate) fn is_zero(page: &[u8]) -> bool {
     static ZERO: [u8; PAGE] = [0; PAGE];
     page == &ZERO[..page.len()]
 }
 
 /// Runs of pages of `bytes` that are not zero, as ranges of page numbers. Runs with few pages of zeros
 /// between them are merged.
-fn runs(bytes: &[u8]) -> Vec<(usize, usize)> {
+pub(crate) fn runs(bytes: &[u8]) -> Vec<(usize, usize)> {
     let mut runs: Vec<(usize, usize)> = Vec::new();
     for (n, page) in bytes.chunks(PAGE).enumerate() {
         if is_zero(page) {

@@ -10,7 +10,7 @@ use std::{
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     ptr,
-    sync::atomic::{AtomicPtr, Ordering},
+    sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering},
 };
 
 use tempfile::NamedTempFile;
@@ -18,7 +18,28 @@ use tempfile::NamedTempFile;
 /// Paths of the temporary files that exist now. A process writes few at a time.
 static LIVE: [AtomicPtr<libc::c_char>; 8] = [const { AtomicPtr::new(ptr::null_mut()) }; 8];
 
+/// Whether a signal waits until [`undisturbed`] work is done, and the one that does; 0 for none.
+static DEFERS: AtomicBool = AtomicBool::new(false);
+static DEFERRED: AtomicI32 = AtomicI32::new(0);
+
+/// Does `work`, which is short, before any signal ends the process.
+pub fn undisturbed<T>(work: impl FnOnce() -> T) -> T {
+    DEFERS.store(true, Ordering::SeqCst);
+    let done = work();
+    DEFERS.store(false, Ordering::SeqCst);
+    match DEFERRED.swap(0, Ordering::SeqCst) {
+        0 => {}
+        // SAFETY: a plain system call; the handler is the one below.
+        signal => drop(unsafe { libc::raise(signal) }),
+    }
+    done
+}
+
 extern "C" fn on_signal(signal: libc::c_int) {
+    if DEFERS.load(Ordering::SeqCst) {
+        DEFERRED.store(signal, Ordering::SeqCst);
+        return;
+    }
     // Only functions that POSIX lists as async-signal-safe: unlink, signal, raise.
     for slot in &LIVE {
         let path = slot.load(Ordering::SeqCst);

@@ -71,6 +71,15 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// It is the code of a directory for the web.
+    #[error(
+        "{path}: this is the code of what `forelift convert --web` has made: serve its directory and open the index.html \
+         in it, or convert the image without --web"
+    )]
+    Web {
+        /// The file.
+        path: PathBuf,
+    },
     /// It is a damaged module.
     #[error(
         "{path}: {source}: the file, of {len} bytes, is damaged or was cut off: copy it again, or convert the image again"
@@ -253,6 +262,9 @@ impl Check<'_> {
             source,
             made_by: self.made_by(),
         })?;
+        if header.root_outside > 0 {
+            return Err(OpenError::Web { path: self.path.into() });
+        }
         if [header.ram, header.root].iter().any(|span| !span.len.is_multiple_of(PAGE as u64)) {
             return Err(self.damaged("its RAM or root file system is not a number of pages"));
         }

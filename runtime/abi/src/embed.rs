@@ -19,6 +19,11 @@
 //! in the same form, as many as there is room for; both give `EAGAIN` when that is none, and `poll_oneoff`
 //! tells when to try again. When the other end of the link is gone for good, `fd_read` gives `EPIPE`.
 //!
+//! A root file system that is not in the module's memory (a page fetches it piece by piece) is the descriptor
+//! [`ROOT_FD`]. `fd_pread` on it fills the whole buffer, or gives `EAGAIN`, begins to fetch what is missing,
+//! and has the machine go on when it is there; any other error is one of the guest's read, too.
+//! `poll_oneoff` tells that something came.
+//!
 //! With the control descriptor come two promises: the descriptors 0, 1 and 2 never block (`fd_read` and
 //! `fd_write` give `EAGAIN`, and `poll_oneoff` tells when to try again), and a write to a closed pipe gives
 //! `EPIPE`.
@@ -29,6 +34,8 @@ pub const CONTROL_FD: u32 = 1000;
 pub const SHARE_FD: u32 = 1001;
 /// Descriptor of the network.
 pub const NET_FD: u32 = 1100;
+/// Descriptor of a root file system outside of the module.
+pub const ROOT_FD: u32 = 1300;
 /// Size of a record in bytes: kind and three operands, `u32` little-endian each.
 pub const RECORD_SIZE: usize = 16;
 /// Kind of [`Record::Signal`].

@@ -15,7 +15,7 @@ pub const SIZE: usize = 256;
 /// First bytes of the block.
 pub const MAGIC: [u8; 8] = *b"FORELIFT";
 /// Version of the layout below and of everything that it points to.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// A range of the module's linear memory (or of a buffer, when a module is read natively), in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +55,9 @@ pub struct ImageHeader {
     /// Index of the lifted code: a [`lift::Index`](crate::lift::Index) in postcard; absent when nothing is
     /// lifted.
     pub lifted: Span,
+    /// Length in bytes of a root file system that is not in memory, but behind
+    /// [`ROOT_FD`](crate::embed::ROOT_FD); 0 for one that is, as `root`.
+    pub root_outside: u64,
 }
 
 /// Why an image header was refused.
@@ -101,7 +104,8 @@ pub fn checksum(bytes: &[u8]) -> u64 {
 }
 
 const PARTS: usize = 8;
-const BODY: usize = 16 + PARTS * 16;
+const OUTSIDE: usize = 16 + PARTS * 16;
+const BODY: usize = OUTSIDE + 8;
 
 impl ImageHeader {
     fn parts(&self) -> [(&'static str, Span); PARTS] {
@@ -126,6 +130,7 @@ impl ImageHeader {
             out[16 + i * 16..][..8].copy_from_slice(&span.addr.to_le_bytes());
             out[24 + i * 16..][..8].copy_from_slice(&span.len.to_le_bytes());
         }
+        out[OUTSIDE..BODY].copy_from_slice(&self.root_outside.to_le_bytes());
         let sum = checksum(&out[..BODY]);
         out[BODY..BODY + 8].copy_from_slice(&sum.to_le_bytes());
         out
@@ -168,6 +173,7 @@ impl ImageHeader {
             initrd: span(5),
             tlb: span(6),
             lifted: span(7),
+            root_outside: word(OUTSIDE),
         };
         for (part, Span { addr, len }) in header.parts() {
             let inside = addr.checked_add(len).is_some_and(|end| end <= memory_size);
@@ -195,6 +201,7 @@ mod tests {
             initrd: Span::default(),
             tlb: span(0xc0_0000, 0x1_0000),
             lifted: span(0xd0_0000, 9),
+            root_outside: 0x4000_0000,
         }
     }
 

@@ -107,7 +107,7 @@ pub enum AttachError {
 }
 
 impl Devices {
-    /// Devices after reset; `root_len` is the size of the root file system window in bytes, 0 for none.
+    /// Devices after reset; `root_len` is the size of the root file system in bytes, 0 for none.
     ///
     /// # Errors
     /// [`RestoreError::Arch`].
@@ -247,9 +247,22 @@ impl Devices {
         self.update_level(SLOT_NET);
     }
 
-    /// What a sleeping machine should be woken for by the network.
-    pub fn net_interest(&self) -> Interest {
-        if self.net.is_active() { self.net.device().interest() } else { Interest::default() }
+    /// What a sleeping machine should be woken for by network and disk.
+    pub fn interest(&self) -> Interest {
+        let net = if self.net.is_active() { self.net.device().interest() } else { Interest::default() };
+        Interest { root: self.root.as_ref().is_some_and(|root| root.device().is_waiting()), ..net }
+    }
+
+    /// Notes from now on which blocks of the root file system the guest reads.
+    pub fn note_root_reads(&mut self) {
+        if let Some(root) = &mut self.root {
+            root.device_mut().note_reads();
+        }
+    }
+
+    /// The blocks of 4096 bytes that it has read since then, as bits.
+    pub fn root_reads(&self) -> &[u64] {
+        self.root.as_ref().map_or(&[], |root| root.device().reads())
     }
 
     /// Why the guest's driver of some device was stopped, if one was: the slot and the reason.
@@ -322,7 +335,7 @@ impl Devices {
     /// See [`RestoreError`].
     pub fn restore(state: DevicesState, mem: &GuestMemory) -> Result<Self, RestoreError> {
         let platform = Platform::restore(state.platform).map_err(RestoreError::Controller)?;
-        let mut devices = Devices::around(platform, mem.root_len() as u64);
+        let mut devices = Devices::around(platform, mem.disk_len());
         if state.slots.len() != VIRTIO_SLOTS {
             return Err(RestoreError::Slots(state.slots.len()));
         }

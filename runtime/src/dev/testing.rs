@@ -12,7 +12,7 @@ use super::virtio::console::Port;
 use super::virtio::mmio::{reg, status};
 use super::virtio::{F_EVENT_IDX, F_INDIRECT_DESC, F_VERSION_1};
 use crate::dev::SLOT_CONSOLE;
-use crate::host::{Host, HostEvent, Interest, Read, Stream, Terminal, Written};
+use crate::host::{Host, HostEvent, Interest, Read, RootRead, Stream, Terminal, Written};
 use crate::memory::GuestMemory;
 use crate::platform::riscv64::plic::Plic;
 
@@ -310,6 +310,9 @@ pub(crate) struct FakeHost {
     pub(crate) asked: usize,
     /// There will be no packets beyond those.
     pub(crate) unplugged: bool,
+    /// The root file system as far as it has come, and whether no more of it will.
+    pub(crate) root: Vec<u8>,
+    pub(crate) root_failed: bool,
 }
 
 impl FakeHost {
@@ -390,6 +393,16 @@ impl Host for FakeHost {
             self.incoming.pop_front();
         }
         n
+    }
+    fn read_root(&mut self, offset: u64, buffer: &mut [u8]) -> RootRead {
+        match self.root.get(offset as usize..offset as usize + buffer.len()) {
+            Some(bytes) => {
+                buffer.copy_from_slice(bytes);
+                RootRead::Done
+            }
+            None if self.root_failed => RootRead::Failed,
+            None => RootRead::WouldBlock,
+        }
     }
     fn wait(&mut self, timeout_ns: Option<u64>, _interest: Interest) {
         assert!(timeout_ns.is_some(), "waits for ever");

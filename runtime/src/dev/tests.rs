@@ -96,6 +96,50 @@ fn blk_header(kind: u32, sector: u64) -> Vec<u8> {
 }
 
 #[test]
+fn reads_of_a_root_file_system_outside_wait_for_it() {
+    let (mut g, mut host) = (Guest::new(), FakeHost::new());
+    g.mem.set_root_outside(testing::ROOT as u64);
+    let mut q = g.probe(SLOT_ROOT, ALL, 1, 128).remove(0);
+    let ask = |g: &mut Guest, q: &mut Vq, kind, sector: u64| {
+        let (ask, data, reply) = (g.put(&blk_header(kind, sector)), g.put(&[0xee; 1024]), g.put(&[0xff]));
+        g.add(q, &[(ask, 16, false), (data, 100, true), (data + 100, 924, true), (reply, 1, true)]);
+        g.kick(q);
+        (data, reply)
+    };
+    let (late, late_reply) = ask(&mut g, &mut q, 0, 8);
+    assert_eq!(g.used(&mut q).len(), 0, "nothing happens within the notification");
+    assert!(g.devices.take_attention());
+    let (early, early_reply) = ask(&mut g, &mut q, 0, 1);
+    let (_, wrong) = ask(&mut g, &mut q, 0, (testing::ROOT / 512 - 1) as u64);
+    let (_, unknown) = ask(&mut g, &mut q, 77, 0);
+    host.root = (0..2048).map(|n| n as u8).collect();
+    g.devices.service(&mut g.mem, &mut host);
+    assert_eq!(g.used(&mut q).len(), 3, "what is there is not held up by what is not");
+    let status = [late_reply, early_reply, wrong, unknown].map(|reply| g.get(reply, 1)[0]);
+    assert_eq!(status, [0xff, 0, 1, 2]);
+    assert_eq!(g.get(early, 1024), host.root[512..1536]);
+    assert!(g.devices.interest().root);
+    g.devices.service(&mut g.mem, &mut host);
+    assert_eq!(g.used(&mut q).len(), 0);
+    host.root.resize(9 * 512 + 512, 7);
+    g.devices.service(&mut g.mem, &mut host);
+    assert_eq!((g.used(&mut q).len(), g.get(late_reply, 1)[0]), (1, 0));
+    assert_eq!(g.get(late, 1024), [7; 1024]);
+    assert!(!g.devices.interest().root);
+    host.root_failed = true;
+    let (_, failed) = ask(&mut g, &mut q, 0, 100);
+    g.devices.service(&mut g.mem, &mut host);
+    assert_eq!((g.used(&mut q).len(), g.get(failed, 1)[0]), (1, 1));
+    // A reset forgets what waits.
+    host.root_failed = false;
+    ask(&mut g, &mut q, 0, 100);
+    g.devices.service(&mut g.mem, &mut host);
+    assert!(g.devices.interest().root);
+    g.write(SLOT_ROOT, reg::STATUS, 0);
+    assert!(!g.devices.interest().root);
+}
+
+#[test]
 fn the_block_device_reads_the_root_window() {
     let mut g = Guest::new();
     let mut q = g.probe(SLOT_ROOT, ALL, 1, 128).remove(0);

@@ -113,7 +113,7 @@ impl Machine {
     /// # Errors
     /// [`MachineError::Load`], [`MachineError::Devices`].
     pub fn boot(mut mem: GuestMemory, source: BootSource<'_>, log: ConsoleLog) -> Result<Self, MachineError> {
-        let devices = Devices::new(source.arch, mem.root_len() as u64)?;
+        let devices = Devices::new(source.arch, mem.disk_len())?;
         let cpu = load(&mut mem, &devices.slots(), &source)?;
         Ok(Machine {
             cpu,
@@ -138,11 +138,11 @@ impl Machine {
         log: ConsoleLog,
     ) -> Result<Self, MachineError> {
         let state = MachineState::decode(state)?;
-        for (what, expected, found) in
-            [("RAM", state.ram_len, mem.ram_len()), ("root file system", state.root_len, mem.root_len())]
-        {
-            if expected != found as u64 {
-                let found = found as u64;
+        for (what, expected, found) in [
+            ("RAM", state.ram_len, mem.ram_len() as u64),
+            ("root file system", state.root_len, mem.disk_len()),
+        ] {
+            if expected != found {
                 return Err(SnapshotError::Memory { what, expected, found }.into());
             }
         }
@@ -164,7 +164,7 @@ impl Machine {
             devices: self.devices.save(),
             ticks: self.clock.ticks_ahead(host, self.cpu.instret()),
             ram_len: self.mem.ram_len() as u64,
-            root_len: self.mem.root_len() as u64,
+            root_len: self.mem.disk_len(),
         }
         .encode()
     }
@@ -291,12 +291,24 @@ impl Machine {
         limit: u64,
         go_on: &mut dyn FnMut(&Self, u64) -> bool,
     ) -> Vec<Page> {
-        let ticks = self.clock.ticks(host, self.cpu.instret());
-        self.clock = Clock::virtual_from(ticks, self.cpu.instret());
         match self.cpu.lifting() {
             Some(lifting) => lifting.start_profile(&mut self.mem),
             None => return Vec::new(),
         }
+        self.rehearse(start, host, limit, go_on);
+        self.profile()
+    }
+
+    /// What [`train`](Self::train) runs, without counting.
+    pub fn rehearse(
+        &mut self,
+        start: Option<Start>,
+        host: &mut dyn Host,
+        limit: u64,
+        go_on: &mut dyn FnMut(&Self, u64) -> bool,
+    ) {
+        let ticks = self.clock.ticks(host, self.cpu.instret());
+        self.clock = Clock::virtual_from(ticks, self.cpu.instret());
         match start {
             Some(start) => self.session.start(start),
             None => {
@@ -317,11 +329,11 @@ impl Machine {
                 matches!(self.session.state(), State::Ended(_)) || matches!(exit, Exit::Shutdown { .. });
             let done = self.cpu.instret().wrapping_sub(begin);
             if ended || done >= limit || stuck > STUCK_SLICES || !go_on(self, done) {
-                return self.profile();
+                return;
             }
             if exit == Exit::Idle && !moved {
                 if self.is_stuck(host) {
-                    return self.profile();
+                    return;
                 }
                 self.idle(host);
             }
@@ -425,9 +437,8 @@ impl Machine {
             return None;
         }
         let now = self.clock.ticks(host, self.cpu.instret());
-        let net = self.devices.net_interest();
-        let session = self.session.interest();
-        let interest = Interest { packets: net.packets, packet_room: net.packet_room, ..session };
+        let Interest { packets, packet_room, root, .. } = self.devices.interest();
+        let interest = Interest { packets, packet_room, root, ..self.session.interest() };
         let until = self.cpu.next_timer(&mut self.devices);
         match self.clock.idle(now, until) {
             Idle::Over => None,

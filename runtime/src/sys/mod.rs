@@ -9,6 +9,8 @@ mod native;
 #[cfg(not(target_os = "wasi"))]
 pub use native::{EventSender, NativeHost, NativeHost as SystemHost};
 
+#[cfg(target_os = "wasi")]
+mod poll;
 #[cfg(any(target_os = "wasi", test))]
 mod stream;
 #[cfg(target_os = "wasi")]

@@ -24,13 +24,14 @@ use std::collections::VecDeque;
 use std::io;
 
 use forelift_abi::control::WindowSize;
-use forelift_abi::embed::{CONTROL_FD, NET_FD, RECORD_SIZE, Record};
+use forelift_abi::embed::{CONTROL_FD, NET_FD, RECORD_SIZE, ROOT_FD, Record};
 use forelift_abi::net::Network;
 
 use super::PIPE_BUF;
+use super::poll::{clock_subscription, fd_subscription, poll, poll_one};
 use super::stream::PacketStream;
 use crate::args;
-use crate::host::{self, Host, HostEvent, Interest, Read, Stream, Terminal, Written};
+use crate::host::{self, Host, HostEvent, Interest, Read, RootRead, Stream, Terminal, Written};
 
 /// Idle time in ns after which a read that may block is risked, when input cannot be polled.
 const IDLE_BEFORE_BLOCKING: u64 = 1_000_000_000;
@@ -127,6 +128,12 @@ impl WasiHost {
             host.terminal.is_tty = fds[..2].iter().all(|f| f.kind == Kind::Terminal);
         }
         host
+    }
+
+    /// Whether there is a root file system outside of the module.
+    pub fn has_root() -> bool {
+        // SAFETY: a plain call; the binding owns the result's memory.
+        unsafe { wasip1::fd_fdstat_get(ROOT_FD) }.is_ok()
     }
 
     /// Whether a wait for `interest` would end at once.
@@ -315,58 +322,6 @@ fn clock(id: wasip1::Clockid) -> u64 {
     unsafe { wasip1::clock_time_get(id, 1) }.unwrap_or(0)
 }
 
-fn clock_subscription(ns: u64) -> wasip1::Subscription {
-    let clock =
-        wasip1::SubscriptionClock { id: wasip1::CLOCKID_MONOTONIC, timeout: ns, precision: 1, flags: 0 };
-    let u = wasip1::SubscriptionUU { clock };
-    wasip1::Subscription {
-        userdata: u64::MAX,
-        u: wasip1::SubscriptionU { tag: wasip1::EVENTTYPE_CLOCK.raw(), u },
-    }
-}
-
-fn fd_subscription(kind: wasip1::Eventtype, fd: u32) -> wasip1::Subscription {
-    // Both kinds of descriptor subscription have the same layout.
-    let fd_read = wasip1::SubscriptionFdReadwrite { file_descriptor: fd };
-    let u = wasip1::SubscriptionUU { fd_read };
-    wasip1::Subscription { userdata: fd.into(), u: wasip1::SubscriptionU { tag: kind.raw(), u } }
-}
-
-/// `poll_oneoff` over at most eight subscriptions; calls `each` with every event.
-fn poll(
-    subscriptions: &[wasip1::Subscription],
-    mut each: impl FnMut(&wasip1::Event),
-) -> Result<(), wasip1::Errno> {
-    let none = wasip1::Event {
-        userdata: 0,
-        error: wasip1::ERRNO_SUCCESS,
-        type_: wasip1::EVENTTYPE_CLOCK,
-        fd_readwrite: wasip1::EventFdReadwrite { nbytes: 0, flags: 0 },
-    };
-    let mut events = [none; 8];
-    let subscriptions = &subscriptions[..subscriptions.len().min(events.len())];
-    // SAFETY: there is room for one event per subscription, which is the most the call writes.
-    let n = unsafe { wasip1::poll_oneoff(subscriptions.as_ptr(), events.as_mut_ptr(), subscriptions.len()) }?;
-    events[..n.min(subscriptions.len())].iter().for_each(&mut each);
-    Ok(())
-}
-
-/// Whether `fd` is ready within `ns`; an error when the runtime cannot tell.
-fn poll_one(kind: wasip1::Eventtype, fd: u32, ns: u64) -> Result<bool, ()> {
-    let mut answer = Ok(false);
-    poll(&[fd_subscription(kind, fd), clock_subscription(ns)], |event| {
-        if event.userdata == u64::from(fd) {
-            // A closed pipe may be told as an error of the event: reading or writing will tell.
-            answer = match event.error {
-                wasip1::ERRNO_SUCCESS | wasip1::ERRNO_PIPE => Ok(true),
-                _ => Err(()),
-            };
-        }
-    })
-    .map_err(|_| ())?;
-    answer
-}
-
 impl Host for WasiHost {
     fn monotonic_ns(&mut self) -> u64 {
         clock(wasip1::CLOCKID_MONOTONIC)
@@ -489,6 +444,16 @@ impl Host for WasiHost {
         }
     }
 
+    fn read_root(&mut self, offset: u64, buffer: &mut [u8]) -> RootRead {
+        let vector = [wasip1::Iovec { buf: buffer.as_mut_ptr(), buf_len: buffer.len() }];
+        // SAFETY: the vector names a buffer that is ours for the whole call.
+        match unsafe { wasip1::fd_pread(ROOT_FD, &vector, offset) } {
+            Ok(n) if n == buffer.len() => RootRead::Done,
+            Err(wasip1::ERRNO_AGAIN) => RootRead::WouldBlock,
+            _ => RootRead::Failed,
+        }
+    }
+
     fn wait(&mut self, timeout_ns: Option<u64>, interest: Interest) {
         let [input, out, err] = self.fds;
         if self.is_at_once(interest) {
@@ -502,7 +467,7 @@ impl Host for WasiHost {
                 return;
             }
         }
-        let mut subscriptions = Vec::with_capacity(7);
+        let mut subscriptions = Vec::with_capacity(8);
         if interest.stdin && input.polls {
             subscriptions.push(fd_subscription(wasip1::EVENTTYPE_FD_READ, input.number));
         }
@@ -515,6 +480,9 @@ impl Host for WasiHost {
         }
         if self.embedded {
             subscriptions.push(fd_subscription(wasip1::EVENTTYPE_FD_READ, CONTROL_FD));
+        }
+        if interest.root {
+            subscriptions.push(fd_subscription(wasip1::EVENTTYPE_FD_READ, ROOT_FD));
         }
         let (packets, mut room, mut net) = (interest.packets, interest.packet_room, Some(NET_FD));
         if let (Some(stream), Some(socket)) = (&mut self.stream, self.socket) {

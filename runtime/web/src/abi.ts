@@ -30,6 +30,8 @@ export const Clock = { REALTIME: 0, MONOTONIC: 1 } as const;
 
 /** Descriptor of the records that tell the container of signals and of its terminal. */
 export const CONTROL_FD = 1000;
+/** Descriptor of a root file system outside of the module. */
+export const ROOT_FD = 1300;
 /** Descriptor of the container's link, a stream of frames, when there is one. */
 export const LINK_FD = 1200;
 

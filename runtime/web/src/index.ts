@@ -14,17 +14,17 @@
  * @module
  */
 
-import { LINK_FD } from './abi.js';
+import { LINK_FD, type Event } from './abi.js';
 import { Driver } from './drive.js';
 import { WebSocketLink } from './link.js';
-import { ImageError, Machine } from './machine.js';
+import { load, type Image } from './image.js';
+import { Machine } from './machine.js';
 import { Input, Output } from './pipe.js';
+import type { Progress } from './fetch.js';
 
-export { ImageError } from './machine.js';
+export { FetchError, type Progress } from './fetch.js';
+export { ImageError, type Image } from './image.js';
 export { RelayError } from './link.js';
-
-/** Where an image is: an address, what a fetch of it gave, its bytes, or the compiled module. */
-export type Image = string | URL | Response | Promise<Response> | BufferSource | WebAssembly.Module;
 
 /** The size of a terminal. */
 export interface Size {
@@ -45,6 +45,13 @@ export interface RunOptions {
   stdin?: boolean;
   /** A relay that leads to a network (`forelift net-relay`): `ws://HOST:PORT/PATH`. None by default. */
   net?: string;
+  /** Told how much of a directory's image has come, until it runs. */
+  onProgress?: (progress: Progress) => void;
+  /**
+   * Told when a part of a directory's image that the container reads cannot be fetched, which is tried again
+   * and again; `null`: it has come.
+   */
+  onTrouble?: (error: Error | null) => void;
 }
 
 /** Linux's numbers of the signals that are sent from outside. */
@@ -79,42 +86,40 @@ export interface Container {
   kill(signal?: Signal | number): void;
   /** Has the container end in its own way (its image's stop signal). */
   stop(): void;
+  /** Tells it of an event: what `resize`, `kill` and `stop` do. */
+  tell(event: Event): void;
   /** Ends the machine at once, as a power cut does; {@link exited} gives 137. */
   destroy(): void;
 }
 
-async function compile(image: Image): Promise<WebAssembly.Module> {
-  if (image instanceof WebAssembly.Module) return image;
-  if (image instanceof ArrayBuffer || ArrayBuffer.isView(image)) return checked(WebAssembly.compile(image));
-  const response = await (typeof image === 'string' || image instanceof URL ? fetch(image) : image);
-  if (!response.ok) throw new ImageError(`${response.url}: ${response.status} ${response.statusText}`);
-  // Streaming wants the right type, which many a plain server does not know.
-  const isTyped = response.headers.get('content-type')?.split(';')[0]?.trim() === 'application/wasm';
-  return checked(isTyped ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer()));
-}
+/** What a container consists of. */
+type Parts = Pick<Container, 'stdin' | 'stdout' | 'stderr' | 'exited' | 'tell' | 'destroy'>;
 
-async function checked(module: Promise<WebAssembly.Module>): Promise<WebAssembly.Module> {
-  try {
-    return await module;
-  } catch (error) {
-    if (error instanceof WebAssembly.CompileError) throw new ImageError(`this is no image: ${error.message}`);
-    throw error;
-  }
+/** A container with its conveniences, wherever it runs. */
+export function container(parts: Parts): Container {
+  const { tell } = parts;
+  return {
+    ...parts,
+    resize: ({ rows, cols }) => tell({ kind: 'resize', rows, cols }),
+    kill: (signal = 'SIGTERM') =>
+      tell({ kind: 'signal', number: typeof signal === 'number' ? signal : SIGNALS[signal] }),
+    stop: () => tell({ kind: 'stop' }),
+  };
 }
 
 /** Starts a container. */
 export async function run(options: RunOptions): Promise<Container> {
-  const module = await compile(options.image);
   const { tty = false } = options;
   const terminal = tty === true ? { rows: 24, cols: 80 } : tty === false ? null : tty;
   let driver: Driver | null = null;
   const wake = () => driver?.wake();
+  const image = await load(options.image, options, wake);
   const link = options.net === undefined ? null : await WebSocketLink.open(options.net);
   if (link !== null) link.wake = wake;
   const input = new Input(wake);
   const [stdout, stderr] = [new Output(wake), new Output(wake)];
   const network = link === null ? [] : ['--net-stream', `fd:${LINK_FD}`];
-  const machine = await Machine.new(module, {
+  const machine = await Machine.new(image, {
     // The first is the program's name.
     args: ['image', ...network, ...(options.args ?? [])],
     env: options.env ?? {},
@@ -130,21 +135,18 @@ export async function run(options: RunOptions): Promise<Container> {
     stdout.end();
     stderr.end();
     link?.close();
+    image.root?.close();
   };
   driving.ended.then(over, over);
-  const tell = (event: Parameters<typeof machine.wasi.tell>[0]) => {
-    machine.wasi.tell(event);
-    wake();
-  };
-  return {
+  return container({
     stdin: input.stream,
     stdout: stdout.stream,
     stderr: stderr.stream,
     exited: driving.ended,
-    resize: ({ rows, cols }) => tell({ kind: 'resize', rows, cols }),
-    kill: (signal = 'SIGTERM') =>
-      tell({ kind: 'signal', number: typeof signal === 'number' ? signal : SIGNALS[signal] }),
-    stop: () => tell({ kind: 'stop' }),
+    tell: (event) => {
+      machine.wasi.tell(event);
+      wake();
+    },
     destroy: () => driving.kill(137),
-  };
+  });
 }

@@ -5,17 +5,13 @@
  */
 
 import { step, type Step } from './abi.js';
+import { ImageError, type Loaded } from './image.js';
 import { Preview1, type Surroundings } from './preview1.js';
 
 /** What an image's module exports for its host. */
 interface Exports {
   memory: WebAssembly.Memory;
   forelift_step(budget: bigint): bigint;
-}
-
-/** Why something is no image. */
-export class ImageError extends Error {
-  override name = 'ImageError';
 }
 
 /** A module as an image, or an error that says what is wrong with it. */
@@ -42,9 +38,9 @@ export class Machine {
     this.forelift_step = instance.forelift_step;
   }
 
-  /** An instance of `module` with these streams. */
-  static async new(module: WebAssembly.Module, around: Surroundings): Promise<Machine> {
-    const wasi = new Preview1(around);
+  /** An instance of an image with these streams. */
+  static async new({ module, fill, root }: Loaded, around: Omit<Surroundings, 'root'>): Promise<Machine> {
+    const wasi = new Preview1({ ...around, root });
     let instance;
     try {
       instance = await WebAssembly.instantiate(module, { wasi_snapshot_preview1: wasi.imports(module) });
@@ -52,7 +48,9 @@ export class Machine {
       if (error instanceof WebAssembly.LinkError) throw new ImageError(`this module is no image: ${error.message}`);
       throw error;
     }
-    return new Machine(wasi, exports(instance));
+    const ours = exports(instance);
+    fill(ours.memory);
+    return new Machine(wasi, ours);
   }
 
   /** Runs for about so many milliseconds, less when there is nothing to do. */

@@ -13,11 +13,13 @@ import {
   FileType,
   LINK_FD,
   RECORD_SIZE,
+  ROOT_FD,
   RIGHTS,
   record,
   type Event,
 } from './abi.js';
 import type { Input, Output } from './pipe.js';
+import type { Root } from './root.js';
 
 /** A stream of frames that leads to the container's network. */
 export interface Link {
@@ -35,6 +37,8 @@ export interface Surroundings {
   stdout: Output;
   stderr: Output;
   link: Link | null;
+  /** The root file system, where the module has none. */
+  root: Root | null;
   /** The terminal that the container's streams are, if they are one. */
   terminal: { rows: number; cols: number } | null;
 }
@@ -76,6 +80,8 @@ export class Preview1 {
       random_get: (at: number, length: number) => this.random(at, length),
       fd_read: (fd: number, list: number, count: number, result: number) =>
         this.finish(this.read(fd, this.buffers(list, count)), result),
+      fd_pread: (fd: number, list: number, count: number, offset: bigint, result: number) =>
+        this.finish(this.pread(fd, this.buffers(list, count), offset), result),
       fd_write: (fd: number, list: number, count: number, result: number) =>
         this.finish(this.write(fd, this.buffers(list, count)), result),
       fd_fdstat_get: (fd: number, result: number) => this.describe(fd, result),
@@ -158,7 +164,18 @@ export class Preview1 {
   }
 
   private isOpen(fd: number): boolean {
-    return (fd >= 0 && fd <= 2) || fd === CONTROL_FD || (fd === LINK_FD && this.around.link !== null);
+    return (fd >= 0 && fd <= 2) || fd === CONTROL_FD || this.isGiven(fd);
+  }
+
+  /** Whether it is a descriptor that not every container has. */
+  private isGiven(fd: number): boolean {
+    const { link, root } = this.around;
+    return (fd === LINK_FD && link !== null) || (fd === ROOT_FD && root !== null);
+  }
+
+  private pread(fd: number, buffers: Uint8Array[], offset: bigint): number {
+    const { root } = this.around;
+    return fd === ROOT_FD && root !== null ? root.pread(Number(offset), buffers) : -Errno.BADF;
   }
 
   private read(fd: number, buffers: Uint8Array[]): number {

@@ -59,7 +59,7 @@ fn main() -> ExitCode {
             ("web", web::CASES),
         ],
         &[
-            ("command", 88),
+            ("command", 91),
             ("component", 31),
             ("component-amd64", 6),
             ("wasm", 198),
@@ -71,8 +71,8 @@ fn main() -> ExitCode {
             ("native-amd64", 181),
             ("pywasmtime-amd64", 23),
             ("node-amd64", 24),
-            ("web", 43),
-            ("web-amd64", 4),
+            ("web", 44),
+            ("web-amd64", 5),
         ],
     )
 }

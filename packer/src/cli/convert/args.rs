@@ -16,6 +16,7 @@ Examples:
   forelift convert --platform linux/amd64 --memory 1G oci:layout:latest app.wasm
   forelift convert --train 'python3 -m app --version' docker-archive:app.tar
   forelift convert --lift max --symbol-map app.map dir:/srv/root app.wasm
+  forelift convert --web public docker://debian:trixie-slim
 
 Files:
 The emulator, the kernel and the init of an image are looked for in the directory FORELIFT_ASSETS if it is \
@@ -55,6 +56,20 @@ pub(in crate::cli) struct Args {
     /// run -S inherit-network -S allow-ip-name-lookup OUT.wasm --net CMD`
     #[arg(long)]
     pub(super) component: bool,
+    /// Write a directory for any static web server instead of a file, with a page that runs the container:
+    /// `python3 -m http.server -d DIR`
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with_all = ["output", "component"])]
+    pub(super) web: Option<PathBuf>,
+    /// Title of the page [default: the image's name]
+    #[arg(long, value_name = "TEXT", requires = "web")]
+    pub(super) web_title: Option<String>,
+    /// Arguments for the image in the page, split as a shell would: options, then a command in place of the
+    /// image's own
+    #[arg(long, value_name = "ARGS", requires = "web", allow_hyphen_values = true, value_parser = parse_words)]
+    pub(super) web_args: Option<Words>,
+    /// Do not let the page's address choose command and environment (`?cmd=...&env=...`)
+    #[arg(long, requires = "web")]
+    pub(super) web_fixed: bool,
     /// Use this kernel (an uncompressed riscv64 `Image`, an x86_64 `vmlinux`) instead of the built-in one
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) kernel: Option<PathBuf>,
@@ -90,6 +105,14 @@ pub(in crate::cli) struct Args {
     pub(super) quiet: bool,
 }
 
+/// Words of a command line.
+#[derive(Clone, Debug)]
+pub(super) struct Words(pub(super) Vec<String>);
+
+fn parse_words(text: &str) -> Result<Words, String> {
+    shlex::split(text).map(Words).ok_or_else(|| "a quote is not closed".into())
+}
+
 fn parse_budget(text: &str) -> Result<Budget, String> {
     match text {
         "none" => Ok(Budget::None),
@@ -98,8 +121,13 @@ fn parse_budget(text: &str) -> Result<Budget, String> {
     }
 }
 
-/// A file name for the image: the last part of its name, with unusual characters replaced.
+/// A file name for the image.
 pub(super) fn default_output(reference: &str) -> PathBuf {
+    PathBuf::from(format!("{}.wasm", default_name(reference)))
+}
+
+/// A short name for the image: the last part of its name, with unusual characters replaced.
+pub(super) fn default_name(reference: &str) -> String {
     let (transport, rest) = match reference.split_once(':') {
         Some((t @ ("oci" | "oci-archive" | "docker-archive" | "dir" | "tar" | "docker"), rest)) => (t, rest),
         _ => ("", reference),
@@ -117,7 +145,7 @@ pub(super) fn default_output(reference: &str) -> PathBuf {
     let clean = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
     let name: String = name.chars().map(clean).collect();
     let name = name.trim_matches(['.', '-']);
-    PathBuf::from(format!("{}.wasm", if name.is_empty() { "image" } else { name }))
+    if name.is_empty() { "image" } else { name }.to_string()
 }
 
 #[cfg(test)]

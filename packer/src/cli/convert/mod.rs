@@ -7,6 +7,7 @@ use crate::{
     cache,
     convert::{self, Options},
     progress::Stages,
+    web,
 };
 pub(super) use args::Args;
 use args::Snapshot;
@@ -21,7 +22,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 fn options(args: &Args) -> Options {
     Options {
         image: args.image.clone(),
-        output: args.output.clone().unwrap_or_else(|| args::default_output(&args.image)),
+        output: match (&args.web, &args.output) {
+            (Some(path), _) | (None, Some(path)) => path.clone(),
+            (None, None) => args::default_output(&args.image),
+        },
+        web: args.web.as_ref().map(|_| web::Options {
+            title: args.web_title.clone().unwrap_or_else(|| args::default_name(&args.image)),
+            args: args.web_args.clone().map(|words| words.0).unwrap_or_default(),
+            fixed: args.web_fixed,
+        }),
         platform: args.platform,
         memory: args.memory,
         kernel: args.kernel.clone(),

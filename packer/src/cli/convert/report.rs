@@ -19,6 +19,16 @@ pub(super) fn report(args: &Args, path: &Path, converted: &Converted, stages: &S
         return Ok(());
     }
     let summary = &converted.summary;
+    if let Some(web) = &converted.web {
+        return print(&format!(
+            "{}: {} in {} files, of which {} are fetched to open it; serve it with `python3 -m http.server -d {}`",
+            path.display(),
+            format_size(web.total),
+            web.files,
+            format_size(web.to_open),
+            path.display()
+        ));
+    }
     print(&format!(
         "{}: {} ({} root file system, {} guest memory, {} emulator and kernel); run it with `{} {}`",
         path.display(),
@@ -32,7 +42,7 @@ pub(super) fn report(args: &Args, path: &Path, converted: &Converted, stages: &S
 }
 
 fn to_json(args: &Args, path: &Path, converted: &Converted, stages: &Stages) -> Value {
-    let Converted { image, digest, arch, summary, lifted } = converted;
+    let Converted { image, digest, arch, summary, lifted, web } = converted;
     let has_snapshot = summary.header.state.len > 0;
     json!({
         "out": path.display().to_string(),
@@ -48,6 +58,7 @@ fn to_json(args: &Args, path: &Path, converted: &Converted, stages: &Stages) -> 
         "stored": summary.stored,
         "lifted": lifted.as_ref().map(|(report, _)| report),
         "effort": lifted.as_ref().map(|(_, effort)| effort),
+        "web": web,
         "stages": stages.times(),
     })
 }

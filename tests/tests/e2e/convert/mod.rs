@@ -5,6 +5,7 @@ mod report;
 mod reproducible;
 mod small_images;
 mod sources;
+mod web;
 
 use forelift_tests::{
     hosts::Host,
@@ -40,4 +41,8 @@ pub(crate) const CASES: Group = &[
     ("image_of_one_static_program", Check::Once(small_images::image_of_one_static_program)),
     ("size_of_the_output", Check::Once(report::size_of_the_output)),
     ("progress_is_quiet_when_asked", Check::Once(options::progress_is_quiet_when_asked)),
+    ("web_directory", Check::Everywhere(&[Host::Web], web::web_directory)),
+    ("web_directory_is_reproducible", Check::Once(web::web_directory_is_reproducible)),
+    ("web_refusals", Check::Once(web::web_refusals)),
+    ("web_code_alone", Check::Once(web::web_code_alone)),
 ];

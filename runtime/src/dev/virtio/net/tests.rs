@@ -39,11 +39,11 @@ fn the_link_is_up_whether_there_is_a_network_or_not() {
     let mac: Vec<u8> = g.read(SLOT_NET, 0x100).to_le_bytes().to_vec();
     assert_eq!(mac, GUEST_MAC[..4]);
     assert_eq!(g.read(SLOT_NET, 0x104) >> 16, 1, "up");
-    assert_eq!(g.devices.net_interest(), Interest::default());
+    assert_eq!(g.devices.interest(), Interest::default());
     g.devices.connect_network(&mut g.mem);
     assert_eq!(g.read(SLOT_NET, 0x104) >> 16, 1, "up");
     assert_eq!(g.read(SLOT_NET, reg::INTERRUPT_STATUS), 0, "nothing has changed for the driver");
-    assert_eq!(g.devices.net_interest(), Interest { packets: true, ..Interest::default() });
+    assert_eq!(g.devices.interest(), Interest { packets: true, ..Interest::default() });
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn a_link_that_ends_is_told_to_the_driver_once() {
     assert_eq!(g.used(&mut rx), [(0, p.len() as u32)]);
     assert_eq!(g.read(SLOT_NET, 0x104) >> 16, 0, "down");
     assert_eq!(g.read(SLOT_NET, reg::INTERRUPT_STATUS) & 2, 2, "the configuration has changed");
-    assert_eq!(g.devices.net_interest(), Interest::default());
+    assert_eq!(g.devices.interest(), Interest::default());
     g.write(SLOT_NET, reg::INTERRUPT_ACK, 3);
     g.devices.service(&mut g.mem, &mut host);
     assert_eq!(g.read(SLOT_NET, reg::INTERRUPT_STATUS), 0);
@@ -91,15 +91,12 @@ fn packets_of_the_guest_arrive_whole_and_wait_for_room() {
     g.devices.service(&mut g.mem, &mut host);
     assert_eq!(host.packets, framed(&[&a]));
     assert_eq!(g.used(&mut tx).len(), 1);
-    assert_eq!(
-        g.devices.net_interest(),
-        Interest { packets: true, packet_room: true, ..Interest::default() }
-    );
+    assert_eq!(g.devices.interest(), Interest { packets: true, packet_room: true, ..Interest::default() });
     host.packet_room = usize::MAX;
     g.devices.service(&mut g.mem, &mut host);
     assert_eq!(host.packets, framed(&[&a, &b, &c]));
     assert_eq!(g.used(&mut tx).len(), 2);
-    assert!(!g.devices.net_interest().packet_room);
+    assert!(!g.devices.interest().packet_room);
 }
 
 #[test]
@@ -132,7 +129,7 @@ fn a_packet_fills_as_many_buffers_as_it_needs_and_waits_for_them() {
     g.kick(&rx);
     g.devices.service(&mut g.mem, &mut host);
     assert!(g.used(&mut rx).is_empty(), "4000 bytes are too few");
-    assert_eq!(g.devices.net_interest(), Interest::default(), "only the guest can go on");
+    assert_eq!(g.devices.interest(), Interest::default(), "only the guest can go on");
     for &at in &buffers[2..] {
         g.add(&mut rx, &[(at, 2000, true)]);
     }
@@ -147,7 +144,7 @@ fn a_packet_fills_as_many_buffers_as_it_needs_and_waits_for_them() {
     assert_eq!((&got[..10], &got[12..]), (&large[..10], &large[12..]));
     assert_eq!(g.get(buffers[3], 72), small);
     assert_eq!(g.read(SLOT_NET, reg::INTERRUPT_STATUS) & 1, 1);
-    assert!(g.devices.net_interest().packets);
+    assert!(g.devices.interest().packets);
 }
 
 #[test]
@@ -215,7 +212,7 @@ fn a_snapshot_comes_back_without_a_network_and_can_be_connected() {
     let (mut tx, mut rx) = (queues.remove(1), queues.remove(0));
     let state = g.devices.save();
     g.devices = Devices::restore(state, &g.mem).unwrap();
-    assert_eq!(g.devices.net_interest(), Interest::default());
+    assert_eq!(g.devices.interest(), Interest::default());
     g.devices.connect_network(&mut g.mem);
     let mut host = FakeHost::new();
     let p = packet(Header { gso_type: GSO_TCPV4, gso_size: 100, ..Header::default() }, &[4; 300]);

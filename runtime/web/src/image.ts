@@ -1,0 +1,176 @@
+/**
+ * Images: a module of `forelift convert`, or a directory of `forelift convert --web`, whose parts are fetched
+ * beside each other.
+ *
+ * @module
+ */
+
+import { Fetcher, type Progress } from './fetch.js';
+import { Root, type Manifest as RootManifest } from './root.js';
+
+/**
+ * Where an image is: the address of a module or of a directory's `image.json`, what a fetch of a module gave,
+ * its bytes, or the compiled module.
+ */
+export type Image = string | URL | Response | Promise<Response> | BufferSource | WebAssembly.Module;
+
+/** Why something is no image. */
+export class ImageError extends Error {
+  override name = 'ImageError';
+}
+
+/** What a page shows and runs, as `--web-title`, `--web-args` and `--web-fixed` have said. */
+export interface Page {
+  title: string;
+  args: string[];
+  fixed: boolean;
+}
+
+/** A compressed file of runs of pages: their first number, how many they are, their contents. */
+interface Piece {
+  file: string;
+  size: number;
+}
+
+/** `image.json`, as `packer/src/web/manifest.rs` writes it. */
+interface Manifest {
+  format: number;
+  forelift: string;
+  data: string;
+  code: Piece;
+  memory: Piece[];
+  root: RootManifest & { first: Piece[] };
+  page: Page;
+  files: string[];
+}
+
+/** The version of the format that is read. */
+const FORMAT = 1;
+/** Bytes of a page of memory, and of a block of the root file system. */
+const PAGE = 4096;
+/** A module that says nothing of itself. */
+const ABSENT = new TextEncoder().encode('{}');
+
+/** An image that is ready to be instantiated. */
+export interface Loaded {
+  module: WebAssembly.Module;
+  /** What the instance's memory holds besides what the module puts there. */
+  fill(memory: WebAssembly.Memory): void;
+  /** The root file system, where the module has none. */
+  root: Root | null;
+}
+
+/** Who is told of what happens meanwhile. */
+export interface Listeners {
+  onProgress?: ((progress: Progress) => void) | undefined;
+  onTrouble?: ((error: Error | null) => void) | undefined;
+}
+
+/** Whether an address is that of a directory. */
+function directory(image: Image): URL | null {
+  if (typeof image !== 'string' && !(image instanceof URL)) return null;
+  const url = new URL(image, globalThis.location?.href ?? 'file:///');
+  return url.pathname.endsWith('.json') ? url : null;
+}
+
+/** Reads a directory's `image.json`. */
+export async function manifest(address: string | URL): Promise<Manifest> {
+  const url = new URL(address, globalThis.location?.href);
+  const fetcher = new Fetcher(url);
+  const text = new TextDecoder().decode(await fetcher.plain(url.href));
+  let found: Partial<Manifest>;
+  try {
+    found = JSON.parse(text) as Partial<Manifest>;
+  } catch {
+    throw new ImageError(`${url}: it is damaged or was cut off: write the directory again, and copy all of it`);
+  }
+  if (found.format !== FORMAT) {
+    const by = found.forelift === undefined ? 'nothing that is known' : `forelift ${found.forelift}`;
+    throw new ImageError(`${url}: it was made by ${by}, which this page does not read: convert the image again`);
+  }
+  return found as Manifest;
+}
+
+/** Compiles a module, or fetches all that is needed at first of a directory. */
+export async function load(image: Image, listeners: Listeners, wake: () => void): Promise<Loaded> {
+  const url = directory(image);
+  if (url !== null) return loadDirectory(url, listeners, wake);
+  return { module: await compile(image), fill: () => undefined, root: null };
+}
+
+async function loadDirectory(url: URL, listeners: Listeners, wake: () => void): Promise<Loaded> {
+  const found = await manifest(url);
+  const { code, memory, root } = found;
+  const fetcher = new Fetcher(url, await Fetcher.cache(url, found.files));
+  const data = [...memory, ...root.first];
+  const total = data.reduce((sum, { size }) => sum + size, code.size);
+  let loaded = 0;
+  const advance = (bytes: number) => {
+    loaded += bytes;
+    listeners.onProgress?.({ loaded, total });
+  };
+  advance(0);
+  const compiling = compile(fetcher.code(code.file)).then((module) => {
+    advance(code.size);
+    return module;
+  });
+  const pieces = data.map(({ file }) => fetcher.unzipped(file, advance));
+  const [module, ...bytes] = await Promise.all([compiling, ...pieces]);
+  const [section] = WebAssembly.Module.customSections(module, 'forelift');
+  const { data: digest } = JSON.parse(new TextDecoder().decode(section ?? ABSENT)) as { data?: string };
+  if (digest !== found.data) {
+    throw new ImageError(`${url}: the code is of another version than the data: copy all of the directory again`);
+  }
+  const here = new Map<number, Uint8Array>();
+  for (const piece of bytes.slice(memory.length)) {
+    for (const { page, contents } of runs(piece, url)) {
+      for (let at = 0; at < contents.length; at += PAGE) {
+        here.set(page + at / PAGE, contents.subarray(at, at + PAGE));
+      }
+    }
+  }
+  return {
+    module,
+    fill: ({ buffer }) => {
+      const all = new Uint8Array(buffer);
+      for (const piece of bytes.slice(0, memory.length)) {
+        for (const { page, contents } of runs(piece, url)) all.set(contents, page * PAGE);
+      }
+      // Guest RAM is there twice until this is over.
+      bytes.length = 0;
+    },
+    root: new Root(root, here, fetcher, { wake, trouble: (error) => listeners.onTrouble?.(error) }),
+  };
+}
+
+/** The runs of pages in a piece. */
+function* runs(piece: Uint8Array, url: URL): Generator<{ page: number; contents: Uint8Array }> {
+  const words = new DataView(piece.buffer, piece.byteOffset, piece.length);
+  for (let at = 0; at < piece.length; ) {
+    const page = words.getUint32(at, true);
+    const size = words.getUint32(at + 4, true) * PAGE;
+    at += 8;
+    if (at + size > piece.length) throw new ImageError(`${url}: a part of it is damaged: convert the image again`);
+    yield { page, contents: piece.subarray(at, at + size) };
+    at += size;
+  }
+}
+
+async function compile(image: Image): Promise<WebAssembly.Module> {
+  if (image instanceof WebAssembly.Module) return image;
+  if (image instanceof ArrayBuffer || ArrayBuffer.isView(image)) return checked(WebAssembly.compile(image));
+  const response = await (typeof image === 'string' || image instanceof URL ? fetch(image) : image);
+  if (!response.ok) throw new ImageError(`${response.url}: ${response.status} ${response.statusText}`);
+  // Streaming wants the right type, which many a plain server does not know.
+  const isTyped = response.headers.get('content-type')?.split(';')[0]?.trim() === 'application/wasm';
+  return checked(isTyped ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer()));
+}
+
+async function checked(module: Promise<WebAssembly.Module>): Promise<WebAssembly.Module> {
+  try {
+    return await module;
+  } catch (error) {
+    if (error instanceof WebAssembly.CompileError) throw new ImageError(`this is no image: ${error.message}`);
+    throw error;
+  }
+}

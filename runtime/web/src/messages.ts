@@ -1,0 +1,43 @@
+/**
+ * What a page and the worker that runs its container say to each other.
+ *
+ * @module
+ */
+
+import type { Event } from './abi.js';
+import type { Progress } from './fetch.js';
+import type { RunOptions } from './index.js';
+
+/** An output of a container. */
+export type OutputName = 'stdout' | 'stderr';
+
+/** Options that can be sent. */
+export type WorkerOptions = Omit<RunOptions, 'onProgress' | 'onTrouble' | 'image'> & {
+  image: string | BufferSource | WebAssembly.Module;
+};
+
+/** To the worker. */
+export type Command =
+  | { kind: 'run'; options: WorkerOptions }
+  /** Standard input; answered by `taken`. */
+  | { kind: 'input'; bytes: Uint8Array }
+  | { kind: 'end' }
+  /** Somebody reads: answered by one `output`. The rest comes by itself when the container has ended. */
+  | { kind: 'pull'; name: OutputName }
+  | { kind: 'cancel'; name: OutputName }
+  | { kind: 'event'; event: Event }
+  | { kind: 'destroy' };
+
+/** To the page. */
+export type Report =
+  | { kind: 'progress'; progress: Progress }
+  | { kind: 'trouble'; message: string | null }
+  | { kind: 'started' }
+  | { kind: 'taken' }
+  /** `null`: there is no more. */
+  | { kind: 'output'; name: OutputName; bytes: Uint8Array | null }
+  | { kind: 'ended'; status: number }
+  /** All has been said. */
+  | { kind: 'closed' }
+  /** It has not started, or its machine has failed. */
+  | { kind: 'failed'; name: string; message: string };

@@ -1,0 +1,172 @@
+/**
+ * The page of `forelift convert --web`: loads the image beside it and shows the container in a terminal.
+ *
+ * @module
+ */
+
+import { FitAddon } from '@xterm/addon-fit';
+import { Terminal } from '@xterm/xterm';
+import type { Progress } from './fetch.js';
+import { manifest } from './image.js';
+import { run, type Container } from './worker.js';
+import { words } from './words.js';
+
+/** What the page does now, told by `data-state` of the body. */
+type State = 'loading' | 'running' | 'ended' | 'failed';
+
+const IMAGE = new URL('image.json', document.baseURI);
+
+
+function element<T extends HTMLElement>(id: string): T {
+  const found = document.getElementById(id);
+  if (found === null) throw new Error(`the page has no #${id}`);
+  return found as T;
+}
+
+const [note, message, amount] = ['note', 'message', 'amount'].map((id) => element(id)) as [
+  HTMLElement,
+  HTMLElement,
+  HTMLElement,
+];
+const progress = element<HTMLProgressElement>('progress');
+
+function show(state: State, text = ''): void {
+  document.body.dataset['state'] = state;
+  message.textContent = text;
+}
+
+function remark(text: string, isBad = false): void {
+  note.textContent = text;
+  note.classList.toggle('bad', isBad);
+}
+
+const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
+
+function advance({ loaded, total }: Progress): void {
+  progress.value = loaded / Math.max(1, total);
+  amount.textContent = `${megabytes(loaded)} of ${megabytes(total)}`;
+}
+
+const terminal = new Terminal({
+  fontFamily: 'ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace',
+  fontSize: 14,
+  scrollback: 10_000,
+  theme: { background: '#1b1d22' },
+});
+const fit = new FitAddon();
+terminal.loadAddon(fit);
+terminal.open(element('terminal'));
+fit.fit();
+
+/** What is run, and how often something was. */
+let container: Container | null = null;
+let input: WritableStreamDefaultWriter<Uint8Array> | null = null;
+let runs = 0;
+
+const encoder = new TextEncoder();
+function type(text: string): void {
+  input?.write(encoder.encode(text)).catch(() => undefined);
+}
+
+/** The command and the environment that the page's address asks for. */
+function asked(query: URLSearchParams): { args: string[] | null; env: Record<string, string> } {
+  const cmd = query.get('cmd');
+  const env: Record<string, string> = {};
+  for (const setting of query.getAll('env')) {
+    const at = setting.indexOf('=');
+    if (at > 0) env[setting.slice(0, at)] = setting.slice(at + 1);
+  }
+  return { args: cmd === null ? null : words(cmd), env };
+}
+
+/** Shows what the container writes, as fast as the terminal takes it. */
+async function display(output: ReadableStream<Uint8Array>, isCurrent: () => boolean): Promise<void> {
+  const reader = output.getReader();
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    const { value } = part;
+    if (!isCurrent()) return;
+    await new Promise<void>((resolve) => terminal.write(value, resolve));
+  }
+}
+
+async function start(): Promise<void> {
+  const number = ++runs;
+  const isCurrent = () => number === runs;
+  container?.destroy();
+  [container, input] = [null, null];
+  terminal.reset();
+  remark('');
+  progress.removeAttribute('value');
+  amount.textContent = '';
+  show('loading', 'Loading');
+  try {
+    const { page } = await manifest(IMAGE);
+    const wish = page.fixed ? { args: null, env: {} } : asked(new URLSearchParams(location.search));
+    const started = await run({
+      image: IMAGE,
+      args: wish.args ?? page.args,
+      env: { TERM: 'xterm-256color', ...wish.env },
+      tty: { rows: terminal.rows, cols: terminal.cols },
+      onProgress: (now) => isCurrent() && advance(now),
+      onTrouble: (error) => isCurrent() && remark(error === null ? '' : `${error.message} (trying again)`, true),
+    });
+    if (!isCurrent()) return started.destroy();
+    [container, input] = [started, started.stdin.getWriter()];
+    started.resize({ rows: terminal.rows, cols: terminal.cols });
+    show('running');
+    terminal.focus();
+    const shown = display(started.stdout, isCurrent);
+    const status = await started.exited;
+    await shown;
+    if (!isCurrent()) return;
+    input = null;
+    show('ended');
+    remark(`ended with status ${status}`, status !== 0);
+  } catch (error) {
+    if (!isCurrent()) return;
+    console.error(error);
+    show('failed', error instanceof Error ? error.message : String(error));
+  }
+}
+
+const ctrl = element('ctrl');
+const isHeld = () => ctrl.getAttribute('aria-pressed') === 'true';
+const hold = (held: boolean) => ctrl.setAttribute('aria-pressed', String(held));
+
+terminal.onData((data) => {
+  // The key bar's Ctrl holds for one key.
+  const code = data.toUpperCase().charCodeAt(0);
+  const isControl = isHeld() && data.length === 1 && code >= 0x40 && code < 0x60;
+  hold(false);
+  type(isControl ? String.fromCharCode(code & 0x1f) : data);
+});
+terminal.onBinary((data) => void input?.write(Uint8Array.from(data, (c) => c.charCodeAt(0))).catch(() => undefined));
+terminal.onResize(({ rows, cols }) => container?.resize({ rows, cols }));
+terminal.attachCustomKeyEventHandler((event) => {
+  const isCopy = event.ctrlKey && !event.altKey && event.code === 'KeyC' && terminal.hasSelection();
+  if (isCopy && event.type === 'keydown') {
+    event.preventDefault();
+    navigator.clipboard?.writeText(terminal.getSelection()).catch(() => document.execCommand('copy'));
+    terminal.clearSelection();
+  }
+  return !isCopy;
+});
+new ResizeObserver(() => fit.fit()).observe(element('terminal'));
+
+for (const button of document.querySelectorAll<HTMLElement>('#keys [data-key]')) {
+  button.onclick = () => {
+    type(button.dataset['key'] ?? '');
+    terminal.focus();
+  };
+}
+ctrl.onclick = () => {
+  hold(!isHeld());
+  terminal.focus();
+};
+element('reset').onclick = () => void start();
+element('again').onclick = () => void start();
+
+/** For who looks from the browser's console. */
+Object.assign(globalThis, { forelift: { terminal, container: () => container } });
+
+void start();

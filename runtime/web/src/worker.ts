@@ -1,0 +1,161 @@
+/**
+ * Runs a container in a worker of its own, so that the page's own work never waits for it:
+ *
+ * ```ts
+ * import { run } from 'forelift/worker';
+ * ```
+ *
+ * is {@link "index".run} in all but that. The worker ends with the container.
+ *
+ * @module
+ */
+
+import { FetchError } from './fetch.js';
+import { ImageError } from './image.js';
+import { RelayError } from './link.js';
+import { container, type Container, type RunOptions } from './index.js';
+import type { Command, OutputName, Report, WorkerOptions } from './messages.js';
+
+export * from './index.js';
+
+/** A worker that ends although its container has not: the browser has ended it, or cannot run it. */
+export class WorkerError extends Error {
+  override name = 'WorkerError';
+}
+
+const ERRORS: Record<string, new (message: string) => Error> = { FetchError, ImageError, RelayError };
+
+/** Options in the form in which they are sent. */
+async function sendable(options: RunOptions): Promise<WorkerOptions> {
+  const { image, onProgress, onTrouble, ...rest } = options;
+  // A relative address is the page's.
+  if (typeof image === 'string') return { ...rest, image: new URL(image, globalThis.location?.href).href };
+  if (image instanceof URL) return { ...rest, image: image.href };
+  if (image instanceof Response || image instanceof Promise) {
+    const response = await image;
+    if (!response.ok) throw new ImageError(`${response.url}: ${response.status} ${response.statusText}`);
+    return { ...rest, image: await response.arrayBuffer() };
+  }
+  return { ...rest, image };
+}
+
+/** One output, on the page's side. */
+class RemoteOutput {
+  private readonly queue: Uint8Array[] = [];
+  private ended = false;
+  private news: () => void = () => undefined;
+  readonly stream: ReadableStream<Uint8Array>;
+
+  constructor(tell: (kind: 'pull' | 'cancel') => void) {
+    this.stream = new ReadableStream<Uint8Array>(
+      {
+        pull: async (controller) => {
+          if (this.queue.length === 0 && !this.ended) {
+            tell('pull');
+            await new Promise<void>((resolve) => (this.news = resolve));
+          }
+          const bytes = this.queue.shift();
+          if (bytes === undefined) controller.close();
+          else controller.enqueue(bytes);
+        },
+        cancel: () => tell('cancel'),
+      },
+      { highWaterMark: 0 },
+    );
+  }
+
+  /** Something came; `null`: there is no more. */
+  deliver(bytes: Uint8Array | null): void {
+    if (bytes === null) this.ended = true;
+    else this.queue.push(bytes);
+    this.news();
+  }
+}
+
+/** Starts a container in a worker. */
+export async function run(options: RunOptions): Promise<Container> {
+  const sent = await sendable(options);
+  // Bundlers know a worker by this form.
+  const worker = new Worker(new URL('./worker_main.js', import.meta.url), { type: 'module' });
+  const tell = (command: Command) => worker.postMessage(command);
+  let taken: (() => void) | null = null;
+  let over = false;
+  const output = (name: OutputName) => new RemoteOutput((kind) => tell({ kind, name }));
+  const outputs = { stdout: output('stdout'), stderr: output('stderr') };
+
+  let started: () => void = () => undefined;
+  let failed: (error: Error) => void = () => undefined;
+  let ended: (status: number) => void = () => undefined;
+  const start = new Promise<void>((resolve, reject) => {
+    started = resolve;
+    failed = reject;
+  });
+  const exited = new Promise<number>((resolve, reject) => {
+    ended = resolve;
+    const before = failed;
+    failed = (error) => {
+      before(error);
+      reject(error);
+    };
+  });
+  // Who awaits the start only has been told.
+  exited.catch(() => undefined);
+
+  /** The worker's end. */
+  const finish = () => {
+    over = true;
+    worker.terminate();
+    Object.values(outputs).forEach((one) => one.deliver(null));
+    taken?.();
+  };
+  const crash = (error: Error) => {
+    failed(error);
+    finish();
+  };
+  worker.onerror = (event) => {
+    const why = event.message ?? 'the browser does not say why';
+    crash(new WorkerError(`the container's worker has failed (${why}): reload the page`));
+  };
+  worker.onmessage = ({ data: report }: MessageEvent<Report>) => {
+    switch (report.kind) {
+      case 'progress':
+        return options.onProgress?.(report.progress);
+      case 'trouble':
+        return options.onTrouble?.(report.message === null ? null : new FetchError(report.message));
+      case 'started':
+        return started();
+      case 'taken':
+        return taken?.();
+      case 'output':
+        return outputs[report.name].deliver(report.bytes);
+      case 'ended':
+        return ended(report.status);
+      case 'closed':
+        return finish();
+      case 'failed':
+        return crash(new (ERRORS[report.name] ?? WorkerError)(report.message));
+    }
+  };
+  tell({ kind: 'run', options: sent });
+  await start;
+  const stdin = new WritableStream<Uint8Array>({
+    write: (bytes) => {
+      if (over) return undefined;
+      tell({ kind: 'input', bytes });
+      return new Promise((resolve) => (taken = resolve));
+    },
+    close: () => tell({ kind: 'end' }),
+    abort: () => tell({ kind: 'end' }),
+  });
+  return container({
+    stdin,
+    stdout: outputs.stdout.stream,
+    stderr: outputs.stderr.stream,
+    exited,
+    tell: (event) => tell({ kind: 'event', event }),
+    destroy: () => {
+      ended(137);
+      finish();
+    },
+  });
+}

@@ -1,0 +1,95 @@
+/**
+ * What runs in the worker of {@link "worker"}: one container.
+ *
+ * @module
+ */
+
+import { run, type Container } from './index.js';
+import type { Command, OutputName, Report } from './messages.js';
+
+/** The worker's own side, of the few things that are used. */
+interface Scope {
+  postMessage(report: Report, transfer?: Transferable[]): void;
+  onmessage: ((message: MessageEvent<Command>) => void) | null;
+}
+const scope = globalThis as unknown as Scope;
+
+const say = (report: Report, transfer: Transferable[] = []) => scope.postMessage(report, transfer);
+
+/** A container with the ends of its streams. */
+interface Running {
+  container: Container;
+  input: WritableStreamDefaultWriter<Uint8Array>;
+  outputs: Record<OutputName, ReadableStreamDefaultReader<Uint8Array>>;
+}
+
+async function start(command: Extract<Command, { kind: 'run' }>): Promise<Running> {
+  const container = await run({
+    ...command.options,
+    onProgress: (progress) => say({ kind: 'progress', progress }),
+    onTrouble: (error) => say({ kind: 'trouble', message: error?.message ?? null }),
+  });
+  const outputs = { stdout: container.stdout.getReader(), stderr: container.stderr.getReader() };
+  void end(container, outputs);
+  say({ kind: 'started' });
+  return { container, input: container.stdin.getWriter(), outputs };
+}
+
+/** Tells how the container has ended, and what nobody has read yet. */
+async function end(container: Container, outputs: Running['outputs']): Promise<void> {
+  try {
+    const status = await container.exited;
+    say({ kind: 'ended', status });
+  } catch (error) {
+    return fail(error);
+  }
+  const rest = (Object.keys(outputs) as OutputName[]).map(async (name) => {
+    while (await pass(outputs, name));
+  });
+  await Promise.all(rest);
+  say({ kind: 'closed' });
+}
+
+function fail(error: unknown): void {
+  const { name, message } = error instanceof Error ? error : new Error(String(error));
+  say({ kind: 'failed', name, message });
+}
+
+/** Passes on what is read of an output; false at its end. */
+async function pass(outputs: Running['outputs'], name: OutputName): Promise<boolean> {
+  const { value } = await outputs[name].read();
+  if (value === undefined) say({ kind: 'output', name, bytes: null });
+  else say({ kind: 'output', name, bytes: value }, [value.buffer as ArrayBuffer]);
+  return value !== undefined;
+}
+
+let running: Promise<Running> | null = null;
+
+async function obey(command: Command): Promise<void> {
+  if (command.kind === 'run') {
+    running = start(command);
+    running.catch(fail);
+    return;
+  }
+  const now = await running?.catch(() => null);
+  if (now === null || now === undefined) return;
+  switch (command.kind) {
+    case 'input':
+      // A command that does not read any more is no error of the page's.
+      await now.input.write(command.bytes).catch(() => undefined);
+      return say({ kind: 'taken' });
+    case 'end':
+      return now.input.close().catch(() => undefined);
+    case 'pull':
+      await pass(now.outputs, command.name);
+      return;
+    case 'cancel':
+      return now.outputs[command.name].cancel().catch(() => undefined);
+    case 'event':
+      return now.container.tell(command.event);
+    case 'destroy':
+      return now.container.destroy();
+  }
+}
+
+scope.onmessage = ({ data }) => void obey(data);

@@ -1,0 +1,315 @@
+// The page of `forelift convert --web` in browsers: a container opens, answers, ends, and what can go wrong
+// says so.
+
+import assert from 'node:assert/strict';
+import { cpSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { BROWSERS, launch, until } from './browsers.mjs';
+import { web, work } from './images.mjs';
+import { serve } from './serve.mjs';
+
+/** Seconds that anything may take on a slow machine. */
+const PATIENCE = 60;
+/** The headers that other projects' pages need. */
+const ISOLATED = {
+    'cross-origin-opener-policy': 'same-origin',
+    'cross-origin-embedder-policy': 'require-corp',
+};
+
+const SCREEN = `(() => {
+    const { active } = forelift.terminal.buffer;
+    const lines = Array.from({ length: active.length }, (_, n) => active.getLine(n).translateToString(true));
+    return lines.join('\\n').trimEnd();
+})()`;
+const state = (page) => page.evaluate('document.body.dataset.state');
+const message = (page) => page.evaluate(`document.getElementById('message').textContent`);
+const note = (page) => page.evaluate(`document.getElementById('note').textContent`);
+const click = (page, id) => page.evaluate(`document.getElementById('${id}').click()`);
+
+/** Waits until the terminal shows something; what it shows. */
+async function shows(page, pattern) {
+    let screen = '';
+    const look = async () => {
+        screen = await page.evaluate(SCREEN).catch(() => '');
+        return pattern.test(screen) ? screen : null;
+    };
+    const describe = async () => `${pattern} in\n${screen}\nstate ${await state(page)}: ${await message(page)}`;
+    return until(look, PATIENCE, describe);
+}
+
+/** Waits for a state of the page. */
+async function reaches(page, wanted) {
+    const isThere = async () => (await state(page).catch(() => null)) === wanted;
+    await until(isThere, PATIENCE, async () => `${await state(page)} in place of ${wanted}: ${await message(page)}`);
+}
+
+/** Opens the page, and waits for the prompt. */
+async function open(browser, url) {
+    const page = await browser.open();
+    await page.goto(url);
+    await shows(page, /[#$]$/);
+    return page;
+}
+
+/** Runs a module of the page's programs in the page. */
+const program = (file, body) => `(async () => {
+    const { run } = await import(new URL('${file}', document.querySelector('script[src]').src));
+    ${body}
+})()`;
+
+let small;
+before(() => {
+    small = web('minbase').dir;
+});
+
+for (const name of BROWSERS) {
+    describe(name, () => {
+        let browser;
+        let server;
+        before(async () => {
+            browser = await launch(name);
+            server = await serve(small);
+        });
+        after(async () => {
+            await browser?.close();
+            await server?.close();
+        });
+
+        test('a shell opens, answers, sees the size of the terminal, and ends', async () => {
+            const page = await open(browser, server.url);
+            assert.equal(await state(page), 'running');
+            await page.type('echo $((6 * 7)) $TERM; stty size\n');
+            const screen = await shows(page, /42 xterm-256color\n\d+ \d+\n/);
+            const [, rows, cols] = /\n(\d+) (\d+)\n/.exec(screen);
+            const size = await page.evaluate('[forelift.terminal.rows, forelift.terminal.cols]');
+            assert.deepEqual([Number(rows), Number(cols)], size);
+            await page.resize(700, 500);
+            await until(() => page.evaluate(`forelift.terminal.cols !== ${cols}`), PATIENCE);
+            await page.type('clear; stty size\n');
+            const smaller = await page.evaluate('[forelift.terminal.rows, forelift.terminal.cols]');
+            await shows(page, new RegExp(`^${smaller.join(' ')}\\n`, 'm'));
+            await page.type('exit 3\n');
+            await reaches(page, 'ended');
+            assert.equal(await note(page), 'ended with status 3');
+            await page.resize(1000, 700);
+            await page.close();
+        });
+
+        test('Ctrl-C, and Reset', async () => {
+            const page = await open(browser, server.url);
+            await page.type('sleep 1000\n');
+            await shows(page, /sleep 1000$/);
+            await page.press('c', 'Control');
+            await shows(page, /\^C/);
+            await page.type('echo status $?\n');
+            await shows(page, /status 130\n/);
+            await page.type('touch /new; echo done\n');
+            await shows(page, /^done$/m);
+            await click(page, 'reset');
+            await until(async () => !/done/.test(await page.evaluate(SCREEN)), PATIENCE);
+            await shows(page, /[#$]$/);
+            await page.type('ls /new; echo gone\n');
+            await shows(page, /cannot access '\/new'[^]*^gone$/m);
+            await page.close();
+        });
+
+        test('command and environment from the address', async () => {
+            const page = await browser.open();
+            const query = new URLSearchParams({ cmd: `sh -c 'echo "[$A]"; exit 4'`, env: 'A=b c' });
+            await page.goto(`${server.url}?${query}`);
+            await reaches(page, 'ended');
+            assert.match(await page.evaluate(SCREEN), /^\[b c\]$/m);
+            assert.equal(await note(page), 'ended with status 4');
+            await page.close();
+        });
+
+        for (const file of ['index.js', 'worker.js']) {
+            test(`bytes through ${file}, and two containers at once`, async () => {
+                const page = await browser.open();
+                await page.goto(`${server.url}?cmd=true`);
+                await reaches(page, 'ended');
+                const found = await page.evaluate(program(file, `
+                    const image = new URL('image.json', document.baseURI).href;
+                    const data = new Uint8Array(3_000_000).map((_, at) => (at * 31) ^ (at >> 8));
+                    const one = await run({ image, args: ['sh', '-c', 'cat; echo no >&2; exit 7'] });
+                    const other = await run({ image, args: ['sh', '-c', 'sleep 0.5; exit 9'], stdin: false });
+                    const writer = one.stdin.getWriter();
+                    const written = writer.write(data).then(() => writer.close());
+                    const out = new Uint8Array(await new Response(one.stdout).arrayBuffer());
+                    const err = await new Response(one.stderr).text();
+                    await written;
+                    return {
+                        same: out.length === data.length && out.every((byte, at) => byte === data[at]),
+                        length: out.length,
+                        err,
+                        status: await one.exited,
+                        other: await other.exited,
+                        ended: await one.exited.then(() => true),
+                    };
+                `));
+                const expected = { same: true, length: 3_000_000, err: 'no\n', status: 7, other: 9, ended: true };
+                assert.deepEqual(found, expected);
+                await page.close();
+            });
+        }
+
+        test('a container is stopped, signalled, destroyed', async () => {
+            const page = await browser.open();
+            await page.goto(`${server.url}?cmd=true`);
+            await reaches(page, 'ended');
+            const found = await page.evaluate(program('worker.js', `
+                const image = new URL('image.json', document.baseURI).href;
+                const start = () => run({ image, args: ['sh', '-c', 'trap "exit 5" USR1; echo up; while :; do sleep 0.05; done'] });
+                const ready = async (one) => {
+                    const reader = one.stdout.getReader();
+                    await reader.read();
+                    return one;
+                };
+                const [a, b, c] = await Promise.all([start(), start(), start()].map((one) => one.then(ready)));
+                a.kill('SIGUSR1');
+                b.kill('SIGKILL');
+                c.destroy();
+                const missing = await run({ image, args: ['no-such-program'] });
+                return Promise.all([a.exited, b.exited, c.exited, missing.exited]);
+            `));
+            assert.deepEqual(found, [5, 137, 137, 127]);
+            await page.close();
+        });
+
+        test('with the headers of an isolated page', async () => {
+            const isolated = await serve(small, { headers: ISOLATED, brotli: true });
+            const page = await open(browser, isolated.url);
+            assert.equal(await page.evaluate('crossOriginIsolated'), true);
+            await page.type('echo $((6 * 7))\n');
+            await shows(page, /^42$/m);
+            await page.close();
+            await isolated.close();
+        });
+    });
+}
+
+describe('what goes wrong', () => {
+    let browser;
+    before(async () => {
+        browser = await launch('chromium');
+    });
+    after(() => browser?.close());
+
+    /** Opens the page of a server with a fault; what it says. */
+    async function fails(options, dir = small) {
+        const server = await serve(dir, options);
+        const page = await browser.open();
+        await page.goto(server.url);
+        await reaches(page, 'failed');
+        const said = await message(page);
+        return { page, server, said };
+    }
+
+    /** A copy of the directory, changed. */
+    function changed(name, change) {
+        const dir = join(work, name);
+        cpSync(small, dir, { recursive: true });
+        const path = join(dir, 'image.json');
+        const image = JSON.parse(readFileSync(path, 'utf8'));
+        writeFileSync(path, change(image, dir) ?? JSON.stringify(image));
+        return dir;
+    }
+
+    test('a file that is missing is named, and after it has come the page goes on', async () => {
+        let isBroken = true;
+        const trouble = (path) => (isBroken && path.endsWith('.wasm') ? 'missing' : null);
+        const { page, server, said } = await fails({ trouble });
+        assert.match(said, /code-[0-9a-f]+\.wasm: 404.*copy all of the directory/);
+        isBroken = false;
+        await click(page, 'again');
+        await shows(page, /[#$]$/);
+        await page.close();
+        await server.close();
+    });
+
+    test('data that was cut off', async () => {
+        for (const what of ['cut', 'broken']) {
+            const { page, server, said } = await fails({ trouble: (path) => (path.includes('/data/') ? what : null) });
+            assert.match(said, /data\/[0-9a-f]+\.bin: it (is damaged or was cut off|cannot be fetched)/, what);
+            await page.close();
+            await server.close();
+        }
+    });
+
+    test('an image of another format, and a damaged one', async () => {
+        for (const [name, change, expected] of [
+            ['newer', (image) => void (image.format = 99), /made by forelift [0-9.]+, which this page does not read/],
+            ['cut', () => '{"format":', /image.json: it is damaged or was cut off/],
+            ['none', () => '{}', /made by nothing that is known/],
+        ]) {
+            const { page, server, said } = await fails({}, changed(name, change));
+            assert.match(said, expected, name);
+            await page.close();
+            await server.close();
+        }
+    });
+
+    test('code of one version does not run with the data of another', async () => {
+        const other = web('minbase', { options: ['--memory', '192M'] }).dir;
+        const dir = changed('mixed', (image, dir) => {
+            const [code] = readdirSync(other).filter((file) => file.endsWith('.wasm'));
+            cpSync(join(other, code), join(dir, image.code.file));
+        });
+        const { page, server, said } = await fails({}, dir);
+        assert.match(said, /of another version than/);
+        await page.close();
+        await server.close();
+    });
+
+    test('a chunk that cannot be had while the container runs', async () => {
+        let isBroken = false;
+        const server = await serve(small, { trouble: (path) => (isBroken && path.includes('/data/') ? 'missing' : null) });
+        const page = await open(browser, server.url);
+        isBroken = true;
+        await page.type('cat /usr/share/perl5/*/*.pm /usr/bin/* | wc -c\n');
+        await until(async () => /404.*trying again/.test(await note(page)), PATIENCE, () => note(page));
+        assert.equal(await state(page), 'running');
+        isBroken = false;
+        await shows(page, /^\d{6,}$/m);
+        assert.equal(await note(page), '');
+        await page.close();
+        await server.close();
+    });
+
+    test('the page of a fixed image takes nothing from its address', async () => {
+        const { dir } = web('minbase', { options: ['--web-fixed', '--web-title', 'A <b>title</b>'], args: `-w /tmp sh -c 'pwd; echo "[$B]"'` });
+        const server = await serve(dir);
+        const page = await browser.open();
+        await page.goto(`${server.url}?cmd=false&env=B=2`);
+        await reaches(page, 'ended');
+        assert.match(await page.evaluate(SCREEN), /^\/tmp\n\[\]$/m);
+        assert.equal(await page.evaluate('document.title'), 'A <b>title</b>');
+        assert.equal(await page.evaluate(`document.querySelector('h1').textContent`), 'A <b>title</b>');
+        await page.close();
+        await server.close();
+    });
+});
+
+test('a large image opens without being downloaded, and is kept', async () => {
+    const { dir, said } = web('python3', { args: 'sh' });
+    const server = await serve(dir);
+    const browser = await launch('chromium');
+    const page = await open(browser, server.url);
+    const opened = server.bytes();
+    assert.ok(said.web.total > 30e6, `${said.web.total} bytes in all`);
+    assert.ok(opened < said.web.total / 2, `${opened} of ${said.web.total} bytes to open`);
+    await page.type(`python3 -c 'import json, decimal; print(json.dumps(str(decimal.Decimal(2) ** 200)))'\n`);
+    await shows(page, /^"1.606938044258990275541962092E+60"$/m);
+    const all = server.bytes();
+    assert.ok(all < said.web.total, `${all} of ${said.web.total} bytes for python`);
+    await page.close();
+    const again = await open(browser, server.url);
+    const data = server.requests.slice(-50).filter((path) => path.includes('/data/'));
+    const before = server.requests.length;
+    await again.type('echo $((6 * 7))\n');
+    await shows(again, /^42$/m);
+    assert.ok(server.bytes() - all < opened / 2, `${server.bytes() - all} bytes the second time (${data}, ${before})`);
+    await browser.close();
+    await server.close();
+});
