@@ -1,22 +1,28 @@
 // Run an image on Node by the npm package of runtime/web, in steps on Node's event loop.
 //
-//     node run_web.mjs [-i] [-t] [--env K=V] [--net-stream ws://HOST:PORT/PATH] IMAGE [ARGS...]
+//     node run_web.mjs [-i] [-t] [--env K=V] [--dir HOST::GUEST] [--net-stream ws://HOST:PORT/PATH]
+//         IMAGE [ARGS...]
 //
 // IMAGE is a module, or the address of the image.json of a directory of `convert --web`.
 //
 // As `forelift run`: standard input is passed on when it is no terminal, or with -i; -t gives the container a
 // terminal; signals are passed on to its command.
+//
+// --dir is for the tests: HOST is copied into a directory in memory before the run, and what has changed
+// there is written back after it. What changes in HOST meanwhile is not seen.
 
 import { readFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { webcrypto } from 'node:crypto';
-import { run } from '../../runtime/web/dist/index.js';
+import { Directory, run } from '../../runtime/web/dist/index.js';
+import { load, store } from './web_dir.mjs';
 
 // Debian 12's Node is 18, the last without it.
 globalThis.crypto ??= webcrypto;
 
 const rest = process.argv.slice(2);
-const options = { env: {}, stdin: !process.stdin.isTTY };
+const options = { env: {}, stdin: !process.stdin.isTTY, directories: {} };
+const loaded = [];
 while (rest[0]?.startsWith('-')) {
     const option = rest.shift();
     for (const flag of /^-[it]+$/.test(option) ? option.slice(1) : '') {
@@ -27,11 +33,24 @@ while (rest[0]?.startsWith('-')) {
         const [, name, value] = /^([^=]*)=(.*)$/s.exec(rest.shift());
         options.env[name] = value;
     }
+    if (option === '--dir') {
+        const [, host, guest] = /^(.*?)(?:::(.*))?$/s.exec(rest.shift());
+        const directory = new Directory();
+        options.directories[guest ?? host] = directory;
+        try {
+            loaded.push([host, directory, load(host, directory)]);
+        } catch (error) {
+            console.error(`forelift: --dir ${host}: ${error.message}`);
+            process.exit(125);
+        }
+    }
     if (option === '--net-stream') options.net = rest.shift();
 }
 const [image, ...args] = rest;
 if (image === undefined) {
-    console.error('usage: run_web.mjs [-i] [-t] [--env K=V] [--net-stream URL] IMAGE [ARGS...]');
+    console.error(
+        'usage: run_web.mjs [-i] [-t] [--env K=V] [--dir HOST::GUEST] [--net-stream URL] IMAGE [ARGS...]',
+    );
     process.exit(2);
 }
 
@@ -73,5 +92,6 @@ const status = await container.exited.catch((error) => {
     return 125;
 });
 await Promise.all(passed);
+for (const [host, directory, before] of loaded) store(directory, host, before);
 if (options.tty && options.stdin) process.stdin.setRawMode?.(false);
 process.exit(status);

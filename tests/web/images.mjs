@@ -8,7 +8,8 @@ import { fileURLToPath } from 'node:url';
 
 const TOP = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const BUILT = join(process.env.CARGO_TARGET_DIR ?? join(TOP, 'target'), 'dist/bin/forelift');
-const FORELIFT = process.env.FORELIFT_BIN ?? BUILT;
+/** The command. */
+export const FORELIFT = process.env.FORELIFT_BIN ?? BUILT;
 
 const run = (program, args) =>
     execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }).trim();

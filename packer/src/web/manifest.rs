@@ -66,6 +66,8 @@ pub struct Page {
     pub title: String,
     /// Arguments for the image.
     pub args: Vec<String>,
-    /// Whether the page's address cannot change arguments and environment.
+    /// The address of a relay that the container has its network from.
+    pub net: Option<String>,
+    /// Whether the page's address cannot change anything.
     pub fixed: bool,
 }

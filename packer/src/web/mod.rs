@@ -75,7 +75,9 @@ pub struct Options {
     pub title: String,
     /// Arguments for the image, split as a shell does.
     pub args: Vec<String>,
-    /// Whether the page's address cannot change arguments and environment.
+    /// The address of a relay that the container has its network from.
+    pub net: Option<String>,
+    /// Whether the page's address cannot change anything.
     pub fixed: bool,
 }
 
@@ -161,7 +163,7 @@ pub fn write(
         code: Code { file: code, size: bytes.len() as u64 },
         memory,
         root: Root { size: outside, chunk: pieces::CHUNK as u64, chunks, first },
-        page: Page { title, args: options.args.clone(), fixed: options.fixed },
+        page: Page { title, args: options.args.clone(), net: options.net.clone(), fixed: options.fixed },
         files: spool.names(),
     };
     let manifest = serde_json::to_vec(&manifest).map_err(io::Error::from).map_err(io)?;

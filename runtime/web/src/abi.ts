@@ -10,20 +10,61 @@ export const Errno = {
   SUCCESS: 0,
   AGAIN: 6,
   BADF: 8,
+  BUSY: 10,
+  EXIST: 20,
   FAULT: 21,
+  FBIG: 22,
+  ILSEQ: 25,
   INVAL: 28,
+  ISDIR: 31,
+  LOOP: 32,
+  MFILE: 33,
+  NAMETOOLONG: 37,
+  NOENT: 44,
+  NOSPC: 51,
   NOSYS: 52,
+  NOTDIR: 54,
+  NOTEMPTY: 55,
+  PERM: 63,
   PIPE: 64,
+  ROFS: 69,
   SPIPE: 70,
+  XDEV: 75,
+  NOTCAPABLE: 76,
 } as const;
 
-/** Types of descriptors. */
-export const FileType = { UNKNOWN: 0, CHARACTER_DEVICE: 2, SOCKET_STREAM: 6 } as const;
+/** Types of descriptors and of files. */
+export const FileType = {
+  UNKNOWN: 0,
+  CHARACTER_DEVICE: 2,
+  DIRECTORY: 3,
+  REGULAR_FILE: 4,
+  SOCKET_STREAM: 6,
+  SYMBOLIC_LINK: 7,
+} as const;
 
+/** `fdflags`: writes go to the end of the file. */
+export const FLAG_APPEND = 1;
 /** `fdflags`: the descriptor does not block. */
 export const FLAG_NONBLOCK = 4;
 /** `rights`: reading, writing, polling. */
 export const RIGHTS = { READ: 1n << 1n, WRITE: 1n << 6n, POLL: 1n << 27n } as const;
+/** `rights`: all that there are for files and directories, those up to `path_unlink_file`. */
+export const RIGHTS_FILES = (1n << 27n) - 1n;
+/** `rights`: those of them that change nothing. */
+export const RIGHTS_LOOK = [1n, 2n, 3n, 4n, 5n, 7n, 13n, 14n, 15n, 18n, 21n].reduce(
+  (sum, bit) => sum | (1n << bit),
+  0n,
+);
+
+/** `lookupflags`: a symbolic link in a path's last component is followed. */
+export const LOOKUP_FOLLOW = 1;
+/** `oflags` of `path_open`. */
+export const Open = { CREATE: 1, DIRECTORY: 2, EXCLUSIVE: 4, TRUNCATE: 8 } as const;
+/** `fstflags`: which times are set, and to what. */
+export const SetTime = { ATIM: 1, ATIM_NOW: 2, MTIM: 4, MTIM_NOW: 8 } as const;
+/** Where `fd_seek` counts from. */
+export const Whence = { SET: 0, CUR: 1, END: 2 } as const;
 
 /** Clocks of `clock_time_get`. */
 export const Clock = { REALTIME: 0, MONOTONIC: 1 } as const;
@@ -34,6 +75,13 @@ export const CONTROL_FD = 1000;
 export const ROOT_FD = 1300;
 /** Descriptor of the container's link, a stream of frames, when there is one. */
 export const LINK_FD = 1200;
+
+/** Descriptors of preopened directories: these, one after the other. */
+export const PREOPEN_FD = 3;
+/** The first descriptor of what is opened in them, beyond those with a meaning of their own. */
+export const OPENED_FD = 0x10000;
+/** Most directories that can be mounted (`COUNT_SHARES` of the runtime). */
+export const MOST_DIRECTORIES = 8;
 
 /** Bytes of a record: its kind and three operands, each a little-endian word of 32 bits. */
 export const RECORD_SIZE = 16;

@@ -19,10 +19,11 @@ export class ImageError extends Error {
   override name = 'ImageError';
 }
 
-/** What a page shows and runs, as `--web-title`, `--web-args` and `--web-fixed` have said. */
+/** What a page shows and runs, as `--web-title`, `--web-args`, `--web-net` and `--web-fixed` have said. */
 export interface Page {
   title: string;
   args: string[];
+  net: string | null;
   fixed: boolean;
 }
 

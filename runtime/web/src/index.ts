@@ -16,6 +16,7 @@
 
 import { LINK_FD, type Event } from './abi.js';
 import { Driver } from './drive.js';
+import { preopens, type Mount } from './files.js';
 import { WebSocketLink } from './link.js';
 import { load, type Image } from './image.js';
 import { Machine } from './machine.js';
@@ -23,6 +24,7 @@ import { Input, Output } from './pipe.js';
 import type { Progress } from './fetch.js';
 
 export { FetchError, type Progress } from './fetch.js';
+export { Directory, FileError, type Entry, type Mount, type Stat } from './files.js';
 export { ImageError, type Image } from './image.js';
 export { RelayError } from './link.js';
 
@@ -43,8 +45,13 @@ export interface RunOptions {
   tty?: boolean | Size;
   /** Whether there is standard input: without, the command reads its end. There is by default. */
   stdin?: boolean;
-  /** A relay that leads to a network (`forelift net-relay`): `ws://HOST:PORT/PATH`. None by default. */
+  /**
+   * A relay that leads to a network (`forelift net-relay`): `ws://HOST:PORT/PATH`. None by default. Names are
+   * asked of 10.0.2.3 there, and of what `--dns` in `args` says.
+   */
   net?: string;
+  /** Directories in memory by their paths in the container, at most 8. None by default. */
+  directories?: Readonly<Record<string, Mount>>;
   /** Told how much of a directory's image has come, until it runs. */
   onProgress?: (progress: Progress) => void;
   /**
@@ -67,6 +74,9 @@ const SIGNALS = {
   SIGTSTP: 20,
   SIGWINCH: 28,
 } as const;
+
+/** The resolver of `forelift net-relay`, and of QEMU's user network. */
+const RESOLVER = '10.0.2.3';
 
 /** The name of a signal. */
 export type Signal = keyof typeof SIGNALS;
@@ -109,6 +119,7 @@ export function container(parts: Parts): Container {
 
 /** Starts a container. */
 export async function run(options: RunOptions): Promise<Container> {
+  const directories = preopens(options.directories ?? {});
   const { tty = false } = options;
   const terminal = tty === true ? { rows: 24, cols: 80 } : tty === false ? null : tty;
   let driver: Driver | null = null;
@@ -118,7 +129,7 @@ export async function run(options: RunOptions): Promise<Container> {
   if (link !== null) link.wake = wake;
   const input = new Input(wake);
   const [stdout, stderr] = [new Output(wake), new Output(wake)];
-  const network = link === null ? [] : ['--net-stream', `fd:${LINK_FD}`];
+  const network = link === null ? [] : ['--net-stream', `fd:${LINK_FD}`, '--dns', RESOLVER];
   const machine = await Machine.new(image, {
     // The first is the program's name.
     args: ['image', ...network, ...(options.args ?? [])],
@@ -128,6 +139,7 @@ export async function run(options: RunOptions): Promise<Container> {
     stderr,
     link,
     terminal,
+    directories,
   });
   const driving = new Driver(machine);
   driver = driving;

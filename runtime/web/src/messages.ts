@@ -7,13 +7,16 @@
 import type { Event } from './abi.js';
 import type { Progress } from './fetch.js';
 import type { RunOptions } from './index.js';
+import type { Answer, Question } from './remote.js';
 
 /** An output of a container. */
 export type OutputName = 'stdout' | 'stderr';
 
 /** Options that can be sent. */
-export type WorkerOptions = Omit<RunOptions, 'onProgress' | 'onTrouble' | 'image'> & {
+export type WorkerOptions = Omit<RunOptions, 'onProgress' | 'onTrouble' | 'image' | 'directories'> & {
   image: string | BufferSource | WebAssembly.Module;
+  /** Paths of directories to make, and whether they are mounted read-only. */
+  directories: Record<string, boolean>;
 };
 
 /** To the worker. */
@@ -26,6 +29,8 @@ export type Command =
   | { kind: 'pull'; name: OutputName }
   | { kind: 'cancel'; name: OutputName }
   | { kind: 'event'; event: Event }
+  /** Answered by one `answer`. */
+  | { kind: 'ask'; question: Question }
   | { kind: 'destroy' };
 
 /** To the page. */
@@ -36,6 +41,9 @@ export type Report =
   | { kind: 'taken' }
   /** `null`: there is no more. */
   | { kind: 'output'; name: OutputName; bytes: Uint8Array | null }
+  | { kind: 'answer'; answer: Answer }
+  /** A container has changed something in the directory of that path. */
+  | { kind: 'changed'; path: string }
   | { kind: 'ended'; status: number }
   /** All has been said. */
   | { kind: 'closed' }

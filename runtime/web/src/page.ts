@@ -8,7 +8,8 @@ import { FitAddon } from '@xterm/addon-fit';
 import { Terminal } from '@xterm/xterm';
 import type { Progress } from './fetch.js';
 import { manifest } from './image.js';
-import { run, type Container } from './worker.js';
+import { MOUNTED, Panel } from './panel.js';
+import { RemoteDirectory, run, type Container } from './worker.js';
 import { words } from './words.js';
 
 /** What the page does now, told by `data-state` of the body. */
@@ -58,25 +59,38 @@ terminal.loadAddon(fit);
 terminal.open(element('terminal'));
 fit.fit();
 
+const panel = new Panel(element('list'), element<HTMLInputElement>('add'), element('main'), remark);
+element('files').onclick = () => {
+  const isHidden = element('panel').toggleAttribute('hidden');
+  element('files').setAttribute('aria-expanded', String(!isHidden));
+};
+
 /** What is run, and how often something was. */
 let container: Container | null = null;
 let input: WritableStreamDefaultWriter<Uint8Array> | null = null;
 let runs = 0;
+
+/** What is asked for beyond what the image says; `null`: nothing. */
+interface Wish {
+  args: string[] | null;
+  env: Record<string, string>;
+  net: string | null;
+}
 
 const encoder = new TextEncoder();
 function type(text: string): void {
   input?.write(encoder.encode(text)).catch(() => undefined);
 }
 
-/** The command and the environment that the page's address asks for. */
-function asked(query: URLSearchParams): { args: string[] | null; env: Record<string, string> } {
+/** What the page's address asks for: command, environment, network. */
+function asked(query: URLSearchParams): Wish {
   const cmd = query.get('cmd');
   const env: Record<string, string> = {};
   for (const setting of query.getAll('env')) {
     const at = setting.indexOf('=');
     if (at > 0) env[setting.slice(0, at)] = setting.slice(at + 1);
   }
-  return { args: cmd === null ? null : words(cmd), env };
+  return { args: cmd === null ? null : words(cmd), env, net: query.get('net') };
 }
 
 /** Shows what the container writes, as fast as the terminal takes it. */
@@ -94,6 +108,7 @@ async function start(): Promise<void> {
   const isCurrent = () => number === runs;
   container?.destroy();
   [container, input] = [null, null];
+  panel.show(null);
   terminal.reset();
   remark('');
   progress.removeAttribute('value');
@@ -101,10 +116,14 @@ async function start(): Promise<void> {
   show('loading', 'Loading');
   try {
     const { page } = await manifest(IMAGE);
-    const wish = page.fixed ? { args: null, env: {} } : asked(new URLSearchParams(location.search));
+    const wish = page.fixed ? { args: null, env: {}, net: null } : asked(new URLSearchParams(location.search));
+    const net = wish.net ?? page.net;
+    const files = new RemoteDirectory();
     const started = await run({
+      directories: { [MOUNTED]: files },
       image: IMAGE,
       args: wish.args ?? page.args,
+      ...(net === null ? {} : { net }),
       env: { TERM: 'xterm-256color', ...wish.env },
       tty: { rows: terminal.rows, cols: terminal.cols },
       onProgress: (now) => isCurrent() && advance(now),
@@ -114,6 +133,7 @@ async function start(): Promise<void> {
     [container, input] = [started, started.stdin.getWriter()];
     started.resize({ rows: terminal.rows, cols: terminal.cols });
     show('running');
+    panel.show(files);
     terminal.focus();
     const shown = display(started.stdout, isCurrent);
     const status = await started.exited;
@@ -165,7 +185,6 @@ ctrl.onclick = () => {
 };
 element('reset').onclick = () => void start();
 element('again').onclick = () => void start();
-
 /** For who looks from the browser's console. */
 Object.assign(globalThis, { forelift: { terminal, container: () => container } });
 

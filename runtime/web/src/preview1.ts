@@ -1,6 +1,6 @@
 /**
  * WASI preview 1 as a container's module needs it: clocks, entropy, arguments, environment, three streams
- * that never block, and Forelift's own descriptors. There are no files: paths are for hosts that have some.
+ * that never block, and Forelift's own descriptors. Files are in `preview1_files.ts`.
  *
  * @module
  */
@@ -19,6 +19,7 @@ import {
   type Event,
 } from './abi.js';
 import type { Input, Output } from './pipe.js';
+import { Files, type Call, type Preopen } from './preview1_files.js';
 import type { Root } from './root.js';
 
 /** A stream of frames that leads to the container's network. */
@@ -41,6 +42,8 @@ export interface Surroundings {
   root: Root | null;
   /** The terminal that the container's streams are, if they are one. */
   terminal: { rows: number; cols: number } | null;
+  /** The directories that are mounted. */
+  directories: readonly Preopen[];
 }
 
 /** Most bytes that one call of `crypto.getRandomValues` gives. */
@@ -51,6 +54,8 @@ export class Preview1 {
   private readonly events: Event[];
   private readonly args: Uint8Array[];
   private readonly env: Uint8Array[];
+  /** What serves the directories, where there are some. */
+  private readonly files: Files | null;
   /** The instance's memory: there once it is instantiated. */
   memory: WebAssembly.Memory | null = null;
 
@@ -59,7 +64,8 @@ export class Preview1 {
     const word = (text: string) => encoder.encode(`${text}\0`);
     this.args = around.args.map(word);
     this.env = Object.entries(around.env).map(([name, value]) => word(`${name}=${value}`));
-    const { terminal } = around;
+    const { terminal, directories } = around;
+    this.files = directories.length === 0 ? null : new Files(directories, () => this.buffer());
     const size = terminal ?? { rows: 0, cols: 0 };
     this.events = [{ kind: 'terminal', tty: terminal !== null, raw: terminal !== null, ...size }];
   }
@@ -71,7 +77,7 @@ export class Preview1 {
 
   /** The functions. Those that a module imports besides give `ENOSYS`. */
   imports(module: WebAssembly.Module): WebAssembly.ModuleImports {
-    const own: Record<string, (...args: never[]) => number> = {
+    const own: Record<string, Call> = {
       args_get: (table: number, text: number) => this.words(this.args, table, text),
       args_sizes_get: (count: number, size: number) => this.sizes(this.args, count, size),
       environ_get: (table: number, text: number) => this.words(this.env, table, text),
@@ -87,7 +93,7 @@ export class Preview1 {
       fd_fdstat_get: (fd: number, result: number) => this.describe(fd, result),
       fd_fdstat_set_flags: (fd: number) => (this.isOpen(fd) ? Errno.SUCCESS : Errno.BADF),
       fd_tell: (fd: number) => (this.isOpen(fd) ? Errno.SPIPE : Errno.BADF),
-      // No directories, and nothing else that could be open.
+      // Of what is no directory, nothing is told or closed.
       fd_prestat_get: () => Errno.BADF,
       fd_close: () => Errno.BADF,
       proc_exit: (status: number) => {
@@ -96,9 +102,15 @@ export class Preview1 {
     };
     const all: WebAssembly.ModuleImports = {};
     for (const { module: from, name } of WebAssembly.Module.imports(module)) {
-      if (from === 'wasi_snapshot_preview1') all[name] = own[name] ?? (() => Errno.NOSYS);
+      if (from === 'wasi_snapshot_preview1') all[name] = this.choose(own[name], this.files?.calls[name]);
     }
     return all;
+  }
+
+  /** Of two functions of one name the one for the descriptor, which is their first argument. */
+  private choose(own: Call | undefined, ofFiles: Call | undefined): Call {
+    if (own === undefined || ofFiles === undefined) return own ?? ofFiles ?? (() => Errno.NOSYS);
+    return (fd: never, ...rest) => (this.files?.owns(fd) ? ofFiles : own)(fd, ...rest);
   }
 
   private bytes(at: number, length: number): Uint8Array {

@@ -5,7 +5,8 @@
  * import { run } from 'forelift/worker';
  * ```
  *
- * is {@link "index".run} in all but that. The worker ends with the container.
+ * is {@link "index".run} in all but that; its directories are {@link RemoteDirectory}. The worker ends with
+ * the container, or when that is destroyed, if there are directories to be read.
  *
  * @module
  */
@@ -13,10 +14,34 @@
 import { FetchError } from './fetch.js';
 import { ImageError } from './image.js';
 import { RelayError } from './link.js';
-import { container, type Container, type RunOptions } from './index.js';
+import { FileError } from './errors.js';
+import { container, type Container, type RunOptions as OwnOptions } from './index.js';
 import type { Command, OutputName, Report, WorkerOptions } from './messages.js';
+import { RemoteDirectory, type Answer, type Method } from './remote.js';
 
-export * from './index.js';
+export {
+  FetchError,
+  FileError,
+  ImageError,
+  RelayError,
+  type Container,
+  type Entry,
+  type Image,
+  type Progress,
+  type Signal,
+  type Size,
+  type Stat,
+} from './index.js';
+export { RemoteDirectory } from './remote.js';
+
+/** A directory at a guest path: alone, or with how it is mounted. */
+export type RemoteMount = RemoteDirectory | { directory: RemoteDirectory; readOnly: boolean };
+
+/** What {@link run} runs. */
+export type RunOptions = Omit<OwnOptions, 'directories'> & {
+  /** Directories in memory by their paths in the container, at most 8. None by default. */
+  directories?: Readonly<Record<string, RemoteMount>>;
+};
 
 /** A worker that ends although its container has not: the browser has ended it, or cannot run it. */
 export class WorkerError extends Error {
@@ -25,9 +50,18 @@ export class WorkerError extends Error {
 
 const ERRORS: Record<string, new (message: string) => Error> = { FetchError, ImageError, RelayError };
 
+/** The directories, and whether they are mounted read-only. */
+function mounts(options: RunOptions): [string, RemoteDirectory, boolean][] {
+  return Object.entries(options.directories ?? {}).map(([path, mount]) =>
+    mount instanceof RemoteDirectory ? [path, mount, false] : [path, mount.directory, mount.readOnly],
+  );
+}
+
 /** Options in the form in which they are sent. */
 async function sendable(options: RunOptions): Promise<WorkerOptions> {
-  const { image, onProgress, onTrouble, ...rest } = options;
+  const { image, onProgress, onTrouble, directories, ...plain } = options;
+  const readOnly = mounts(options).map(([path, , readOnly]) => [path, readOnly] as const);
+  const rest = { ...plain, directories: Object.fromEntries(readOnly) };
   // A relative address is the page's.
   if (typeof image === 'string') return { ...rest, image: new URL(image, globalThis.location?.href).href };
   if (image instanceof URL) return { ...rest, image: image.href };
@@ -83,6 +117,21 @@ export async function run(options: RunOptions): Promise<Container> {
   const output = (name: OutputName) => new RemoteOutput((kind) => tell({ kind, name }));
   const outputs = { stdout: output('stdout'), stderr: output('stderr') };
 
+  const asked = new Map<number, (answer: Answer) => void>();
+  let number = 0;
+  const directories = mounts(options);
+  for (const [path, directory] of directories) {
+    directory.attach(async (method: Method, args: unknown[]) => {
+      if (over) throw new WorkerError('the container is gone, and its directories with it');
+      const id = number++;
+      tell({ kind: 'ask', question: { id, path, method, args } });
+      const answer = await new Promise<Answer>((resolve) => asked.set(id, resolve));
+      if ('value' in answer) return answer.value;
+      const { error, message } = answer;
+      throw error === null ? new WorkerError(message) : Object.assign(new FileError(error), { message });
+    });
+  }
+
   let started: () => void = () => undefined;
   let failed: (error: Error) => void = () => undefined;
   let ended: (status: number) => void = () => undefined;
@@ -105,6 +154,9 @@ export async function run(options: RunOptions): Promise<Container> {
   const finish = () => {
     over = true;
     worker.terminate();
+    const gone = { error: null, message: 'the container is gone, and its directories with it' };
+    asked.forEach((resolve, id) => resolve({ id, ...gone }));
+    asked.clear();
     Object.values(outputs).forEach((one) => one.deliver(null));
     taken?.();
   };
@@ -131,7 +183,14 @@ export async function run(options: RunOptions): Promise<Container> {
       case 'ended':
         return ended(report.status);
       case 'closed':
-        return finish();
+        if (directories.length === 0) finish();
+        return;
+      case 'answer':
+        asked.get(report.answer.id)?.(report.answer);
+        asked.delete(report.answer.id);
+        return;
+      case 'changed':
+        return directories.find(([path]) => path === report.path)?.[1].onchange?.();
       case 'failed':
         return crash(new (ERRORS[report.name] ?? WorkerError)(report.message));
     }

@@ -4,8 +4,9 @@
  * @module
  */
 
-import { run, type Container } from './index.js';
+import { Directory, run, type Container } from './index.js';
 import type { Command, OutputName, Report } from './messages.js';
+import { answer } from './remote.js';
 
 /** The worker's own side, of the few things that are used. */
 interface Scope {
@@ -23,9 +24,21 @@ interface Running {
   outputs: Record<OutputName, ReadableStreamDefaultReader<Uint8Array>>;
 }
 
-async function start(command: Extract<Command, { kind: 'run' }>): Promise<Running> {
+/** The container's directories, by their paths. */
+const directories: Record<string, Directory> = {};
+
+async function start({ options }: Extract<Command, { kind: 'run' }>): Promise<Running> {
+  for (const path of Object.keys(options.directories)) {
+    const directory = new Directory();
+    directory.onchange = () => say({ kind: 'changed', path });
+    directories[path] = directory;
+  }
+  const mounts = Object.entries(options.directories).map(([path, readOnly]) => {
+    return [path, { directory: directories[path] as Directory, readOnly }] as const;
+  });
   const container = await run({
-    ...command.options,
+    ...options,
+    directories: Object.fromEntries(mounts),
     onProgress: (progress) => say({ kind: 'progress', progress }),
     onTrouble: (error) => say({ kind: 'trouble', message: error?.message ?? null }),
   });
@@ -71,6 +84,7 @@ async function obey(command: Command): Promise<void> {
     running.catch(fail);
     return;
   }
+  if (command.kind === 'ask') return say({ kind: 'answer', answer: answer(directories, command.question) });
   const now = await running?.catch(() => null);
   if (now === null || now === undefined) return;
   switch (command.kind) {

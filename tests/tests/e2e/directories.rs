@@ -84,7 +84,7 @@ fn sha256(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 
-fn read(host: Place) {
+pub(crate) fn read(host: Place) {
     let share = Share::new(host);
     share.put("file", b"from the host\n");
     fs::create_dir_all(share.path().join("a/b/c")).expect("directories");
@@ -97,7 +97,7 @@ fn read(host: Place) {
     );
 }
 
-fn list(host: Place) {
+pub(crate) fn list(host: Place) {
     let share = Share::new(host);
     for name in ["one", "two", "three"] {
         share.put(name, name.as_bytes());
@@ -109,7 +109,7 @@ fn list(host: Place) {
     );
 }
 
-fn write(host: Place) {
+pub(crate) fn write(host: Place) {
     let share = Share::new(host);
     assert_eq!(
         share.sh("echo from the guest > new; printf 'a\\0b' > binary; : > empty; cat new"),
@@ -120,7 +120,7 @@ fn write(host: Place) {
     assert_eq!(share.get("empty"), b"");
 }
 
-fn append_truncate_overwrite(host: Place) {
+pub(crate) fn append_truncate_overwrite(host: Place) {
     let share = Share::new(host);
     share.put("log", b"one\n");
     share.put("long", &[b'x'; 10_000]);
@@ -134,7 +134,7 @@ fn append_truncate_overwrite(host: Place) {
     assert_eq!(share.text("cut"), "0123AB");
 }
 
-fn big_file_in(host: Place) {
+pub(crate) fn big_file_in(host: Place) {
     let share = Share::new(host);
     let bytes = Random::new(11).bytes(20_000_003);
     share.put("big", &bytes);
@@ -143,14 +143,14 @@ fn big_file_in(host: Place) {
     assert_eq!(text, format!("{}  big\n{end}", sha256(&bytes)));
 }
 
-fn big_file_out(host: Place) {
+pub(crate) fn big_file_out(host: Place) {
     let share = Share::new(host);
     let text = share.sh("head -c 10000003 /dev/urandom > big; sha256sum big; cp big copy; cmp big copy");
     assert_eq!(text, format!("{}  big\n", sha256(&share.get("big"))));
     assert!(share.get("big") == share.get("copy"));
 }
 
-fn rename_and_remove(host: Place) {
+pub(crate) fn rename_and_remove(host: Place) {
     let share = Share::new(host);
     for name in ["a", "b", "c", "gone"] {
         share.put(name, name.as_bytes());
@@ -166,14 +166,14 @@ fn rename_and_remove(host: Place) {
     }
 }
 
-fn directories(host: Place) {
+pub(crate) fn directories(host: Place) {
     let share = Share::new(host);
     let text = share.sh("mkdir -p x/y/z; echo 1 > x/y/z/f; rmdir x/y 2>/dev/null || echo not empty; cp -r x copy; rm -r x; ls; rmdir copy/y/z 2>/dev/null; mkdir copy 2>/dev/null || echo exists");
     assert_eq!(text, "not empty\ncopy\nexists\n");
     assert_eq!(share.text("copy/y/z/f"), "1\n");
 }
 
-fn symbolic_links(host: Place) {
+pub(crate) fn symbolic_links(host: Place) {
     let share = Share::new(host);
     share.put("target", b"content\n");
     symlink("target", share.path().join("from-host")).expect("a link");
@@ -187,7 +187,7 @@ fn symbolic_links(host: Place) {
 
 /// A link is followed by the guest, in the guest: its target on the host outside of the directory stays out
 /// of reach.
-fn links_do_not_lead_out(host: Place) {
+pub(crate) fn links_do_not_lead_out(host: Place) {
     let outside = dir();
     fs::write(outside.path().join("secret"), "of the host").expect("writing");
     let share = Share::new(host);
@@ -199,7 +199,7 @@ fn links_do_not_lead_out(host: Place) {
     assert_eq!(fs::read_dir(outside.path()).expect("a directory").count(), 1);
 }
 
-fn many_files(host: Place) {
+pub(crate) fn many_files(host: Place) {
     let share = Share::new(host);
     for n in 0..500 {
         share.put(&format!("h{n}"), n.to_string().as_bytes());
@@ -211,7 +211,7 @@ fn many_files(host: Place) {
     assert_eq!(share.text("g299"), "299\n");
 }
 
-fn names(host: Place) {
+pub(crate) fn names(host: Place) {
     let share = Share::new(host);
     let long = "n".repeat(255);
     let names = [
@@ -236,7 +236,7 @@ fn names(host: Place) {
     }
 }
 
-fn two_directories(host: Place) {
+pub(crate) fn two_directories(host: Place) {
     let (one, two) = (Share::new(host), Share::new(host));
     one.put("f", b"one");
     let script = "cat /one/f > /deep/er/two/g; mv /one/f /deep/er/two/h; ls /one | wc -l; mount | grep -c ' type virtiofs '";
@@ -246,7 +246,7 @@ fn two_directories(host: Place) {
     assert_eq!(fs::read_dir(one.path()).expect("a directory").count(), 0);
 }
 
-fn mount_point_is_made(host: Place) {
+pub(crate) fn mount_point_is_made(host: Place) {
     let share = Share::new(host);
     share.put("f", b"x\n");
     // Missing in the image; and a directory of the image that is covered.
@@ -273,7 +273,7 @@ fn changes_of_the_host_are_seen(host: Place) {
     assert_eq!(run.finish().ok(), "first\nsecond, longer\ncreated\nf new .\n");
 }
 
-fn mapped_into_memory(host: Place) {
+pub(crate) fn mapped_into_memory(host: Place) {
     let share = Share::new(host);
     let bytes = Random::new(12).bytes(100_000);
     share.put("m", &bytes);
@@ -288,7 +288,7 @@ fn mapped_into_memory(host: Place) {
     assert!(share.get("m") == expected);
 }
 
-fn database(host: Place) {
+pub(crate) fn database(host: Place) {
     let share = Share::new(host);
     let code = "import sqlite3\n\
         c = sqlite3.connect('/mnt/db'); c.execute('create table t(n integer primary key, s text)')\n\
@@ -300,13 +300,13 @@ fn database(host: Place) {
     assert!(share.get("db").starts_with(b"SQLite format 3\0"));
 }
 
-fn removed_while_open(host: Place) {
+pub(crate) fn removed_while_open(host: Place) {
     let share = Share::new(host);
     share.put("f", b"still readable\n");
     assert_eq!(share.sh("exec 3< f; rm f; cat <&3; ls | wc -l"), "still readable\n0\n");
 }
 
-fn times(host: Place) {
+pub(crate) fn times(host: Place) {
     let share = Share::new(host);
     share.put("f", b"x");
     let script =
@@ -320,7 +320,7 @@ fn times(host: Place) {
     assert_eq!(fs::metadata(share.path().join("f")).expect("a file").mtime(), 1_500_000_000);
 }
 
-fn sizes_and_kinds(host: Place) {
+pub(crate) fn sizes_and_kinds(host: Place) {
     let share = Share::new(host);
     share.put("f", &[0; 12_345]);
     fs::create_dir(share.path().join("d")).expect("a directory");
@@ -331,7 +331,7 @@ fn sizes_and_kinds(host: Place) {
     );
 }
 
-fn errors(host: Place) {
+pub(crate) fn errors(host: Place) {
     let share = Share::new(host);
     share.put("f", b"x");
     fs::create_dir(share.path().join("d")).expect("a directory");
@@ -348,7 +348,7 @@ fn errors(host: Place) {
 
 /// The host's files are the host user's; an unprivileged user of the container can use what that user lets
 /// others use.
-fn unprivileged_user(host: Place) {
+pub(crate) fn unprivileged_user(host: Place) {
     let share = Share::new(host);
     share.put("f", b"readable\n");
     let mode = |path: &Path, mode| {
@@ -393,7 +393,7 @@ fn read_only(host: Place) {
     done.expect_status(125).one_error(&["-v data:/mnt", "./data"]);
 }
 
-fn working_directory_in_it(host: Place) {
+pub(crate) fn working_directory_in_it(host: Place) {
     let share = Share::new(host);
     share.put("here", b"x");
     assert_eq!(share.on(host.run(Image::Busybox)).workdir("/mnt").args(["ls"]).ok(), "here\n");

@@ -71,7 +71,7 @@ fn main() -> ExitCode {
             ("native-amd64", 181),
             ("pywasmtime-amd64", 23),
             ("node-amd64", 24),
-            ("web", 44),
+            ("web", 66),
             ("web-amd64", 5),
         ],
     )

@@ -1,6 +1,6 @@
 //! The npm package of `runtime/web` on Node, in steps: cases of other groups, which say what they are about.
 
-use crate::{basic, signals, start, status, streams, terminal};
+use crate::{basic, directories, signals, start, status, streams, terminal};
 use forelift_tests::{
     hosts::Host,
     table::{Check, Group},
@@ -55,4 +55,26 @@ pub(crate) const CASES: Group = &[
     ("ctrl_c", Check::On(&WEB, terminal::ctrl_c)),
     ("line_editing", Check::On(&WEB, terminal::line_editing)),
     ("much_output", Check::On(&WEB, terminal::much_output)),
+    ("read", Check::On(&WEB, directories::read)),
+    ("list", Check::On(&WEB, directories::list)),
+    ("write", Check::On(&WEB, directories::write)),
+    ("append_truncate_overwrite", Check::On(&WEB, directories::append_truncate_overwrite)),
+    ("big_file_in", Check::On(&WEB, directories::big_file_in)),
+    ("big_file_out", Check::On(&WEB, directories::big_file_out)),
+    ("rename_and_remove", Check::On(&WEB, directories::rename_and_remove)),
+    ("directories", Check::On(&WEB, directories::directories)),
+    ("symbolic_links", Check::On(&WEB, directories::symbolic_links)),
+    ("links_do_not_lead_out", Check::On(&WEB, directories::links_do_not_lead_out)),
+    ("many_files", Check::On(&WEB, directories::many_files)),
+    ("names", Check::On(&WEB, directories::names)),
+    ("two_directories", Check::On(&WEB, directories::two_directories)),
+    ("mount_point_is_made", Check::On(&WEB, directories::mount_point_is_made)),
+    ("mapped_into_memory", Check::On(&WEB, directories::mapped_into_memory)),
+    ("database", Check::On(&WEB, directories::database)),
+    ("removed_while_open", Check::On(&WEB, directories::removed_while_open)),
+    ("times", Check::On(&WEB, directories::times)),
+    ("sizes_and_kinds", Check::On(&WEB, directories::sizes_and_kinds)),
+    ("errors", Check::On(&WEB, directories::errors)),
+    ("unprivileged_user", Check::On(&WEB, directories::unprivileged_user)),
+    ("working_directory_in_it", Check::On(&WEB, directories::working_directory_in_it)),
 ];

@@ -67,7 +67,11 @@ pub(in crate::cli) struct Args {
     /// image's own
     #[arg(long, value_name = "ARGS", requires = "web", allow_hyphen_values = true, value_parser = parse_words)]
     pub(super) web_args: Option<Words>,
-    /// Do not let the page's address choose command and environment (`?cmd=...&env=...`)
+    /// Network of the container in the page: the address of a relay, `ws://HOST:PORT/PATH`, as `forelift
+    /// net-relay` says it
+    #[arg(long, value_name = "URL", requires = "web", value_parser = parse_relay)]
+    pub(super) web_net: Option<String>,
+    /// Do not let the page's address choose command, environment and network (`?cmd=...&env=...&net=...`)
     #[arg(long, requires = "web")]
     pub(super) web_fixed: bool,
     /// Use this kernel (an uncompressed riscv64 `Image`, an x86_64 `vmlinux`) instead of the built-in one
@@ -111,6 +115,13 @@ pub(super) struct Words(pub(super) Vec<String>);
 
 fn parse_words(text: &str) -> Result<Words, String> {
     shlex::split(text).map(Words).ok_or_else(|| "a quote is not closed".into())
+}
+
+fn parse_relay(text: &str) -> Result<String, String> {
+    match ["ws://", "wss://"].iter().any(|scheme| text.starts_with(scheme)) {
+        true => Ok(text.into()),
+        false => Err("a page reaches a relay by ws:// or wss:// only".into()),
+    }
 }
 
 fn parse_budget(text: &str) -> Result<Budget, String> {

@@ -29,6 +29,7 @@ fn options(args: &Args) -> Options {
         web: args.web.as_ref().map(|_| web::Options {
             title: args.web_title.clone().unwrap_or_else(|| args::default_name(&args.image)),
             args: args.web_args.clone().map(|words| words.0).unwrap_or_default(),
+            net: args.web_net.clone(),
             fixed: args.web_fixed,
         }),
         platform: args.platform,
