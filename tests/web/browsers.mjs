@@ -1,14 +1,35 @@
 // Browsers that the tests drive: Chromium and Firefox by puppeteer, WebKit by its own WebDriver.
 
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import puppeteer from 'puppeteer-core';
 
 export const BROWSERS = ['chromium', 'firefox', 'webkit'];
 
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+/** Waits. */
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Seconds of processor time that a process and all below it have used. */
+export function cpu(pid) {
+    const parents = new Map();
+    const used = new Map();
+    for (const name of readdirSync('/proc').filter((each) => /^\d+$/.test(each))) {
+        let stat;
+        try {
+            stat = readFileSync(`/proc/${name}/stat`, 'utf8');
+        } catch {
+            continue;
+        }
+        // The second field is a name in parentheses that may hold anything (proc(5)).
+        const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+        parents.set(Number(name), Number(fields[1]));
+        used.set(Number(name), (Number(fields[11]) + Number(fields[12])) / 100);
+    }
+    const isBelow = (each) => each === pid || (parents.has(each) && isBelow(parents.get(each)));
+    return [...used].reduce((sum, [each, seconds]) => sum + (isBelow(each) ? seconds : 0), 0);
+}
 
 /** Waits until `condition` gives something; fails after `seconds` with what `describe` says. */
 export async function until(condition, seconds, describe = () => '') {
@@ -64,8 +85,9 @@ async function puppet(browser) {
     return {
         name: browser,
         process: driver.process(),
-        async open() {
-            const page = await driver.newPage();
+        /** A new tab; of a private window, if that is asked for. */
+        async open({ isPrivate = false } = {}) {
+            const page = await (isPrivate ? await driver.createBrowserContext() : driver).newPage();
             await page.setViewport({ width: 1000, height: 700 });
             return new Puppet(page);
         },

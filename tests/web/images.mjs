@@ -1,22 +1,18 @@
 // The directories that the tests serve, made by `forelift convert --web` of Debian's packages.
 
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { existsSync, mkdtempSync } from 'node:fs';
+import { join } from 'node:path';
+import { TOP, work } from './temporary.mjs';
 
-const TOP = join(dirname(fileURLToPath(import.meta.url)), '../..');
+export { work } from './temporary.mjs';
+
 const BUILT = join(process.env.CARGO_TARGET_DIR ?? join(TOP, 'target'), 'dist/bin/forelift');
 /** The command. */
 export const FORELIFT = process.env.FORELIFT_BIN ?? BUILT;
 
 const run = (program, args) =>
     execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }).trim();
-
-/** A place for what the tests make, which is gone at their end. */
-export const work = mkdtempSync(join(tmpdir(), 'forelift-web-'));
-process.on('exit', () => rmSync(work, { recursive: true, force: true }));
 
 /** The root file system of that name, as `scripts/rootfs` makes it. */
 const root = (name, arch) => run(join(TOP, 'scripts/rootfs'), ['--arch', arch, name]).split('\n').at(-1);

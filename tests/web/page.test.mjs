@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process';
 import { cpSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { BROWSERS, launch, until } from './browsers.mjs';
+import { BROWSERS, cpu, launch, sleep, until } from './browsers.mjs';
 import { FORELIFT, web, work } from './images.mjs';
 import { serve } from './serve.mjs';
 
@@ -246,6 +246,70 @@ for (const name of BROWSERS) {
         });
     });
 }
+
+describe('a page that is left alone', () => {
+    let browser;
+    let server;
+    before(async () => {
+        browser = await launch('chromium');
+        server = await serve(small);
+    });
+    after(async () => {
+        await browser?.close();
+        await server?.close();
+    });
+
+    /** Seconds of processor time in three of the clock. */
+    async function busy() {
+        const before = cpu(browser.process.pid);
+        await sleep(3000);
+        return cpu(browser.process.pid) - before;
+    }
+
+    test('an idle shell, and ten containers at once, leave the processor alone; destroyed, they are gone', async () => {
+        const page = await open(browser, server.url);
+        const alone = await busy();
+        assert.ok(alone < 0.6, `${alone} s of 3 s with one`);
+        await page.evaluate(program('worker.js', `
+            const image = new URL('image.json', document.baseURI).href;
+            globalThis.ten = await Promise.all(Array.from({ length: 10 }, () => run({ image, args: ['cat'] })));
+        `));
+        assert.equal(page.page.workers().length, 11);
+        const many = await busy();
+        assert.ok(many < 1.2, `${many} s of 3 s with eleven`);
+        await page.evaluate('ten.forEach((one) => one.destroy())');
+        await until(() => page.page.workers().length === 1, PATIENCE);
+        await page.close();
+    });
+
+    test('a hidden tab goes on', async () => {
+        const page = await open(browser, server.url);
+        const other = await browser.open();
+        await other.page.bringToFront();
+        assert.equal(await page.evaluate('document.visibilityState'), 'hidden');
+        await page.evaluate(`forelift.container() !== null`);
+        await page.type('for n in 1 2 3; do sleep 0.5; echo n$n; done\n');
+        await shows(page, /^n1\nn2\nn3$/m);
+        await other.close();
+        await page.close();
+    });
+
+    test('a private window, and an origin without room', async () => {
+        const page = await browser.open({ isPrivate: true });
+        await page.goto(server.url);
+        await shows(page, /[#$]$/);
+        await page.close();
+        const full = await browser.open();
+        const devtools = await full.page.createCDPSession();
+        const { origin } = new URL(server.url);
+        await devtools.send('Storage.clearDataForOrigin', { origin, storageTypes: 'all' });
+        await devtools.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: 1000 });
+        await full.goto(server.url);
+        await shows(full, /[#$]$/);
+        await devtools.send('Storage.overrideQuotaForOrigin', { origin });
+        await full.close();
+    });
+});
 
 test('the network of a relay', async () => {
     const server = await serve(small);
