@@ -66,6 +66,16 @@ export const SetTime = { ATIM: 1, ATIM_NOW: 2, MTIM: 4, MTIM_NOW: 8 } as const;
 /** Where `fd_seek` counts from. */
 export const Whence = { SET: 0, CUR: 1, END: 2 } as const;
 
+/** Types of events of `poll_oneoff`. */
+export const EventType = { CLOCK: 0 } as const;
+
+/** A module's end, where it is not in steps: what its `proc_exit` throws. */
+export class Exit extends Error {
+  constructor(readonly status: number) {
+    super(`the module has exited with ${status}`);
+  }
+}
+
 /** Clocks of `clock_time_get`. */
 export const Clock = { REALTIME: 0, MONOTONIC: 1 } as const;
 

@@ -12,13 +12,22 @@ const STEP = 8;
 /** The longest timer that there is; what sleeps longer is woken, and sleeps again. */
 const LONGEST = 0x7fffffff;
 
-/** Runs a machine to its end. */
-export class Driver {
+/** What runs a machine to its end. */
+export interface Runner {
+  /** The exit status, once the container has ended. Rejected when the module fails. */
+  readonly ended: Promise<number>;
+  /** Something has come for the machine: its sleep ends. */
+  wake(): void;
+  /** Ends it, wherever it is. */
+  kill(status: number): void;
+}
+
+/** Runs a machine in steps. */
+export class Driver implements Runner {
   private readonly channel = new MessageChannel();
   private timer: ReturnType<typeof setTimeout> | null = null;
   private asleep = false;
   private over = false;
-  /** The exit status, once the container has ended. Rejected when the module fails. */
   readonly ended: Promise<number>;
   private resolve: (status: number) => void = () => undefined;
   private reject: (error: unknown) => void = () => undefined;
@@ -32,7 +41,6 @@ export class Driver {
     this.soon();
   }
 
-  /** Something has come for the machine: its sleep ends. */
   wake(): void {
     if (!this.asleep || this.over) return;
     this.asleep = false;
@@ -41,7 +49,6 @@ export class Driver {
     this.soon();
   }
 
-  /** Ends it, wherever it is. */
   kill(status: number): void {
     this.end(() => this.resolve(status));
   }

@@ -15,10 +15,11 @@
  */
 
 import { LINK_FD, type Event } from './abi.js';
-import { Driver } from './drive.js';
+import { Driver, type Runner } from './drive.js';
 import { preopens, type Mount } from './files.js';
 import { WebSocketLink } from './link.js';
 import { load, type Image } from './image.js';
+import { Waiter } from './jspi.js';
 import { Machine } from './machine.js';
 import { Input, Output } from './pipe.js';
 import type { Progress } from './fetch.js';
@@ -26,6 +27,7 @@ import type { Progress } from './fetch.js';
 export { FetchError, type Progress } from './fetch.js';
 export { Directory, FileError, type Entry, type Mount, type Stat } from './files.js';
 export { ImageError, type Image } from './image.js';
+export { hasJspi } from './jspi.js';
 export { RelayError } from './link.js';
 
 /** The size of a terminal. */
@@ -52,6 +54,11 @@ export interface RunOptions {
   net?: string;
   /** Directories in memory by their paths in the container, at most 8. None by default. */
   directories?: Readonly<Record<string, Mount>>;
+  /**
+   * How the machine runs beside everything else of its thread: in steps, or by WebAssembly's JavaScript Promise
+   * Integration, where there is that ({@link hasJspi}). In steps by default.
+   */
+  mode?: 'step' | 'jspi';
   /** Told how much of a directory's image has come, until it runs. */
   onProgress?: (progress: Progress) => void;
   /**
@@ -122,15 +129,15 @@ export async function run(options: RunOptions): Promise<Container> {
   const directories = preopens(options.directories ?? {});
   const { tty = false } = options;
   const terminal = tty === true ? { rows: 24, cols: 80 } : tty === false ? null : tty;
-  let driver: Driver | null = null;
-  const wake = () => driver?.wake();
+  let runner: Runner | null = null;
+  const wake = () => runner?.wake();
   const image = await load(options.image, options, wake);
   const link = options.net === undefined ? null : await WebSocketLink.open(options.net);
   if (link !== null) link.wake = wake;
   const input = new Input(wake);
   const [stdout, stderr] = [new Output(wake), new Output(wake)];
   const network = link === null ? [] : ['--net-stream', `fd:${LINK_FD}`, '--dns', RESOLVER];
-  const machine = await Machine.new(image, {
+  const around = {
     // The first is the program's name.
     args: ['image', ...network, ...(options.args ?? [])],
     env: options.env ?? {},
@@ -140,25 +147,28 @@ export async function run(options: RunOptions): Promise<Container> {
     link,
     terminal,
     directories,
-  });
-  const driving = new Driver(machine);
-  driver = driving;
+  };
+  const waiter = options.mode === 'jspi' ? new Waiter(() => machine.buffer) : null;
+  const machine: Machine = await Machine.new(image, around, waiter?.imports.bind(waiter));
+  waiter?.start(machine.main);
+  const running = waiter ?? new Driver(machine);
+  runner = running;
   const over = () => {
     stdout.end();
     stderr.end();
     link?.close();
     image.root?.close();
   };
-  driving.ended.then(over, over);
+  running.ended.then(over, over);
   return container({
     stdin: input.stream,
     stdout: stdout.stream,
     stderr: stderr.stream,
-    exited: driving.ended,
+    exited: running.ended,
     tell: (event) => {
       machine.wasi.tell(event);
       wake();
     },
-    destroy: () => driving.kill(137),
+    destroy: () => running.kill(137),
   });
 }

@@ -12,13 +12,15 @@ import { Preview1, type Surroundings } from './preview1.js';
 interface Exports {
   memory: WebAssembly.Memory;
   forelift_step(budget: bigint): bigint;
+  _start(): void;
 }
 
 /** A module as an image, or an error that says what is wrong with it. */
 function exports(instance: WebAssembly.Instance): Exports {
-  const { memory, forelift_step } = instance.exports;
-  if (memory instanceof WebAssembly.Memory && typeof forelift_step === 'function') {
-    return { memory, forelift_step: forelift_step as Exports['forelift_step'] };
+  const { memory, forelift_step, _start } = instance.exports;
+  const isImage = typeof forelift_step === 'function' && typeof _start === 'function';
+  if (memory instanceof WebAssembly.Memory && isImage) {
+    return { memory, forelift_step, _start } as Exports;
   }
   throw new ImageError(
     'this WebAssembly module is no image that can be run in steps: make it with `forelift convert`, of the ' +
@@ -26,24 +28,29 @@ function exports(instance: WebAssembly.Instance): Exports {
   );
 }
 
+/** Changes the imports of a module. */
+export type Change = (imports: WebAssembly.ModuleImports) => WebAssembly.ModuleImports;
+
 /** A machine that was not started yet. */
 export class Machine {
-  private readonly forelift_step: Exports['forelift_step'];
-
   private constructor(
     readonly wasi: Preview1,
-    instance: Exports,
+    private readonly exports: Exports,
   ) {
-    wasi.memory = instance.memory;
-    this.forelift_step = instance.forelift_step;
+    wasi.memory = exports.memory;
   }
 
-  /** An instance of an image with these streams. */
-  static async new({ module, fill, root }: Loaded, around: Omit<Surroundings, 'root'>): Promise<Machine> {
+  /** An instance of an image with these streams; `change` may put others in place of its imports. */
+  static async new(
+    { module, fill, root }: Loaded,
+    around: Omit<Surroundings, 'root'>,
+    change: Change = (imports) => imports,
+  ): Promise<Machine> {
     const wasi = new Preview1({ ...around, root });
+    const imports = { wasi_snapshot_preview1: change(wasi.imports(module)) };
     let instance;
     try {
-      instance = await WebAssembly.instantiate(module, { wasi_snapshot_preview1: wasi.imports(module) });
+      instance = await WebAssembly.instantiate(module, imports);
     } catch (error) {
       if (error instanceof WebAssembly.LinkError) throw new ImageError(`this module is no image: ${error.message}`);
       throw error;
@@ -55,6 +62,16 @@ export class Machine {
 
   /** Runs for about so many milliseconds, less when there is nothing to do. */
   step(ms: number): Step {
-    return step(this.forelift_step(BigInt(Math.round(ms * 1e6))));
+    return step(this.exports.forelift_step(BigInt(Math.round(ms * 1e6))));
+  }
+
+  /** Its main function, for who does not run it in steps. */
+  get main(): () => void {
+    return this.exports._start;
+  }
+
+  /** Its memory as it is now. */
+  get buffer(): ArrayBuffer {
+    return this.exports.memory.buffer;
   }
 }

@@ -9,6 +9,7 @@ import {
   CONTROL_FD,
   Clock,
   Errno,
+  Exit,
   FLAG_NONBLOCK,
   FileType,
   LINK_FD,
@@ -97,7 +98,7 @@ export class Preview1 {
       fd_prestat_get: () => Errno.BADF,
       fd_close: () => Errno.BADF,
       proc_exit: (status: number) => {
-        throw new Error(`the module has exited with ${status} within a step`);
+        throw new Exit(status);
       },
     };
     const all: WebAssembly.ModuleImports = {};
