@@ -55,8 +55,8 @@ export interface RunOptions {
   /** Directories in memory by their paths in the container, at most 8. None by default. */
   directories?: Readonly<Record<string, Mount>>;
   /**
-   * How the machine runs beside everything else of its thread: in steps, or by WebAssembly's JavaScript Promise
-   * Integration, where there is that ({@link hasJspi}). In steps by default.
+   * How the machine runs beside everything else of its thread: in steps, which is the default, or by
+   * WebAssembly's JavaScript Promise Integration, where there is that ({@link hasJspi}).
    */
   mode?: 'step' | 'jspi';
   /** Told how much of a directory's image has come, until it runs. */
