@@ -3,20 +3,21 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { TOP, work } from './temporary.mjs';
 
+const IMAGE = process.env.FORELIFT_IMAGE;
 const PACKAGE = join(TOP, 'runtime/web');
 const user = join(work, 'user');
 // A test runner below this one would report to it.
 const { NODE_TEST_CONTEXT: _, ...env } = process.env;
 
 /** Runs a program; what it prints, or an error with that. */
-function run(program, args, cwd = user) {
+function run(program, args, cwd = user, more = {}) {
     try {
-        return execFileSync(program, args, { cwd, env, encoding: 'utf8' });
+        return execFileSync(program, args, { cwd, env: { ...env, ...more }, encoding: 'utf8' });
     } catch (error) {
         throw new Error(`${program} ${args.join(' ')}: ${error.stdout}${error.stderr}`);
     }
@@ -36,6 +37,13 @@ test('it is packed and installed, and passes its own tests there', () => {
     const said = run('node', ['--test', ...tests]);
     const [, passed] = /^# pass (\d+)/m.exec(said);
     assert.ok(Number(passed) >= 30, said);
+});
+
+test('its example of a test passes', { skip: IMAGE === undefined && 'NOT TESTED: set FORELIFT_IMAGE' }, () => {
+    const file = join(user, 'command.test.mjs');
+    cpSync(join(user, 'node_modules/forelift/examples/command.test.mjs'), file);
+    const said = run('node', ['--test', file], user, { IMAGE });
+    assert.match(said, /^# pass 2$/m);
 });
 
 test('its types are those of strict TypeScript', () => {

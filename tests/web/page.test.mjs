@@ -3,12 +3,13 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { cpSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { BROWSERS, cpu, launch, sleep, until } from './browsers.mjs';
 import { FORELIFT, web, work } from './images.mjs';
 import { serve } from './serve.mjs';
+import { TOP } from './temporary.mjs';
 
 /** Seconds that anything may take on a slow machine. */
 const PATIENCE = 60;
@@ -260,6 +261,56 @@ for (const name of BROWSERS) {
         });
     });
 }
+
+describe('the examples of the npm package', () => {
+    let browser;
+    let server;
+    before(async () => {
+        const dir = join(work, 'examples');
+        mkdirSync(dir);
+        symlinkSync(join(TOP, 'runtime/web'), join(dir, 'package'));
+        symlinkSync(small, join(dir, 'small'));
+        symlinkSync(web('python3', { args: 'sh', options: ['--train', 'python3 -c pass'] }).dir, join(dir, 'python'));
+        browser = await launch('chromium');
+        server = await serve(dir);
+    });
+    after(async () => {
+        await browser?.close();
+        await server?.close();
+    });
+
+    test('two containers side by side', async () => {
+        const page = await browser.open();
+        await page.goto(`${server.url}package/examples/two.html?image=/small/image.json`);
+        await until(async () => (await state(page)) === 'ready', PATIENCE);
+        await page.evaluate(`(() => {
+            document.getElementById('line').value = 'echo $NAME $((6 * 7)); exit 3';
+            document.querySelector('button').click();
+        })()`);
+        for (const name of ['left', 'right']) {
+            const text = () => page.evaluate(`document.getElementById('${name}').textContent`);
+            await until(async () => (await text()) === `${name} 42\n[ended with status 3]`, PATIENCE, text);
+        }
+        await page.close();
+    });
+
+    test('a notebook', async () => {
+        const page = await browser.open();
+        await page.goto(`${server.url}package/examples/notebook.html?image=/python/image.json`);
+        const look = (expression) => page.evaluate(`document.${expression}`);
+        await until(async () => (await look(`getElementById('note').textContent`)) === 'Ready', PATIENCE);
+        await look(`getElementById('new').click()`);
+        const cells = ['import math\nx = math.factorial(20)\nprint("kept")', 'x // 1000 + undefined', 'x // 1000'];
+        await look(`getElementById('new').click()`);
+        for (const [nth, code] of cells.entries()) {
+            await look(`querySelectorAll('textarea')[${nth}].value = ${JSON.stringify(code)}`);
+            await look(`querySelectorAll('section button')[${nth}].click()`);
+        }
+        const outputs = () => look(`getElementById('cells').innerText`);
+        await until(async () => /kept[^]*NameError[^]*2432902008176640/.test(await outputs()), PATIENCE, outputs);
+        await page.close();
+    });
+});
 
 describe('a page that is left alone', () => {
     let browser;

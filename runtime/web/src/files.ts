@@ -42,7 +42,11 @@ const PAUSE = 100;
  * {@link FileError}. Symbolic links are followed by `write`, `read` and `list`.
  */
 export class Directory {
-  /** What is in it, as a container's host sees it. */
+  /**
+   * What is in it, as a container's host sees it.
+   *
+   * @internal
+   */
   readonly tree = new Tree();
   /** Called some time after a container has changed something, at most ten times in a second. */
   onchange: (() => void) | null = null;

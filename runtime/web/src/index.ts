@@ -14,7 +14,8 @@
  * @module
  */
 
-import { LINK_FD, type Event } from './abi.js';
+import { LINK_FD } from './abi.js';
+import { container, type Container, type Size } from './container.js';
 import { Driver, type Runner } from './drive.js';
 import { preopens, type Mount } from './files.js';
 import { WebSocketLink } from './link.js';
@@ -24,17 +25,13 @@ import { Machine } from './machine.js';
 import { Input, Output } from './pipe.js';
 import type { Progress } from './fetch.js';
 
+export type { Event } from './abi.js';
+export type { Container, Signal, Size } from './container.js';
 export { FetchError, type Progress } from './fetch.js';
 export { Directory, FileError, type Entry, type Mount, type Stat } from './files.js';
 export { ImageError, type Image } from './image.js';
 export { hasJspi } from './jspi.js';
 export { RelayError } from './link.js';
-
-/** The size of a terminal. */
-export interface Size {
-  rows: number;
-  cols: number;
-}
 
 /** What {@link run} runs. */
 export interface RunOptions {
@@ -68,61 +65,8 @@ export interface RunOptions {
   onTrouble?: (error: Error | null) => void;
 }
 
-/** Linux's numbers of the signals that are sent from outside. */
-const SIGNALS = {
-  SIGHUP: 1,
-  SIGINT: 2,
-  SIGQUIT: 3,
-  SIGKILL: 9,
-  SIGUSR1: 10,
-  SIGUSR2: 12,
-  SIGTERM: 15,
-  SIGCONT: 18,
-  SIGTSTP: 20,
-  SIGWINCH: 28,
-} as const;
-
 /** The resolver of `forelift net-relay`, and of QEMU's user network. */
 const RESOLVER = '10.0.2.3';
-
-/** The name of a signal. */
-export type Signal = keyof typeof SIGNALS;
-
-/** A container that runs. */
-export interface Container {
-  /** To be written to, closed at the end of what there is. */
-  readonly stdin: WritableStream<Uint8Array>;
-  /** What the command writes. A container whose output nobody reads waits, as one behind a pipe does. */
-  readonly stdout: ReadableStream<Uint8Array>;
-  readonly stderr: ReadableStream<Uint8Array>;
-  /** The exit status, by docker's rules: 128 and the signal's number for a command that one has ended. */
-  readonly exited: Promise<number>;
-  /** The terminal has another size. */
-  resize(size: Size): void;
-  /** Sends a signal to the container's command. */
-  kill(signal?: Signal | number): void;
-  /** Has the container end in its own way (its image's stop signal). */
-  stop(): void;
-  /** Tells it of an event: what `resize`, `kill` and `stop` do. */
-  tell(event: Event): void;
-  /** Ends the machine at once, as a power cut does; {@link exited} gives 137. */
-  destroy(): void;
-}
-
-/** What a container consists of. */
-type Parts = Pick<Container, 'stdin' | 'stdout' | 'stderr' | 'exited' | 'tell' | 'destroy'>;
-
-/** A container with its conveniences, wherever it runs. */
-export function container(parts: Parts): Container {
-  const { tell } = parts;
-  return {
-    ...parts,
-    resize: ({ rows, cols }) => tell({ kind: 'resize', rows, cols }),
-    kill: (signal = 'SIGTERM') =>
-      tell({ kind: 'signal', number: typeof signal === 'number' ? signal : SIGNALS[signal] }),
-    stop: () => tell({ kind: 'stop' }),
-  };
-}
 
 /** Starts a container. */
 export async function run(options: RunOptions): Promise<Container> {

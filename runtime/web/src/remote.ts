@@ -56,7 +56,11 @@ export class RemoteDirectory {
   private ask: ((method: Method, args: unknown[]) => Promise<unknown>) | null = null;
   private readonly waiting: (() => void)[] = [];
 
-  /** Connects it to its worker. */
+  /**
+   * Connects it to its worker.
+   *
+   * @internal
+   */
   attach(ask: (method: Method, args: unknown[]) => Promise<unknown>): void {
     if (this.ask !== null) throw new Error('this directory belongs to another container');
     this.ask = ask;

@@ -15,7 +15,8 @@ import { FetchError } from './fetch.js';
 import { ImageError } from './image.js';
 import { RelayError } from './link.js';
 import { FileError } from './errors.js';
-import { container, type Container, type RunOptions as OwnOptions } from './index.js';
+import { container, type Container } from './container.js';
+import type { RunOptions as OwnOptions } from './index.js';
 import type { Command, OutputName, Report, WorkerOptions } from './messages.js';
 import { RemoteDirectory, type Answer, type Method } from './remote.js';
 
@@ -26,6 +27,7 @@ export {
   RelayError,
   type Container,
   type Entry,
+  type Event,
   type Image,
   type Progress,
   type Signal,
