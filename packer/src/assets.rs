@@ -231,6 +231,8 @@ pub struct WebAssets {
     pub app: Vec<(String, Vec<u8>)>,
     /// Licences of what the directory holds.
     pub notice: Vec<u8>,
+    /// The page's service worker.
+    pub service_worker: Vec<u8>,
 }
 
 /// The page and its programs.
@@ -249,7 +251,8 @@ pub fn web() -> Result<WebAssets, AssetError> {
     }
     app.sort();
     let notice = read(&index.with_file_name("NOTICE"))?;
-    Ok(WebAssets { index: String::from_utf8_lossy(&bytes).into_owned(), app, notice })
+    let service_worker = read(&index.with_file_name("sw.js"))?;
+    Ok(WebAssets { index: String::from_utf8_lossy(&bytes).into_owned(), app, notice, service_worker })
 }
 
 /// What the installation says about the source of a file.

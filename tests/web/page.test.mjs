@@ -300,7 +300,8 @@ describe('the examples of the npm package', () => {
         const look = (expression) => page.evaluate(`document.${expression}`);
         await until(async () => (await look(`getElementById('note').textContent`)) === 'Ready', PATIENCE);
         await look(`getElementById('new').click()`);
-        const cells = ['import math\nx = math.factorial(20)\nprint("kept")', 'x // 1000 + undefined', 'x // 1000'];
+        const first = 'import math\nx = math.factorial(20)\nprint("kept")';
+        const cells = [first, 'x // 1000 + undefined', 'x // 1000'];
         await look(`getElementById('new').click()`);
         for (const [nth, code] of cells.entries()) {
             await look(`querySelectorAll('textarea')[${nth}].value = ${JSON.stringify(code)}`);
@@ -331,7 +332,7 @@ describe('a page that is left alone', () => {
         return cpu(browser.process.pid) - before;
     }
 
-    test('an idle shell, and ten containers at once, leave the processor alone; destroyed, they are gone', async () => {
+    test('an idle shell and ten containers leave the processor alone; destroyed, they are gone', async () => {
         const page = await open(browser, server.url);
         const alone = await busy();
         assert.ok(alone < 0.6, `${alone} s of 3 s with one`);
@@ -506,6 +507,23 @@ describe('what goes wrong', () => {
         await server.close();
     });
 });
+
+for (const name of ['chromium', 'firefox']) {
+    test(`without a network, after a visit with one (${name})`, async () => {
+        const browser = await launch(name);
+        const server = await serve(small);
+        const page = await open(browser, server.url);
+        await until(() => page.evaluate(`document.body.dataset.kept === 'yes'`), PATIENCE);
+        await page.type('ls -l /usr/bin/bash\n');
+        await shows(page, /^-rwx.*bash$/m);
+        await page.close();
+        await server.close();
+        const again = await open(browser, server.url);
+        await again.type('ls -l /usr/bin/bash; echo $((6 * 7))\n');
+        await shows(again, /^42$/m);
+        await browser.close();
+    });
+}
 
 test('a large image opens without being downloaded, and is kept', async () => {
     const { dir, said } = web('python3', { args: 'sh' });

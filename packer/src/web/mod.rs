@@ -4,13 +4,14 @@
 //! index.html             the page
 //! image.json             the names of everything below
 //! NOTICE                 licences of what the rest is
+//! sw.js                  a service worker, with which the page opens without a network
 //! app-DIGEST/            the page's programs, the npm package `forelift` among them
 //! code-DIGEST.wasm       emulator, lifted code, machine state; .br and .gz beside it
 //! data/DIGEST.bin        guest RAM as it was saved, and the root file system, in compressed pieces
 //! ```
 //!
 //! The code is a module like any image's, without RAM's contents and with a root file system outside of it
-//! ([`forelift_abi::embed::ROOT_FD`]). All names but the first three are made of digests, so everything but
+//! ([`forelift_abi::embed::ROOT_FD`]). All names but the first four are made of digests, so everything but
 //! those can be cached for ever, and parts of two versions never meet.
 //!
 //! * [`files`] fills the directory, whole or not at all;
@@ -168,7 +169,12 @@ pub fn write(
     };
     let manifest = serde_json::to_vec(&manifest).map_err(io::Error::from).map_err(io)?;
     let to_open = brotli.len() as u64 + data + programs + (page.len() + manifest.len()) as u64;
-    let last = [("NOTICE", &assets.notice[..]), ("index.html", page.as_bytes()), ("image.json", &manifest)];
+    let last = [
+        ("NOTICE", &assets.notice[..]),
+        ("sw.js", &assets.service_worker),
+        ("index.html", page.as_bytes()),
+        ("image.json", &manifest),
+    ];
     let (files, total, largest) = directory.publish(spool, &last).map_err(io)?;
     stages.end();
     Ok((summary, Summary { to_open, total, files, largest }))

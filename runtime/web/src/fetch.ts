@@ -20,6 +20,8 @@ type Bytes = Uint8Array<ArrayBuffer>;
 
 /** Name of the cache. */
 const CACHE = 'forelift';
+/** What is kept of a page besides its image's files, which are named by its list: it may change. */
+const PAGE = ['.', 'image.json'];
 
 /** See the module's documentation. */
 export class Fetcher {
@@ -29,22 +31,36 @@ export class Fetcher {
     private readonly cache: Cache | null = null,
   ) {}
 
-  /**
-   * The cache for the directory of `base`, without what an earlier version of it has left: all but `files`.
-   * `null` where pages have none (not on a secure origin, in some private windows).
-   */
-  static async cache(base: URL, files: readonly string[]): Promise<Cache | null> {
+  /** The cache; `null` where pages have none (not on a secure origin, in some private windows). */
+  static async cache(): Promise<Cache | null> {
     try {
-      const cache = await caches.open(CACHE);
-      const wanted = new Set(files.map((file) => new URL(file, base).href));
-      const own = new URL('.', base).href;
-      for (const { url } of await cache.keys()) {
-        if (url.startsWith(own) && !wanted.has(url)) await cache.delete(url);
-      }
-      return cache;
+      return await caches.open(CACHE);
     } catch {
       return null;
     }
+  }
+
+  /** Removes from the cache what an earlier version of the directory of `base` has left: all but `files`. */
+  async clean(files: readonly string[]): Promise<void> {
+    const wanted = new Set([...PAGE, ...files].map((file) => new URL(file, this.base).href));
+    const own = new URL('.', this.base).href;
+    for (const { url } of (await this.cache?.keys()) ?? []) {
+      if (url.startsWith(own) && !wanted.has(url)) await this.cache?.delete(url);
+    }
+  }
+
+  /**
+   * Keeps what a page needs to open without a network: itself, and its programs, which are among `files`. Its
+   * service worker serves them.
+   */
+  static async keepPage(base: URL, files: readonly string[]): Promise<void> {
+    const cache = await caches.open(CACHE);
+    const programs = files.filter((file) => file.startsWith('app-'));
+    const missing: string[] = [...PAGE];
+    for (const program of programs) {
+      if ((await cache.match(new URL(program, base).href)) === undefined) missing.push(program);
+    }
+    await cache.addAll(missing.map((file) => new URL(file, base).href));
   }
 
   /** A module, to be compiled as it comes: from the network, whose copy an engine keeps compiled. */

@@ -77,7 +77,7 @@ function directory(image: Image): URL | null {
 /** Reads a directory's `image.json`. */
 export async function manifest(address: string | URL): Promise<Manifest> {
   const url = new URL(address, globalThis.location?.href);
-  const fetcher = new Fetcher(url);
+  const fetcher = new Fetcher(url, await Fetcher.cache());
   const text = new TextDecoder().decode(await fetcher.plain(url.href));
   let found: Partial<Manifest>;
   try {
@@ -102,7 +102,9 @@ export async function load(image: Image, listeners: Listeners, wake: () => void)
 async function loadDirectory(url: URL, listeners: Listeners, wake: () => void): Promise<Loaded> {
   const found = await manifest(url);
   const { code, memory, root } = found;
-  const fetcher = new Fetcher(url, await Fetcher.cache(url, found.files));
+  const fetcher = new Fetcher(url, await Fetcher.cache());
+  // What is not removed now is the next time.
+  fetcher.clean(found.files).catch(() => undefined);
   const data = [...memory, ...root.first];
   const total = data.reduce((sum, { size }) => sum + size, code.size);
   let loaded = 0;

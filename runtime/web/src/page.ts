@@ -6,7 +6,7 @@
 
 import { FitAddon } from '@xterm/addon-fit';
 import { Terminal } from '@xterm/xterm';
-import type { Progress } from './fetch.js';
+import { Fetcher, type Progress } from './fetch.js';
 import { manifest } from './image.js';
 import { MOUNTED, Panel } from './panel.js';
 import { RemoteDirectory, run, type Container } from './worker.js';
@@ -103,6 +103,18 @@ async function display(output: ReadableStream<Uint8Array>, isCurrent: () => bool
   }
 }
 
+/** Has the page open without a network the next time, where pages can. */
+async function keep(files: readonly string[]): Promise<void> {
+  if (!('serviceWorker' in navigator)) return;
+  try {
+    await navigator.serviceWorker.register(new URL('sw.js', IMAGE));
+    await Fetcher.keepPage(IMAGE, files);
+    document.body.dataset['kept'] = 'yes';
+  } catch {
+    // A private window, no room: it opens with a network only.
+  }
+}
+
 async function start(): Promise<void> {
   const number = ++runs;
   const isCurrent = () => number === runs;
@@ -115,7 +127,7 @@ async function start(): Promise<void> {
   amount.textContent = '';
   show('loading', 'Loading');
   try {
-    const { page } = await manifest(IMAGE);
+    const { page, files: names } = await manifest(IMAGE);
     const wish = page.fixed ? { args: null, env: {}, net: null } : asked(new URLSearchParams(location.search));
     const net = wish.net ?? page.net;
     const files = new RemoteDirectory();
@@ -135,6 +147,7 @@ async function start(): Promise<void> {
     show('running');
     panel.show(files);
     terminal.focus();
+    void keep(names);
     const shown = display(started.stdout, isCurrent);
     const status = await started.exited;
     await shown;
