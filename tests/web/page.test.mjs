@@ -1,58 +1,21 @@
-// The page of `forelift convert --web` in browsers: a container opens, answers, ends, and what can go wrong
-// says so.
+// The page of `forelift convert --web` in browsers: a container opens, answers, ends.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { cpSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { BROWSERS, cpu, launch, sleep, until } from './browsers.mjs';
 import { FORELIFT, web, work } from './images.mjs';
+import { PATIENCE, SCREEN, click, message, note, open, reaches, shows, state } from './look.mjs';
 import { serve } from './serve.mjs';
 import { TOP } from './temporary.mjs';
 
-/** Seconds that anything may take on a slow machine. */
-const PATIENCE = 60;
 /** The headers that other projects' pages need. */
 const ISOLATED = {
     'cross-origin-opener-policy': 'same-origin',
     'cross-origin-embedder-policy': 'require-corp',
 };
-
-const SCREEN = `(() => {
-    const { active } = forelift.terminal.buffer;
-    const lines = Array.from({ length: active.length }, (_, n) => active.getLine(n).translateToString(true));
-    return lines.join('\\n').trimEnd();
-})()`;
-const state = (page) => page.evaluate('document.body.dataset.state');
-const message = (page) => page.evaluate(`document.getElementById('message').textContent`);
-const note = (page) => page.evaluate(`document.getElementById('note').textContent`);
-const click = (page, id) => page.evaluate(`document.getElementById('${id}').click()`);
-
-/** Waits until the terminal shows something; what it shows. */
-async function shows(page, pattern) {
-    let screen = '';
-    const look = async () => {
-        screen = await page.evaluate(SCREEN).catch(() => '');
-        return pattern.test(screen) ? screen : null;
-    };
-    const describe = async () => `${pattern} in\n${screen}\nstate ${await state(page)}: ${await message(page)}`;
-    return until(look, PATIENCE, describe);
-}
-
-/** Waits for a state of the page. */
-async function reaches(page, wanted) {
-    const isThere = async () => (await state(page).catch(() => null)) === wanted;
-    await until(isThere, PATIENCE, async () => `${await state(page)} in place of ${wanted}: ${await message(page)}`);
-}
-
-/** Opens the page, and waits for the prompt. */
-async function open(browser, url) {
-    const page = await browser.open();
-    await page.goto(url);
-    await shows(page, /[#$]$/);
-    return page;
-}
 
 /** Runs a module of the page's programs in the page. */
 const program = (file, body) => `(async () => {
@@ -404,108 +367,6 @@ test('the network of a relay', async () => {
         await browser.close();
         await server.close();
     }
-});
-
-describe('what goes wrong', () => {
-    let browser;
-    before(async () => {
-        browser = await launch('chromium');
-    });
-    after(() => browser?.close());
-
-    /** Opens the page of a server with a fault; what it says. */
-    async function fails(options, dir = small) {
-        const server = await serve(dir, options);
-        const page = await browser.open();
-        await page.goto(server.url);
-        await reaches(page, 'failed');
-        const said = await message(page);
-        return { page, server, said };
-    }
-
-    /** A copy of the directory, changed. */
-    function changed(name, change) {
-        const dir = join(work, name);
-        cpSync(small, dir, { recursive: true });
-        const path = join(dir, 'image.json');
-        const image = JSON.parse(readFileSync(path, 'utf8'));
-        writeFileSync(path, change(image, dir) ?? JSON.stringify(image));
-        return dir;
-    }
-
-    test('a file that is missing is named, and after it has come the page goes on', async () => {
-        let isBroken = true;
-        const trouble = (path) => (isBroken && path.endsWith('.wasm') ? 'missing' : null);
-        const { page, server, said } = await fails({ trouble });
-        assert.match(said, /code-[0-9a-f]+\.wasm: 404.*copy all of the directory/);
-        isBroken = false;
-        await click(page, 'again');
-        await shows(page, /[#$]$/);
-        await page.close();
-        await server.close();
-    });
-
-    test('data that was cut off', async () => {
-        for (const what of ['cut', 'broken']) {
-            const { page, server, said } = await fails({ trouble: (path) => (path.includes('/data/') ? what : null) });
-            assert.match(said, /data\/[0-9a-f]+\.bin: it (is damaged or was cut off|cannot be fetched)/, what);
-            await page.close();
-            await server.close();
-        }
-    });
-
-    test('an image of another format, and a damaged one', async () => {
-        for (const [name, change, expected] of [
-            ['newer', (image) => void (image.format = 99), /made by forelift [0-9.]+, which this page does not read/],
-            ['cut', () => '{"format":', /image.json: it is damaged or was cut off/],
-            ['none', () => '{}', /made by nothing that is known/],
-        ]) {
-            const { page, server, said } = await fails({}, changed(name, change));
-            assert.match(said, expected, name);
-            await page.close();
-            await server.close();
-        }
-    });
-
-    test('code of one version does not run with the data of another', async () => {
-        const other = web('minbase', { options: ['--memory', '192M'] }).dir;
-        const dir = changed('mixed', (image, dir) => {
-            const [code] = readdirSync(other).filter((file) => file.endsWith('.wasm'));
-            cpSync(join(other, code), join(dir, image.code.file));
-        });
-        const { page, server, said } = await fails({}, dir);
-        assert.match(said, /of another version than/);
-        await page.close();
-        await server.close();
-    });
-
-    test('a chunk that cannot be had while the container runs', async () => {
-        let isBroken = false;
-        const server = await serve(small, { trouble: (path) => (isBroken && path.includes('/data/') ? 'missing' : null) });
-        const page = await open(browser, server.url);
-        isBroken = true;
-        await page.type('cat /usr/share/perl5/*/*.pm /usr/bin/* | wc -c\n');
-        await until(async () => /404.*trying again/.test(await note(page)), PATIENCE, () => note(page));
-        assert.equal(await state(page), 'running');
-        isBroken = false;
-        await shows(page, /^\d{6,}$/m);
-        assert.equal(await note(page), '');
-        await page.close();
-        await server.close();
-    });
-
-    test('the page of a fixed image takes nothing from its address', async () => {
-        const { dir } = web('minbase', { options: ['--web-fixed', '--web-title', 'A <b>title</b>'], args: `-w /tmp sh -c 'pwd; echo "[$B]"'` });
-        const server = await serve(dir);
-        const page = await browser.open();
-        await page.goto(`${server.url}?cmd=false&env=B=2`);
-        await reaches(page, 'ended');
-        assert.match(await page.evaluate(SCREEN), /^\/tmp\n\[\]$/m);
-        assert.equal(await page.evaluate('document.title'), 'A <b>title</b>');
-        assert.equal(await page.evaluate(`document.querySelector('h1').textContent`), 'A <b>title</b>');
-        await page.close();
-        await server.close();
-    });
 });
 
 for (const name of ['chromium', 'firefox']) {

@@ -20,9 +20,9 @@ const TYPES = {
 /**
  * Serves the directory `dir` on a port of its own. Options: `brotli` (serves a `.br` file in place of a plain
  * one), `headers` (for every answer), `trouble(path)` (`'missing'`, `'cut'` or `'broken'` for a file that is
- * to fail so), `port`.
+ * to fail so), `hold(path)` (whether it is never answered), `port`.
  */
-export async function serve(dir, { brotli = false, headers = {}, trouble = () => null, port = 0 } = {}) {
+export async function serve(dir, { brotli = false, headers = {}, trouble = () => null, hold = () => false, port = 0 } = {}) {
     const requests = [];
     let bytes = 0;
     const server = createServer((request, response) => {
@@ -30,6 +30,7 @@ export async function serve(dir, { brotli = false, headers = {}, trouble = () =>
         requests.push(pathname);
         let path = join(dir, normalize(decodeURIComponent(pathname)));
         if (pathname.endsWith('/')) path = join(path, 'index.html');
+        if (hold(pathname)) return;
         const what = trouble(pathname);
         if (what === 'missing' || !existsSync(path) || !statSync(path).isFile()) {
             response.writeHead(404, headers).end('not found');

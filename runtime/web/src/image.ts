@@ -5,7 +5,7 @@
  * @module
  */
 
-import { Fetcher, type Progress } from './fetch.js';
+import { Fetcher, fetchFile, tell, type Progress } from './fetch.js';
 import { Root, type Manifest as RootManifest } from './root.js';
 
 /**
@@ -79,17 +79,26 @@ export async function manifest(address: string | URL): Promise<Manifest> {
   const url = new URL(address, globalThis.location?.href);
   const fetcher = new Fetcher(url, await Fetcher.cache());
   const text = new TextDecoder().decode(await fetcher.plain(url.href));
-  let found: Partial<Manifest>;
+  let found: Partial<Manifest> | null;
   try {
-    found = JSON.parse(text) as Partial<Manifest>;
+    found = JSON.parse(text) as Partial<Manifest> | null;
   } catch {
-    throw new ImageError(`${url}: it is damaged or was cut off: write the directory again, and copy all of it`);
+    throw damaged(url);
   }
-  if (found.format !== FORMAT) {
-    const by = found.forelift === undefined ? 'nothing that is known' : `forelift ${found.forelift}`;
+  if (found === null || found.format !== FORMAT) {
+    const by = found?.forelift === undefined ? 'nothing that is known' : `forelift ${found.forelift}`;
     throw new ImageError(`${url}: it was made by ${by}, which this page does not read: convert the image again`);
   }
+  const { code, memory, root, page, files } = found;
+  const isWhole =
+    typeof code?.file === 'string' &&
+    [memory, files, root?.chunks, root?.first, page?.args].every((each) => Array.isArray(each));
+  if (!isWhole) throw damaged(url);
   return found as Manifest;
+}
+
+function damaged(url: URL): ImageError {
+  return new ImageError(`${url}: it is damaged or was cut off: write the directory again, and copy all of it`);
 }
 
 /** Compiles a module, or fetches all that is needed at first of a directory. */
@@ -110,10 +119,10 @@ async function loadDirectory(url: URL, listeners: Listeners, wake: () => void): 
   let loaded = 0;
   const advance = (bytes: number) => {
     loaded += bytes;
-    listeners.onProgress?.({ loaded, total });
+    tell(listeners.onProgress, { loaded, total });
   };
   advance(0);
-  const compiling = compile(fetcher.code(code.file)).then((module) => {
+  const compiling = fetcher.code(code.file, compileResponse).then((module) => {
     advance(code.size);
     return module;
   });
@@ -137,12 +146,15 @@ async function loadDirectory(url: URL, listeners: Listeners, wake: () => void): 
     fill: ({ buffer }) => {
       const all = new Uint8Array(buffer);
       for (const piece of bytes.slice(0, memory.length)) {
-        for (const { page, contents } of runs(piece, url)) all.set(contents, page * PAGE);
+        for (const { page, contents } of runs(piece, url)) {
+          if (page * PAGE + contents.length > all.length) throw damaged(url);
+          all.set(contents, page * PAGE);
+        }
       }
       // Guest RAM is there twice until this is over.
       bytes.length = 0;
     },
-    root: new Root(root, here, fetcher, { wake, trouble: (error) => listeners.onTrouble?.(error) }),
+    root: new Root(root, here, fetcher, { wake, trouble: (error) => tell(listeners.onTrouble, error) }),
   };
 }
 
@@ -150,10 +162,11 @@ async function loadDirectory(url: URL, listeners: Listeners, wake: () => void): 
 function* runs(piece: Uint8Array, url: URL): Generator<{ page: number; contents: Uint8Array }> {
   const words = new DataView(piece.buffer, piece.byteOffset, piece.length);
   for (let at = 0; at < piece.length; ) {
+    if (at + 8 > piece.length) throw damaged(url);
     const page = words.getUint32(at, true);
     const size = words.getUint32(at + 4, true) * PAGE;
     at += 8;
-    if (at + size > piece.length) throw new ImageError(`${url}: a part of it is damaged: convert the image again`);
+    if (at + size > piece.length) throw damaged(url);
     yield { page, contents: piece.subarray(at, at + size) };
     at += size;
   }
@@ -161,19 +174,31 @@ function* runs(piece: Uint8Array, url: URL): Generator<{ page: number; contents:
 
 async function compile(image: Image): Promise<WebAssembly.Module> {
   if (image instanceof WebAssembly.Module) return image;
-  if (image instanceof ArrayBuffer || ArrayBuffer.isView(image)) return checked(WebAssembly.compile(image));
-  const response = await (typeof image === 'string' || image instanceof URL ? fetch(image) : image);
-  if (!response.ok) throw new ImageError(`${response.url}: ${response.status} ${response.statusText}`);
-  // Streaming wants the right type, which many a plain server does not know.
-  const isTyped = response.headers.get('content-type')?.split(';')[0]?.trim() === 'application/wasm';
-  return checked(isTyped ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer()));
-}
-
-async function checked(module: Promise<WebAssembly.Module>): Promise<WebAssembly.Module> {
+  let module;
+  if (image instanceof ArrayBuffer || ArrayBuffer.isView(image)) {
+    module = WebAssembly.compile(image);
+  } else if (typeof image === 'string' || image instanceof URL) {
+    module = fetchFile(String(image)).then(compileResponse);
+  } else {
+    module = answer(image).then(compileResponse);
+  }
   try {
     return await module;
   } catch (error) {
     if (error instanceof WebAssembly.CompileError) throw new ImageError(`this is no image: ${error.message}`);
     throw error;
   }
+}
+
+/** What a page's own fetch gave. */
+export async function answer(image: Response | Promise<Response>): Promise<Response> {
+  const response = await image;
+  if (!response.ok) throw new ImageError(`${response.url}: ${response.status} ${response.statusText}`);
+  return response;
+}
+
+async function compileResponse(response: Response): Promise<WebAssembly.Module> {
+  // Streaming wants the right type, which many a plain server does not know.
+  const isTyped = response.headers.get('content-type')?.split(';')[0]?.trim() === 'application/wasm';
+  return isTyped ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer());
 }

@@ -40,7 +40,10 @@ export interface RunOptions {
   args?: readonly string[];
   /** Environment variables of the container's, besides the image's. */
   env?: Readonly<Record<string, string>>;
-  /** A terminal for the container, of this size (80 by 24 for `true`). Its output is all on `stdout` then. */
+  /**
+   * A terminal for the container, of this size (80 by 24 for `true`). Its output is all on `stdout` then;
+   * what Forelift itself has to say comes on `stderr`, as ever.
+   */
   tty?: boolean | Size;
   /** Whether there is standard input: without, the command reads its end. There is by default. */
   stdin?: boolean;
@@ -56,6 +59,8 @@ export interface RunOptions {
    * WebAssembly's JavaScript Promise Integration, where there is that ({@link hasJspi}).
    */
   mode?: 'step' | 'jspi';
+  /** Ends the container, or what is done for its start: {@link run} fails with the signal's reason then. */
+  signal?: AbortSignal;
   /** Told how much of a directory's image has come, until it runs. */
   onProgress?: (progress: Progress) => void;
   /**
@@ -75,7 +80,10 @@ export async function run(options: RunOptions): Promise<Container> {
   const terminal = tty === true ? { rows: 24, cols: 80 } : tty === false ? null : tty;
   let runner: Runner | null = null;
   const wake = () => runner?.wake();
+  const { signal } = options;
+  signal?.throwIfAborted();
   const image = await load(options.image, options, wake);
+  signal?.throwIfAborted();
   const link = options.net === undefined ? null : await WebSocketLink.open(options.net);
   if (link !== null) link.wake = wake;
   const input = new Input(wake);
@@ -94,16 +102,23 @@ export async function run(options: RunOptions): Promise<Container> {
   };
   const waiter = options.mode === 'jspi' ? new Waiter(() => machine.buffer) : null;
   const machine: Machine = await Machine.new(image, around, waiter?.imports.bind(waiter));
+  if (signal?.aborted) {
+    link?.close();
+    image.root?.close();
+    throw signal.reason;
+  }
   waiter?.start(machine.main);
   const running = waiter ?? new Driver(machine);
   runner = running;
   const over = () => {
+    input.end();
     stdout.end();
     stderr.end();
     link?.close();
     image.root?.close();
   };
   running.ended.then(over, over);
+  signal?.addEventListener('abort', () => running.kill(137), { once: true });
   return container({
     stdin: input.stream,
     stdout: stdout.stream,

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { text } from './fetch.js';
 import type { Link } from './preview1.js';
 
 /** Bytes that wait for the relay before the container has to. */
@@ -36,7 +37,16 @@ export class WebSocketLink implements Link {
   /** Connects to a relay. */
   static open(url: string): Promise<WebSocketLink> {
     return new Promise((resolve, reject) => {
-      const socket = new WebSocket(url);
+      if (globalThis.WebSocket === undefined) {
+        throw new RelayError(`${url}: there are no WebSockets here: Node has them from version 22 on`);
+      }
+      let socket: WebSocket;
+      try {
+        socket = new WebSocket(url);
+      } catch (error) {
+        const why = `a relay's address begins with ws: or wss: (${text(error)})`;
+        throw new RelayError(`${url}: ${why}`);
+      }
       socket.binaryType = 'arraybuffer';
       socket.onopen = () => resolve(new WebSocketLink(socket));
       // The web tells pages nothing about why.

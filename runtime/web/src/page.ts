@@ -63,10 +63,12 @@ const panel = new Panel(element('list'), element<HTMLInputElement>('add'), eleme
 element('files').onclick = () => {
   const isHidden = element('panel').toggleAttribute('hidden');
   element('files').setAttribute('aria-expanded', String(!isHidden));
+  panel.refresh();
 };
 
 /** What is run, and how often something was. */
 let container: Container | null = null;
+let starting = new AbortController();
 let input: WritableStreamDefaultWriter<Uint8Array> | null = null;
 let runs = 0;
 
@@ -93,13 +95,27 @@ function asked(query: URLSearchParams): Wish {
   return { args: cmd === null ? null : words(cmd), env, net: query.get('net') };
 }
 
+/** Puts something on the screen; when it is there. */
+function write(data: string | Uint8Array): Promise<void> {
+  return new Promise((resolve) => terminal.write(data, resolve));
+}
+
 /** Shows what the container writes, as fast as the terminal takes it. */
 async function display(output: ReadableStream<Uint8Array>, isCurrent: () => boolean): Promise<void> {
   const reader = output.getReader();
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
-    const { value } = part;
     if (!isCurrent()) return;
-    await new Promise<void>((resolve) => terminal.write(value, resolve));
+    await write(part.value);
+  }
+}
+
+/** Shows what Forelift says: it knows of no terminal. */
+async function explain(errors: ReadableStream<Uint8Array>, isCurrent: () => boolean): Promise<void> {
+  const decoder = new TextDecoder();
+  const reader = errors.getReader();
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    if (!isCurrent()) return;
+    await write(decoder.decode(part.value, { stream: true }).replaceAll('\n', '\r\n'));
   }
 }
 
@@ -118,9 +134,14 @@ async function keep(files: readonly string[]): Promise<void> {
 async function start(): Promise<void> {
   const number = ++runs;
   const isCurrent = () => number === runs;
+  starting.abort(new Error('the page runs another container'));
+  starting = new AbortController();
   container?.destroy();
   [container, input] = [null, null];
   panel.show(null);
+  // What the one before has written is out of the way first.
+  await write('');
+  if (!isCurrent()) return;
   terminal.reset();
   remark('');
   progress.removeAttribute('value');
@@ -133,6 +154,7 @@ async function start(): Promise<void> {
     const files = new RemoteDirectory();
     const started = await run({
       directories: { [MOUNTED]: files },
+      signal: starting.signal,
       image: IMAGE,
       args: wish.args ?? page.args,
       ...(net === null ? {} : { net }),
@@ -148,9 +170,9 @@ async function start(): Promise<void> {
     panel.show(files);
     terminal.focus();
     void keep(names);
-    const shown = display(started.stdout, isCurrent);
+    const shown = [display(started.stdout, isCurrent), explain(started.stderr, isCurrent)];
     const status = await started.exited;
-    await shown;
+    await Promise.all(shown);
     if (!isCurrent()) return;
     input = null;
     show('ended');

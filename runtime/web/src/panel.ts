@@ -10,12 +10,19 @@ import type { RemoteDirectory, Entry } from './worker.js';
 /** Where the container finds them. */
 export const MOUNTED = '/mnt';
 
+/** Files that are listed at most. */
+const MOST = 500;
+/** Milliseconds between two looks, at least. */
+const PAUSE = 300;
+
 /** Says how something went. */
 export type Remark = (text: string, isBad?: boolean) => void;
 
 /** The list, and what adds to it. */
 export class Panel {
   private directory: RemoteDirectory | null = null;
+  private isBusy = false;
+  private isStale = false;
 
   /** `list` is filled, and `input` and what is dropped on `target` is added. */
   constructor(
@@ -46,35 +53,55 @@ export class Panel {
     this.directory = directory;
     this.list.replaceChildren();
     if (directory === null) return;
-    directory.onchange = () => void this.refresh();
-    void this.refresh();
+    directory.onchange = () => this.refresh();
+    this.refresh();
   }
 
   /** Adds files of the visitor's. */
   private async add(files: File[]): Promise<void> {
     const { directory } = this;
     if (directory === null || files.length === 0) return;
-    try {
-      for (const file of files) {
+    const added: string[] = [];
+    const failed: string[] = [];
+    for (const file of files) {
+      try {
         await directory.write(file.name, new Uint8Array(await file.arrayBuffer()));
+        added.push(file.name);
+      } catch (error) {
+        failed.push(error instanceof Error ? error.message : String(error));
       }
-      this.remark(`${files.map(({ name }) => name).join(', ')}: in ${MOUNTED}`);
-    } catch (error) {
-      this.remark(error instanceof Error ? error.message : String(error), true);
     }
-    await this.refresh();
+    const done = added.length === 0 ? [] : [`${added.join(', ')}: in ${MOUNTED}`];
+    this.remark([...done, ...failed].join('; '), failed.length > 0);
+    this.refresh();
   }
 
-  private async refresh(): Promise<void> {
+  /** Makes the list anew, when the one that is being made is done. */
+  refresh(): void {
+    this.isStale = true;
+    if (this.isBusy || this.list.closest('[hidden]') !== null) return;
+    this.isBusy = true;
+    void this.fill().finally(() => {
+      this.isBusy = false;
+      if (this.isStale) this.refresh();
+    });
+  }
+
+  private async fill(): Promise<void> {
+    this.isStale = false;
     const { directory } = this;
     if (directory === null) return;
-    const items: HTMLElement[] = [];
-    try {
-      for (const [path, entry] of await all(directory)) items.push(this.item(directory, path, entry));
-    } catch (error) {
-      this.remark(error instanceof Error ? error.message : String(error), true);
+    const found = await all(directory);
+    if (directory !== this.directory) return;
+    const items = found.slice(0, MOST).map(([path, entry]) => this.item(directory, path, entry));
+    if (found.length > MOST) {
+      const line = document.createElement('li');
+      line.textContent = `and ${found.length - MOST} more`;
+      items.push(line);
     }
-    if (directory === this.directory) this.list.replaceChildren(...items);
+    this.list.replaceChildren(...items);
+    // A container that writes all the time is not looked at all the time.
+    await new Promise((resolve) => setTimeout(resolve, PAUSE));
   }
 
   /** A line of the list, whose name downloads the file. */
@@ -92,10 +119,10 @@ export class Panel {
   }
 }
 
-/** All files in a directory with their paths, in order; those below others, too. */
+/** All files in and below a directory with their paths, in order. What goes meanwhile is not told. */
 async function all(directory: RemoteDirectory, path = ''): Promise<[string, Entry][]> {
   const found: [string, Entry][] = [];
-  const entries = await directory.list(path);
+  const entries = await directory.list(path).catch((): Entry[] => []);
   entries.sort((a, b) => (a.name < b.name ? -1 : 1));
   for (const entry of entries) {
     const inner = path === '' ? entry.name : `${path}/${entry.name}`;

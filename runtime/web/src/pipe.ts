@@ -40,12 +40,22 @@ class Queue {
   }
 }
 
+/** A copy of what is written to a container. Its writer may use its buffer again. */
+export function copied(chunk: unknown): Uint8Array<ArrayBuffer> {
+  if (chunk instanceof ArrayBuffer) return new Uint8Array(chunk.slice(0));
+  if (!ArrayBuffer.isView(chunk)) {
+    throw new TypeError('standard input takes bytes: put a TextEncoderStream before it for texts');
+  }
+  return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength).slice();
+}
+
 /** What a container reads: written to as a stream of the web. */
 export class Input {
   private queue = new Queue();
   private ended = false;
+  private over = false;
   private room: (() => void) | null = null;
-  /** To be written to. */
+  /** To be written to. What comes after the container's end is dropped. */
   readonly stream: WritableStream<Uint8Array>;
 
   /** `wake` is called when there is something new for the container. */
@@ -56,8 +66,10 @@ export class Input {
     };
     this.stream = new WritableStream<Uint8Array>({
       write: (chunk) => {
-        // The writer may use its buffer again.
-        this.queue.push(chunk.slice());
+        const bytes = copied(chunk);
+        // Nobody reads it any more.
+        if (this.over) return undefined;
+        this.queue.push(bytes);
         wake();
         if (this.queue.length < CAPACITY) return undefined;
         return new Promise((resolve) => (this.room = resolve));
@@ -65,6 +77,14 @@ export class Input {
       close: end,
       abort: end,
     });
+  }
+
+  /** The container has ended: who waits for it waits no more. */
+  end(): void {
+    this.over = true;
+    this.queue.take();
+    this.room?.();
+    this.room = null;
   }
 
   /** How many bytes were read; 0 at the end, -1 when there is nothing yet. */
@@ -100,6 +120,8 @@ export class Output {
         cancel: () => {
           this.closed = true;
           this.queue.take();
+          this.wanted = null;
+          this.pulled?.();
           wake();
         },
       },

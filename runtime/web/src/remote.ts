@@ -62,8 +62,18 @@ export class RemoteDirectory {
    * @internal
    */
   attach(ask: (method: Method, args: unknown[]) => Promise<unknown>): void {
-    if (this.ask !== null) throw new Error('this directory belongs to another container');
+    if (this.ask !== null) throw new TypeError('this directory belongs to another container: make one for each');
     this.ask = ask;
+    this.waiting.splice(0).forEach((go) => go());
+  }
+
+  /**
+   * Its container does not come.
+   *
+   * @internal
+   */
+  close(): void {
+    this.ask ??= () => Promise.reject(new Error('the container of this directory has not started'));
     this.waiting.splice(0).forEach((go) => go());
   }
 

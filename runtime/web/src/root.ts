@@ -132,12 +132,12 @@ export class Root {
     } catch (error) {
       if (this.closed) return;
       this.failing.add(number);
-      this.notices.trouble(error instanceof Error ? error : new Error(String(error)));
       const timer = setTimeout(() => {
         this.timers.delete(timer);
         void this.attempt(number, name, Math.min(2 * pause, PAUSE.longest));
       }, pause);
       this.timers.add(timer);
+      this.notices.trouble(error instanceof Error ? error : new Error(String(error)));
       return;
     }
     this.coming.delete(number);

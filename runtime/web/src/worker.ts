@@ -11,8 +11,9 @@
  * @module
  */
 
-import { FetchError } from './fetch.js';
-import { ImageError } from './image.js';
+import { FetchError, tell as informed } from './fetch.js';
+import { ImageError, answer } from './image.js';
+import { copied } from './pipe.js';
 import { RelayError } from './link.js';
 import { FileError } from './errors.js';
 import { container, type Container } from './container.js';
@@ -50,7 +51,7 @@ export class WorkerError extends Error {
   override name = 'WorkerError';
 }
 
-const ERRORS: Record<string, new (message: string) => Error> = { FetchError, ImageError, RelayError };
+const ERRORS: Record<string, new (message: string) => Error> = { FetchError, ImageError, RangeError, RelayError };
 
 /** The directories, and whether they are mounted read-only. */
 function mounts(options: RunOptions): [string, RemoteDirectory, boolean][] {
@@ -61,16 +62,14 @@ function mounts(options: RunOptions): [string, RemoteDirectory, boolean][] {
 
 /** Options in the form in which they are sent. */
 async function sendable(options: RunOptions): Promise<WorkerOptions> {
-  const { image, onProgress, onTrouble, directories, ...plain } = options;
+  const { image, onProgress, onTrouble, directories, signal, ...plain } = options;
   const readOnly = mounts(options).map(([path, , readOnly]) => [path, readOnly] as const);
   const rest = { ...plain, directories: Object.fromEntries(readOnly) };
   // A relative address is the page's.
   if (typeof image === 'string') return { ...rest, image: new URL(image, globalThis.location?.href).href };
   if (image instanceof URL) return { ...rest, image: image.href };
   if (image instanceof Response || image instanceof Promise) {
-    const response = await image;
-    if (!response.ok) throw new ImageError(`${response.url}: ${response.status} ${response.statusText}`);
-    return { ...rest, image: await response.arrayBuffer() };
+    return { ...rest, image: await (await answer(image)).arrayBuffer() };
   }
   return { ...rest, image };
 }
@@ -110,7 +109,19 @@ class RemoteOutput {
 
 /** Starts a container in a worker. */
 export async function run(options: RunOptions): Promise<Container> {
-  const sent = await sendable(options);
+  try {
+    options.signal?.throwIfAborted();
+    const sent = await sendable(options);
+    options.signal?.throwIfAborted();
+    return await start(options, sent);
+  } catch (error) {
+    // Who waits for an answer of its directories has it.
+    mounts(options).forEach(([, directory]) => directory.close());
+    throw error;
+  }
+}
+
+async function start(options: RunOptions, sent: WorkerOptions): Promise<Container> {
   // Bundlers know a worker by this form.
   const worker = new Worker(new URL('./worker_main.js', import.meta.url), { type: 'module' });
   const tell = (command: Command) => worker.postMessage(command);
@@ -122,7 +133,7 @@ export async function run(options: RunOptions): Promise<Container> {
   const asked = new Map<number, (answer: Answer) => void>();
   let number = 0;
   const directories = mounts(options);
-  for (const [path, directory] of directories) {
+  const attach = (path: string, directory: RemoteDirectory) =>
     directory.attach(async (method: Method, args: unknown[]) => {
       if (over) throw new WorkerError('the container is gone, and its directories with it');
       const id = number++;
@@ -132,12 +143,11 @@ export async function run(options: RunOptions): Promise<Container> {
       const { error, message } = answer;
       throw error === null ? new WorkerError(message) : Object.assign(new FileError(error), { message });
     });
-  }
 
   let started: () => void = () => undefined;
   let failed: (error: Error) => void = () => undefined;
   let ended: (status: number) => void = () => undefined;
-  const start = new Promise<void>((resolve, reject) => {
+  const begun = new Promise<void>((resolve, reject) => {
     started = resolve;
     failed = reject;
   });
@@ -173,9 +183,9 @@ export async function run(options: RunOptions): Promise<Container> {
   worker.onmessage = ({ data: report }: MessageEvent<Report>) => {
     switch (report.kind) {
       case 'progress':
-        return options.onProgress?.(report.progress);
+        return informed(options.onProgress, report.progress);
       case 'trouble':
-        return options.onTrouble?.(report.message === null ? null : new FetchError(report.message));
+        return informed(options.onTrouble, report.message === null ? null : new FetchError(report.message));
       case 'started':
         return started();
       case 'taken':
@@ -197,12 +207,24 @@ export async function run(options: RunOptions): Promise<Container> {
         return crash(new (ERRORS[report.name] ?? WorkerError)(report.message));
     }
   };
-  tell({ kind: 'run', options: sent });
-  await start;
+  const abort = () => {
+    ended(137);
+    crash(options.signal?.reason as Error);
+  };
+  try {
+    directories.forEach(([path, directory]) => attach(path, directory));
+    tell({ kind: 'run', options: sent });
+  } catch (error) {
+    finish();
+    throw error;
+  }
+  options.signal?.addEventListener('abort', abort, { once: true });
+  await begun;
   const stdin = new WritableStream<Uint8Array>({
-    write: (bytes) => {
+    write: (chunk) => {
+      const bytes = copied(chunk);
       if (over) return undefined;
-      tell({ kind: 'input', bytes });
+      worker.postMessage({ kind: 'input', bytes } satisfies Command, [bytes.buffer]);
       return new Promise((resolve) => (taken = resolve));
     },
     close: () => tell({ kind: 'end' }),

@@ -65,3 +65,36 @@ test('a reader that leaves is told to the container', async () => {
     await output.stream.cancel();
     assert.equal(output.write(bytes('x')), -1);
 });
+
+test('input takes bytes of all kinds, and nothing else', async () => {
+    const input = new Input(() => undefined);
+    const writer = input.stream.getWriter();
+    await writer.write(new Uint16Array([0x4241, 0x4443]));
+    await writer.write(bytes('xyz').buffer);
+    await writer.write(new DataView(bytes('123456').buffer, 2, 2));
+    const into = new Uint8Array(20);
+    assert.equal(text(into.subarray(0, input.read(into))), 'ABCDxyz34');
+    await assert.rejects(writer.write('a text'), TypeError);
+});
+
+test('who writes to a container that has ended does not wait', async () => {
+    const input = new Input(() => undefined);
+    const writer = input.stream.getWriter();
+    const write = writer.write(new Uint8Array(1_000_000));
+    await later();
+    input.end();
+    await write;
+    await writer.write(new Uint8Array(1_000_000));
+    await writer.close();
+});
+
+test('an output that is cancelled while somebody waits for it ends in peace', async () => {
+    const output = new Output(() => undefined);
+    const reader = output.stream.getReader();
+    const read = reader.read();
+    await later();
+    await reader.cancel();
+    assert.deepEqual(await read, { done: true, value: undefined });
+    assert.equal(output.write(bytes('x')), -1);
+    output.end();
+});
