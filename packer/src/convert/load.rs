@@ -5,12 +5,12 @@ use std::path::Path;
 use super::ConvertError;
 use crate::{
     image::{self, LoadOptions, LoadedImage},
-    pack::output::directory,
+    pack::output::beside,
     platform::Platform,
     progress::Stages,
 };
 
-/// Loads an image and shows its warnings. Its spool file is in the directory of `output`.
+/// Loads an image and shows its warnings. Its spool file is beside `output`.
 ///
 /// # Errors
 /// [`ConvertError::Image`].
@@ -22,7 +22,7 @@ pub fn load(
 ) -> Result<LoadedImage, ConvertError> {
     let options = LoadOptions {
         arch: platform.map(|platform| platform.oci_arch().into()),
-        spool_dir: Some(directory(output).to_path_buf()),
+        spool_dir: Some(beside(output).to_path_buf()),
         ..LoadOptions::default()
     };
     let loaded = image::load(image, &options, stages)?;

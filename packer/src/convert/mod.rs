@@ -34,7 +34,7 @@ use crate::{
     lift::{Effort, Report, names, train},
     pack::{
         Summary,
-        output::{Output, directory},
+        output::{Output, beside},
         writer::V8_LIMIT,
     },
     progress::Stages,
@@ -99,7 +99,7 @@ pub fn convert(options: &Options, stages: &mut Stages) -> Result<Converted, Conv
         }
     }
     let inside = options.web.is_none().then_some(guest.installed.ram_len);
-    let root = root::build(&guest.loaded, inside, directory(path), stages)?;
+    let root = root::build(&guest.loaded, inside, beside(path), stages)?;
     let snapshot = options.snapshot.then(|| snapshot::boot(&guest, &root, stages)).transpose()?;
     let lifted = match &snapshot {
         Some(snapshot) => lifting::lift(options, &guest, snapshot, &root, stages)?,

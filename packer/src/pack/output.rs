@@ -146,6 +146,11 @@ impl Output {
     }
 }
 
+/// The directory for temporary files beside `path`, which is a file or a directory.
+pub fn beside(path: &Path) -> &Path {
+    if path.is_dir() { path } else { directory(path) }
+}
+
 /// The directory that a file of that name lies in.
 pub fn directory(path: &Path) -> &Path {
     match path.parent() {

@@ -9,15 +9,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::manifest::Manifest;
 use crate::pack::output::{Output, directory, undisturbed};
 
 /// Hexadecimal digits of a digest in a name.
 const DIGITS: usize = 20;
 /// Longest `image.json` that is read, in bytes.
 const MAX_MANIFEST: u64 = 64 << 20;
+/// The list of the files, by which a later run knows them for this program's.
+const LIST: &str = "image.json";
+/// The list of a run that is not at its end, with what was there before.
+const UNFINISHED: &str = "image.json.unfinished";
 
 /// Files that have no place yet.
 pub struct Spool {
@@ -27,12 +31,12 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// An empty one, in the directory that `path` lies in.
+    /// An empty one, whose file is in `dir`.
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn new(path: &Path) -> io::Result<Self> {
-        Ok(Spool { file: tempfile::tempfile_in(directory(path))?, at: 0, entries: BTreeMap::new() })
+    pub fn new(dir: &Path) -> io::Result<Self> {
+        Ok(Spool { file: tempfile::tempfile_in(dir)?, at: 0, entries: BTreeMap::new() })
     }
 
     /// Adds a file. One of that name that is there already stays.
@@ -98,8 +102,6 @@ pub fn digest_of(things: &[&[u8]]) -> String {
 /// The directory to fill.
 pub struct Directory {
     path: PathBuf,
-    /// Files of an earlier run.
-    before: BTreeSet<String>,
 }
 
 impl Directory {
@@ -109,7 +111,6 @@ impl Directory {
     /// When it is none of these, or its parent cannot be used.
     pub fn check(path: &Path) -> io::Result<Self> {
         let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what);
-        let this = |before| Ok(Directory { path: path.to_path_buf(), before });
         match fs::read_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let parent = directory(path).metadata();
@@ -118,21 +119,20 @@ impl Directory {
                 if !parent.is_dir() {
                     return Err(invalid("what it lies in is no directory"));
                 }
-                this(BTreeSet::new())
             }
-            Err(error) if path.exists() && !path.is_dir() => {
-                drop(error);
-                Err(invalid("it exists and is no directory: --web writes a directory"))
+            Err(_) if path.exists() && !path.is_dir() => {
+                return Err(invalid("it exists and is no directory: --web writes a directory"));
             }
-            Err(error) => Err(error),
-            Ok(mut entries) => match (entries.next(), earlier(path)) {
-                (None, _) => this(BTreeSet::new()),
-                (_, Some(files)) => this(files),
-                _ => Err(invalid(
-                    "it holds files that --web has not made: give an empty directory, or one that it has filled before",
-                )),
-            },
+            Err(error) => return Err(error),
+            Ok(mut entries) => {
+                if entries.next().is_some() && earlier(path).is_none() {
+                    return Err(invalid(
+                        "it holds files that --web has not made: give an empty directory, or one that it has filled before",
+                    ));
+                }
+            }
         }
+        Ok(Directory { path: path.to_path_buf() })
     }
 
     /// Its path.
@@ -148,28 +148,48 @@ impl Directory {
     pub fn publish(self, mut spool: Spool, last: &[(&str, &[u8])]) -> io::Result<(usize, u64, u64)> {
         undisturbed(|| {
             let existed = self.path.is_dir();
+            fs::create_dir_all(&self.path)?;
+            // Two runs fill it one after the other.
+            let lock = File::open(&self.path)?;
+            rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
+            let before = earlier(&self.path).unwrap_or_default();
             let mut made = Vec::new();
-            let done = self.fill(&mut spool, last, &mut made);
+            let done = self.fill(&mut spool, &before, last, &mut made);
             if done.is_err() {
-                made.iter().for_each(|name| drop(fs::remove_file(self.path.join(name))));
-                self.remove_empty(made.iter());
+                self.remove(&made);
                 if !existed {
                     drop(fs::remove_dir(&self.path));
                 }
             }
             done?;
-            let stale: Vec<&String> =
-                self.before.iter().filter(|name| !spool.entries.contains_key(*name)).collect();
-            stale.iter().for_each(|name| drop(fs::remove_file(self.path.join(name))));
-            self.remove_empty(stale.into_iter());
+            let stale: Vec<String> =
+                before.into_iter().filter(|name| !spool.entries.contains_key(name)).collect();
+            self.remove(&stale);
             let sizes = spool.entries.values().map(|range| range.end - range.start);
             let sizes: Vec<u64> = sizes.chain(last.iter().map(|(_, bytes)| bytes.len() as u64)).collect();
             Ok((sizes.len(), sizes.iter().sum(), sizes.iter().max().copied().unwrap_or(0)))
         })
     }
 
-    fn fill(&self, spool: &mut Spool, last: &[(&str, &[u8])], made: &mut Vec<String>) -> io::Result<()> {
-        fs::create_dir_all(&self.path)?;
+    /// Removes files, the list of an unfinished run, and directories that are empty then.
+    fn remove(&self, names: &[String]) {
+        names.iter().for_each(|name| drop(fs::remove_file(self.path.join(name))));
+        drop(fs::remove_file(self.path.join(UNFINISHED)));
+        let parents: BTreeSet<&Path> = names.iter().filter_map(|name| Path::new(name).parent()).collect();
+        for parent in parents.into_iter().filter(|parent| !parent.as_os_str().is_empty()) {
+            drop(fs::remove_dir(self.path.join(parent)));
+        }
+    }
+
+    fn fill(
+        &self,
+        spool: &mut Spool,
+        before: &BTreeSet<String>,
+        last: &[(&str, &[u8])],
+        made: &mut Vec<String>,
+    ) -> io::Result<()> {
+        let names: BTreeSet<String> = before.iter().cloned().chain(spool.names()).collect();
+        write(&self.path.join(UNFINISHED), &serde_json::to_vec(&Unfinished { files: names })?)?;
         for name in spool.names() {
             let path = self.path.join(&name);
             if let Some(parent) = path.parent() {
@@ -183,19 +203,21 @@ impl Directory {
             made.push(name);
             write(&path, &bytes)?;
         }
+        // All of these are there before the first gets its name: a full disk leaves the old ones.
+        let mut outputs = Vec::with_capacity(last.len());
         for (name, bytes) in last {
-            write(&self.path.join(name), bytes)?;
+            let mut output = Output::create(&self.path.join(name))?;
+            output.writer().write_all(bytes)?;
+            outputs.push(output);
         }
-        Ok(())
+        outputs.into_iter().try_for_each(Output::finish)
     }
+}
 
-    /// Removes the directories of files that were removed, if nothing is left in them.
-    fn remove_empty<'a>(&self, names: impl Iterator<Item = &'a String>) {
-        let parents: BTreeSet<&Path> = names.filter_map(|name| Path::new(name).parent()).collect();
-        for parent in parents.into_iter().filter(|parent| !parent.as_os_str().is_empty()) {
-            drop(fs::remove_dir(self.path.join(parent)));
-        }
-    }
+/// What is read of a list.
+#[derive(Default, Serialize, Deserialize)]
+struct Unfinished {
+    files: BTreeSet<String>,
 }
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -204,21 +226,28 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     output.finish()
 }
 
-/// The files that an earlier run has left, by its own list; `None` when there was none.
+/// The files that earlier runs have left, by their own lists; `None` when there was none.
 fn earlier(path: &Path) -> Option<BTreeSet<String>> {
-    let file = File::open(path.join("image.json")).ok()?;
-    let manifest: Manifest = serde_json::from_reader(file.take(MAX_MANIFEST)).ok()?;
+    let read = |name: &str| {
+        let file = File::open(path.join(name)).ok()?;
+        serde_json::from_reader::<_, Unfinished>(file.take(MAX_MANIFEST)).ok()
+    };
+    let (list, unfinished) = (read(LIST), read(UNFINISHED));
+    if list.is_none() && unfinished.is_none() {
+        return None;
+    }
     // A list that is not ours names no files elsewhere.
     let is_inside = |name: &String| {
         Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)))
     };
-    Some(manifest.files.into_iter().filter(is_inside).collect())
+    let all = list.into_iter().chain(unfinished).flat_map(|list| list.files);
+    Some(all.filter(is_inside).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::web::manifest::{Code, FORMAT, Page, Root};
+    use crate::web::manifest::{Code, FORMAT, Manifest, Page, Root};
 
     fn manifest(files: &[&str]) -> Vec<u8> {
         let code = Code { file: "code".into(), size: 1 };
@@ -241,7 +270,7 @@ mod tests {
 
     fn publish(path: &Path, files: &[(&str, &str)]) -> io::Result<(usize, u64, u64)> {
         let directory = Directory::check(path)?;
-        let mut spool = Spool::new(path)?;
+        let mut spool = Spool::new(crate::pack::output::directory(path))?;
         for (name, text) in files {
             spool.add(name.to_string(), text.as_bytes())?;
         }
@@ -293,15 +322,29 @@ mod tests {
     #[test]
     fn other_files_are_not_touched() {
         let dir = tempfile::tempdir().unwrap();
-        let check = |path: &Path| Directory::check(path).map(|d| d.before.len()).map_err(|e| e.to_string());
-        assert_eq!(check(dir.path()), Ok(0));
-        assert_eq!(check(&dir.path().join("new")), Ok(0));
+        let check = |path: &Path| Directory::check(path).map(drop).map_err(|e| e.to_string());
+        assert_eq!(check(dir.path()), Ok(()));
+        assert_eq!(check(&dir.path().join("new")), Ok(()));
         assert!(check(&dir.path().join("no/such")).unwrap_err().contains("its directory cannot be used"));
         fs::write(dir.path().join("image.json"), "{}").unwrap();
         assert!(check(dir.path()).unwrap_err().contains("has not made"));
         assert!(check(&dir.path().join("image.json")).unwrap_err().contains("no directory"));
         let list = manifest(&["a", "../b", "/c", "d/e"]);
         fs::write(dir.path().join("image.json"), list).unwrap();
-        assert_eq!(check(dir.path()), Ok(2), "files elsewhere are nobody's");
+        assert_eq!(check(dir.path()), Ok(()));
+        let names: Vec<String> = earlier(dir.path()).unwrap().into_iter().collect();
+        assert_eq!(names, ["a", "d/e"], "files elsewhere are nobody's");
+    }
+
+    #[test]
+    fn a_run_that_was_killed_is_cleaned_up_by_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let web = dir.path().join("web");
+        fs::create_dir_all(web.join("a")).unwrap();
+        fs::write(web.join("a/x"), "1").unwrap();
+        let files = BTreeSet::from(["a/x".to_string(), "a/never".to_string()]);
+        fs::write(web.join(UNFINISHED), serde_json::to_vec(&Unfinished { files }).unwrap()).unwrap();
+        publish(&web, &[("b", "2")]).unwrap();
+        assert_eq!(tree(&web), ["b", "image.json"]);
     }
 }

@@ -29,7 +29,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use flate2::{Compression, GzBuilder};
 use forelift_abi::layout::REGION_ALIGN;
 use rayon::join;
 use serde::Serialize;
@@ -39,7 +38,9 @@ use wasmparser::{Parser, Payload};
 use crate::{
     assets::{self, AssetError, WebAssets},
     lift::train,
-    pack::{self, PackError, Parts, manifest::Manifest as Image, module::ModuleError, writer},
+    pack::{
+        self, PackError, Parts, manifest::Manifest as Image, module::ModuleError, output::beside, writer,
+    },
     progress::Stages,
 };
 use files::{Directory, Spool};
@@ -126,7 +127,7 @@ pub fn write(
     let Files { directory, assets } = files;
     let path = directory.path().to_path_buf();
     let io = |source| WebError::Directory { path: path.clone(), source };
-    let mut spool = Spool::new(&path).map_err(io)?;
+    let mut spool = Spool::new(beside(&path)).map_err(io)?;
     let Parts { ram, root, .. } = contents.parts;
     let outside = (root.len() as u64).next_multiple_of(REGION_ALIGN);
     let title = options.title.clone();
@@ -229,13 +230,6 @@ fn check(module: &[u8]) -> Result<(), PackError> {
         }
     }
     Ok(())
-}
-
-/// Compresses as `DecompressionStream('gzip')` reads it; the same bytes give the same bytes.
-fn gzip_of(bytes: &[u8], level: Compression) -> Vec<u8> {
-    let mut out = GzBuilder::new().write(Vec::new(), level);
-    // Writing to memory does not fail.
-    out.write_all(bytes).and_then(|()| out.finish()).unwrap_or_default()
 }
 
 /// What is there before the long work.

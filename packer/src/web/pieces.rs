@@ -1,11 +1,11 @@
 //! Cuts guest RAM and the root file system into pieces, and compresses each by itself.
 
-use std::io;
+use std::io::{self, Write};
 
-use flate2::Compression;
+use flate2::{Compression, GzBuilder};
 use rayon::prelude::*;
 
-use super::{files::Spool, gzip_of, manifest::Piece};
+use super::{files::Spool, manifest::Piece};
 use crate::{
     pack::memory::{PAGE, is_zero, runs},
     progress::Stages,
@@ -20,9 +20,11 @@ const MOST_FIRST: usize = 32 << 20;
 /// How many are compressed before they are written.
 const BATCH: usize = 64;
 
-/// [`gzip_of`] at its best.
+/// Compresses as `DecompressionStream('gzip')` reads it; the same bytes give the same bytes.
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
-    gzip_of(bytes, Compression::best())
+    let mut out = GzBuilder::new().write(Vec::new(), Compression::best());
+    // Writing to memory does not fail.
+    out.write_all(bytes).and_then(|()| out.finish()).unwrap_or_default()
 }
 
 /// The chunks of the root file system; their names.

@@ -43,7 +43,7 @@ pub(super) fn web_directory(host: Place) {
     let dir = dir();
     web(host.image(Image::Minbase), dir.path(), &[]);
     let site = Site::of(dir.path());
-    let script = "cd /usr; find . -type f | sort | xargs cat | sha256sum; cat; exit 7";
+    let script = "cat /usr/bin/[a-p]* | sha256sum; cat; exit 7";
     let image = format!("{}image.json", site.url);
     let from_web = host.sh(script).file(image).stdin("through").go().expect_status(7);
     let inside = Place { host: Host::Wasm, ..host }.sh(script).file(host.image(Image::Minbase).cwasm());
