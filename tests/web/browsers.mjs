@@ -99,7 +99,7 @@ async function puppet(browser) {
 }
 
 /** The keys that WebDriver has codes for. */
-const KEYS = { Enter: '\uE007', Control: '\uE009' };
+const KEYS = { Enter: '\uE007' };
 /** Under this name WebDriver gives elements. */
 const ELEMENT = 'element-6066-11e4-a52e-4f735466cecf';
 
@@ -123,7 +123,9 @@ class WebKitPage {
         await this.ask('POST', `/element/${found[ELEMENT]}/value`, { text });
     }
     press(key, modifier) {
-        return this.type(`${KEYS[modifier] ?? ''}${KEYS[key] ?? key}`);
+        // Its driver does not always let go of a modifier.
+        if (modifier !== 'Control') return this.type(KEYS[key] ?? key);
+        return this.evaluate(`forelift.terminal.input(String.fromCharCode(${key.charCodeAt(0) & 31}))`);
     }
     resize(width, height) {
         return this.ask('POST', '/window/rect', { width, height });
