@@ -33,6 +33,15 @@ lock() {
     flock 9
 }
 
+# npm_ci: what package-lock.json of the current directory names, once; holds .lock there.
+npm_ci() {
+    lock .lock
+    if [ ! -e node_modules ] || [ package-lock.json -nt node_modules ]; then
+        npm ci --no-audit --no-fund --silent >&2 || die "npm ci failed in $PWD: see its message above"
+        touch node_modules
+    fi
+}
+
 # Parts that run in parallel. `begin` starts one, `finish` waits for some of them, `result` is what one
 # wrote to stdout. What a part says on stderr gets its name in front of each line, and every few seconds a
 # line says what is still running. When a part fails, the script ends with it, and stops the others.

@@ -135,30 +135,27 @@ pub(crate) fn is_zero(page: &[u8]) -> bool {
     page == &ZERO[..page.len()]
 }
 
+/// Runs in ascending order, those with at most `gap` pages between them merged.
+pub(crate) fn merged(runs: impl Iterator<Item = (usize, usize)>, gap: usize) -> Vec<(usize, usize)> {
+    let mut kept: Vec<(usize, usize)> = Vec::new();
+    for (start, end) in runs {
+        match kept.last_mut() {
+            Some((_, last)) if start - *last <= gap => *last = end,
+            _ => kept.push((start, end)),
+        }
+    }
+    kept
+}
+
 /// Runs of pages of `bytes` that are not zero, as ranges of page numbers. Runs with few pages of zeros
 /// between them are merged.
 pub(crate) fn runs(bytes: &[u8]) -> Vec<(usize, usize)> {
-    let mut runs: Vec<(usize, usize)> = Vec::new();
-    for (n, page) in bytes.chunks(PAGE).enumerate() {
-        if is_zero(page) {
-            continue;
-        }
-        match runs.last_mut() {
-            Some((_, end)) if n - *end <= MERGE_PAGES => *end = n + 1,
-            _ => runs.push((n, n + 1)),
-        }
-    }
+    let pages = bytes.chunks(PAGE).enumerate().filter(|(_, page)| !is_zero(page));
+    let mut runs = merged(pages.map(|(n, _)| (n, n + 1)), MERGE_PAGES);
     let mut merge = MERGE_PAGES;
     while runs.len() > MAX_SEGMENTS / 2 {
         merge *= 2;
-        let mut kept: Vec<(usize, usize)> = Vec::new();
-        for (start, end) in runs {
-            match kept.last_mut() {
-                Some((_, last)) if start - *last <= merge => *last = end,
-                _ => kept.push((start, end)),
-            }
-        }
-        runs = kept;
+        runs = merged(runs.into_iter(), merge);
     }
     runs
 }

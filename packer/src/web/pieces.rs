@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::{files::Spool, manifest::Piece};
 use crate::{
-    pack::memory::{PAGE, is_zero, runs},
+    pack::memory::{PAGE, is_zero, merged, runs},
     progress::Stages,
 };
 
@@ -33,19 +33,26 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
 /// Those of the spool.
 pub fn chunks(root: &[u8], spool: &mut Spool, stages: &Stages) -> io::Result<Vec<String>> {
     let chunks: Vec<&[u8]> = root.chunks(CHUNK).collect();
-    let mut names = Vec::with_capacity(chunks.len());
-    for batch in chunks.chunks(BATCH) {
+    Ok(compress(&chunks, spool, stages)?.into_iter().map(|piece| piece.file).collect())
+}
+
+/// Compresses each of `plain`; one of zeros gets no file.
+fn compress(plain: &[&[u8]], spool: &mut Spool, stages: &Stages) -> io::Result<Vec<Piece>> {
+    let mut out = Vec::with_capacity(plain.len());
+    for batch in plain.chunks(BATCH) {
         let zipped: Vec<Option<Vec<u8>>> =
-            batch.par_iter().map(|chunk| (!chunk.chunks(PAGE).all(is_zero)).then(|| gzip(chunk))).collect();
-        for (zipped, chunk) in zipped.iter().zip(batch) {
-            names.push(match zipped {
-                Some(zipped) => spool.add_named("data/", ".bin", zipped)?,
-                None => String::new(),
+            batch.par_iter().map(|bytes| (!bytes.chunks(PAGE).all(is_zero)).then(|| gzip(bytes))).collect();
+        for (zipped, bytes) in zipped.iter().zip(batch) {
+            out.push(match zipped {
+                Some(zipped) => {
+                    Piece { file: spool.add_named("data/", ".bin", zipped)?, size: zipped.len() as u64 }
+                }
+                None => Piece { file: String::new(), size: 0 },
             });
-            stages.add(chunk.len() as u64);
+            stages.add(bytes.len() as u64);
         }
     }
-    Ok(names)
+    Ok(out)
 }
 
 /// Guest RAM, which lies at `addr` in linear memory: its pages that are not zeros.
@@ -62,14 +69,8 @@ pub fn memory(ram: &[u8], addr: u64, spool: &mut Spool, stages: &Stages) -> io::
 /// Those of the spool.
 pub fn blocks(root: &[u8], wanted: &[u64], spool: &mut Spool, stages: &Stages) -> io::Result<Vec<Piece>> {
     let is_wanted = |block: &usize| wanted.get(block / 64).is_some_and(|word| word >> (block % 64) & 1 != 0);
-    let mut runs: Vec<(usize, usize)> = Vec::new();
-    for block in (0..root.len().div_ceil(PAGE)).filter(is_wanted).take(MOST_FIRST / PAGE) {
-        match runs.last_mut() {
-            Some((_, end)) if *end == block => *end += 1,
-            _ => runs.push((block, block + 1)),
-        }
-    }
-    put(root, 0, runs, spool, stages)
+    let wanted = (0..root.len().div_ceil(PAGE)).filter(is_wanted).take(MOST_FIRST / PAGE);
+    put(root, 0, merged(wanted.map(|block| (block, block + 1)), 0), spool, stages)
 }
 
 /// Writes runs of pages of `bytes`, whose first page has the number `first`.
@@ -97,16 +98,9 @@ fn put(
             from += pages;
         }
     }
-    let mut out = Vec::with_capacity(plain.len());
-    for batch in plain.chunks(BATCH) {
-        let zipped: Vec<Vec<u8>> = batch.par_iter().map(|piece| gzip(piece)).collect();
-        for (zipped, piece) in zipped.iter().zip(batch) {
-            let file = spool.add_named("data/", ".bin", zipped)?;
-            out.push(Piece { file, size: zipped.len() as u64 });
-            stages.add(piece.len() as u64);
-        }
-    }
-    Ok(out)
+    // None is all zeros: each begins with how many pages follow.
+    let plain: Vec<&[u8]> = plain.iter().map(Vec::as_slice).collect();
+    compress(&plain, spool, stages)
 }
 
 #[cfg(test)]

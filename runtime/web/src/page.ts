@@ -6,7 +6,7 @@
 
 import { FitAddon } from '@xterm/addon-fit';
 import { Terminal } from '@xterm/xterm';
-import { Fetcher, type Progress } from './fetch.js';
+import { Fetcher, text, type Progress } from './fetch.js';
 import { manifest } from './image.js';
 import { MOUNTED, Panel } from './panel.js';
 import { RemoteDirectory, run, type Container } from './worker.js';
@@ -16,7 +16,6 @@ import { words } from './words.js';
 type State = 'loading' | 'running' | 'ended' | 'failed';
 
 const IMAGE = new URL('image.json', document.baseURI);
-
 
 function element<T extends HTMLElement>(id: string): T {
   const found = document.getElementById(id);
@@ -31,9 +30,9 @@ const [note, message, amount] = ['note', 'message', 'amount'].map((id) => elemen
 ];
 const progress = element<HTMLProgressElement>('progress');
 
-function show(state: State, text = ''): void {
+function show(state: State, said = ''): void {
   document.body.dataset['state'] = state;
-  message.textContent = text;
+  message.textContent = said;
 }
 
 function remark(text: string, isBad = false): void {
@@ -80,8 +79,8 @@ interface Wish {
 }
 
 const encoder = new TextEncoder();
-function type(text: string): void {
-  input?.write(encoder.encode(text)).catch(() => undefined);
+function type(keys: string): void {
+  input?.write(encoder.encode(keys)).catch(() => undefined);
 }
 
 /** What the page's address asks for: command, environment, network. */
@@ -100,23 +99,23 @@ function write(data: string | Uint8Array): Promise<void> {
   return new Promise((resolve) => terminal.write(data, resolve));
 }
 
-/** Shows what the container writes, as fast as the terminal takes it. */
-async function display(output: ReadableStream<Uint8Array>, isCurrent: () => boolean): Promise<void> {
+/** Shows what comes on an output, as fast as the terminal takes it, after `change`. */
+async function display(
+  output: ReadableStream<Uint8Array>,
+  isCurrent: () => boolean,
+  change: (bytes: Uint8Array) => string | Uint8Array = (bytes) => bytes,
+): Promise<void> {
   const reader = output.getReader();
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
     if (!isCurrent()) return;
-    await write(part.value);
+    await write(change(part.value));
   }
 }
 
-/** Shows what Forelift says: it knows of no terminal. */
-async function explain(errors: ReadableStream<Uint8Array>, isCurrent: () => boolean): Promise<void> {
+/** For what Forelift says, which knows of no terminal. */
+function lines(): (bytes: Uint8Array) => string {
   const decoder = new TextDecoder();
-  const reader = errors.getReader();
-  for (let part = await reader.read(); !part.done; part = await reader.read()) {
-    if (!isCurrent()) return;
-    await write(decoder.decode(part.value, { stream: true }).replaceAll('\n', '\r\n'));
-  }
+  return (bytes) => decoder.decode(bytes, { stream: true }).replaceAll('\n', '\r\n');
 }
 
 /** Has the page open without a network the next time, where pages can. */
@@ -170,7 +169,7 @@ async function start(): Promise<void> {
     panel.show(files);
     terminal.focus();
     void keep(names);
-    const shown = [display(started.stdout, isCurrent), explain(started.stderr, isCurrent)];
+    const shown = [display(started.stdout, isCurrent), display(started.stderr, isCurrent, lines())];
     const status = await started.exited;
     await Promise.all(shown);
     if (!isCurrent()) return;
@@ -180,7 +179,7 @@ async function start(): Promise<void> {
   } catch (error) {
     if (!isCurrent()) return;
     console.error(error);
-    show('failed', error instanceof Error ? error.message : String(error));
+    show('failed', text(error));
   }
 }
 
@@ -220,6 +219,7 @@ ctrl.onclick = () => {
 };
 element('reset').onclick = () => void start();
 element('again').onclick = () => void start();
+
 /** For who looks from the browser's console. */
 Object.assign(globalThis, { forelift: { terminal, container: () => container } });
 

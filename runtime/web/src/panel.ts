@@ -5,6 +5,7 @@
  * @module
  */
 
+import { text } from './fetch.js';
 import type { RemoteDirectory, Entry } from './worker.js';
 
 /** Where the container finds them. */
@@ -68,7 +69,7 @@ export class Panel {
         await directory.write(file.name, new Uint8Array(await file.arrayBuffer()));
         added.push(file.name);
       } catch (error) {
-        failed.push(error instanceof Error ? error.message : String(error));
+        failed.push(text(error));
       }
     }
     const done = added.length === 0 ? [] : [`${added.join(', ')}: in ${MOUNTED}`];
