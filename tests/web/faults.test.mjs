@@ -1,9 +1,11 @@
 // What can go wrong with the page of `forelift convert --web`, and that it says so.
 
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { cpSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { constants, deflateRawSync, gzipSync } from 'node:zlib';
 import { launch, sleep, until } from './browsers.mjs';
 import { web, work } from './images.mjs';
 import { PATIENCE, SCREEN, click, message, note, open, reaches, shows, state } from './look.mjs';
@@ -82,6 +84,57 @@ describe('what goes wrong', () => {
         await server.close();
     });
 
+    test('data that becomes far larger than it may', async () => {
+        const dir = changed('bomb', (image, dir) => {
+            const open = { level: 9, finishFlush: constants.Z_FULL_FLUSH };
+            const block = deflateRawSync(Buffer.alloc(1 << 20), open);
+            const bomb = Buffer.concat([gzipSync('').subarray(0, 10), ...Array(4000).fill(block)]);
+            const length = Buffer.alloc(8);
+            length.writeBigUInt64LE(BigInt(bomb.length));
+            const digest = createHash('sha256').update(length).update(bomb).digest('hex').slice(0, 20);
+            const piece = { file: `data/${digest}.bin`, size: bomb.length };
+            writeFileSync(join(dir, piece.file), bomb);
+            image.memory[0] = piece;
+            image.files.push(piece.file);
+        });
+        const { page, server, said } = await fails({}, dir);
+        assert.match(said, /data\/[0-9a-f]+\.bin: it is damaged.*larger than any file of an image/);
+        await page.close();
+        await server.close();
+    });
+
+    test('a server that has its own page for what is missing', async () => {
+        for (const part of ['/data/', 'code-', 'image.json', 'worker_main.js']) {
+            let isBroken = true;
+            const trouble = (path) => (isBroken && path.includes(part) ? 'page' : null);
+            const { page, server, said } = await fails({ trouble });
+            const expected =
+                part === 'worker_main.js'
+                    ? /the container's worker has failed.*: start the container anew, or reload the page/
+                    : new RegExp(`${part}.*: the server answered with a page \\(HTML\\).*missing there.*copy all of the directory`);
+            assert.match(said, expected, part);
+            isBroken = false;
+            await click(page, 'again');
+            await shows(page, /[#$]$/);
+            await page.close();
+            await server.close();
+        }
+        // Not one of the programs is there.
+        const { page, server, said } = await fails({ trouble: (path) => (/app-.*\.m?js$/.test(path) && !path.endsWith('load.js') ? 'page' : null) });
+        assert.match(said, /programs of this page cannot be loaded: copy all of the directory/);
+        await page.close();
+        await server.close();
+    });
+
+    test('a directory without its programs says so itself', async () => {
+        const server = await serve(small, { trouble: (path) => (path.includes('/app-') ? 'missing' : null) });
+        const page = await browser.open();
+        await page.goto(server.url);
+        assert.match(await page.evaluate('document.body.innerText'), /programs of this page cannot be loaded: copy all of the directory/);
+        await page.close();
+        await server.close();
+    });
+
     test('a command that is not there, and a program of the page that is not', async () => {
         const server = await serve(small);
         const page = await browser.open();
@@ -95,6 +148,44 @@ describe('what goes wrong', () => {
         assert.match(said, /programs of this page cannot be loaded: copy all of the directory/);
         await other.close();
         await lacking.close();
+    });
+
+    test('a worker that fails, and one that is gone', async () => {
+        const server = await serve(small);
+        const page = await open(browser, server.url);
+        const worker = () => page.page.workers()[0];
+        await worker().evaluate(`void setTimeout(() => { throw new Error('no memory') })`);
+        await reaches(page, 'failed');
+        assert.match(await message(page), /worker has failed \(.*no memory\): start the container anew, or reload the page/);
+        await click(page, 'again');
+        await shows(page, /[#$]$/);
+        // No event tells of this one: only who waits for it notices.
+        await worker().evaluate('self.close()');
+        await page.type('x');
+        await until(async () => /worker does not answer: start/.test(await note(page)), PATIENCE, () => note(page));
+        await click(page, 'reset');
+        await shows(page, /^[^\n]*[#$]$/);
+        await page.type('echo $((6 * 7))\n');
+        await shows(page, /^42$/m);
+        assert.equal(await note(page), '');
+        await page.close();
+        await server.close();
+    });
+
+    test('the title is that of what runs', async () => {
+        const dir = changed('titled', (image) => void (image.page.title = 'One'));
+        const server = await serve(dir);
+        const page = await open(browser, server.url);
+        const titles = () => page.evaluate(`[document.title, document.querySelector('h1').textContent]`);
+        assert.deepEqual(await titles(), ['One', 'One']);
+        const path = join(dir, 'image.json');
+        const image = JSON.parse(readFileSync(path, 'utf8'));
+        image.page.title = 'The <other>';
+        writeFileSync(path, JSON.stringify(image));
+        await click(page, 'reset');
+        await until(async () => (await titles()).every((each) => each === 'The <other>'), PATIENCE, titles);
+        await page.close();
+        await server.close();
     });
 
     test('Reset while it loads, and while it prints', async () => {

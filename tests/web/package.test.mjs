@@ -28,7 +28,7 @@ test('it is packed and installed, and passes its own tests there', () => {
     const [{ filename, files }] = JSON.parse(run('npm', ['pack', '--json', '--pack-destination', user], PACKAGE));
     const paths = files.map(({ path }) => path);
     assert.ok(paths.includes('dist/index.d.ts') && paths.includes('dist/worker.js'), paths.join(' '));
-    assert.ok(!paths.some((path) => /page|panel|node_modules/.test(path)), paths.join(' '));
+    assert.ok(!paths.some((path) => /page|panel|styles|node_modules/.test(path)), paths.join(' '));
     writeFileSync(join(user, 'package.json'), '{ "private": true, "type": "module" }');
     run('npm', ['install', '--offline', '--no-audit', '--no-fund', join(user, filename)]);
     const installed = join(user, 'node_modules/forelift');

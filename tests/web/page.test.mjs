@@ -288,24 +288,30 @@ describe('a page that is left alone', () => {
         await server?.close();
     });
 
-    /** Seconds of processor time in three of the clock. */
-    async function busy() {
-        const before = cpu(browser.process.pid);
-        await sleep(3000);
-        return cpu(browser.process.pid) - before;
+    /**
+     * Waits until the browser uses at most so many seconds of processor time in three of the clock: it has
+     * work of its own for a while, more so on a slow machine.
+     */
+    async function comesToRest(most) {
+        let used;
+        const look = async () => {
+            const before = cpu(browser.process.pid);
+            await sleep(3000);
+            used = cpu(browser.process.pid) - before;
+            return used <= most;
+        };
+        await until(look, PATIENCE, () => `${used} s of 3 s`);
     }
 
     test('an idle shell and ten containers leave the processor alone; destroyed, they are gone', async () => {
         const page = await open(browser, server.url);
-        const alone = await busy();
-        assert.ok(alone < 0.6, `${alone} s of 3 s with one`);
+        await comesToRest(0.6);
         await page.evaluate(program('worker.js', `
             const image = new URL('image.json', document.baseURI).href;
             globalThis.ten = await Promise.all(Array.from({ length: 10 }, () => run({ image, args: ['cat'] })));
         `));
         assert.equal(page.page.workers().length, 11);
-        const many = await busy();
-        assert.ok(many < 1.2, `${many} s of 3 s with eleven`);
+        await comesToRest(1.2);
         await page.evaluate('ten.forEach((one) => one.destroy())');
         await until(() => page.page.workers().length === 1, PATIENCE);
         await page.close();
@@ -396,6 +402,8 @@ test('a large image opens without being downloaded, and is kept', async () => {
     assert.ok(opened < said.web.total / 2, `${opened} of ${said.web.total} bytes to open`);
     await page.type(`python3 -c 'import json, decimal; print(json.dumps(str(decimal.Decimal(2) ** 200)))'\n`);
     await shows(page, /^"1.606938044258990275541962092E\+60"$/m);
+    // What has come is kept behind the scenes.
+    await sleep(2000);
     const all = server.bytes();
     assert.ok(all < said.web.total, `${all} of ${said.web.total} bytes for python`);
     await page.close();

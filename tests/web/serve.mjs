@@ -13,14 +13,15 @@ const TYPES = {
     '.js': 'text/javascript',
     '.mjs': 'text/javascript',
     '.css': 'text/css',
+    '.svg': 'image/svg+xml',
     '.json': 'application/json',
     '.wasm': 'application/wasm',
 };
 
 /**
  * Serves the directory `dir` on a port of its own. Options: `brotli` (serves a `.br` file in place of a plain
- * one), `headers` (for every answer), `trouble(path)` (`'missing'`, `'cut'` or `'broken'` for a file that is
- * to fail so), `hold(path)` (whether it is never answered), `port`.
+ * one), `headers` (for every answer), `trouble(path)` (`'missing'`, `'page'`, `'cut'` or `'broken'` for a
+ * file that is to fail so), `hold(path)` (whether it is never answered), `port`.
  */
 export async function serve(dir, { brotli = false, headers = {}, trouble = () => null, hold = () => false, port = 0 } = {}) {
     const requests = [];
@@ -35,6 +36,10 @@ export async function serve(dir, { brotli = false, headers = {}, trouble = () =>
         if (what === 'missing' || !existsSync(path) || !statSync(path).isFile()) {
             response.writeHead(404, headers).end('not found');
             return;
+        }
+        if (what === 'page') {
+            response.writeHead(200, { 'content-type': 'text/html', ...headers });
+            return response.end('<!doctype html><title>An application</title><p>Not found');
         }
         const type = TYPES[extname(path)] ?? 'application/octet-stream';
         const head = { 'content-type': type, ...headers };

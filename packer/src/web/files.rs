@@ -252,7 +252,7 @@ mod tests {
     fn manifest(files: &[&str]) -> Vec<u8> {
         let code = Code { file: "code".into(), size: 1 };
         let root = Root { size: 0, chunk: 1, chunks: Vec::new(), first: Vec::new() };
-        let page = Page { title: "t".into(), args: Vec::new(), net: None, fixed: false };
+        let page = Page { title: "t".into(), args: Vec::new(), net: None, ports: Vec::new(), fixed: false };
         let files = files.iter().map(|name| name.to_string()).collect();
         let forelift = "0".into();
         serde_json::to_vec(&Manifest {

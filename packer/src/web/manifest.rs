@@ -66,8 +66,10 @@ pub struct Page {
     pub title: String,
     /// Arguments for the image.
     pub args: Vec<String>,
-    /// The address of a relay that the container has its network from.
+    /// Where the container has its network from: `fetch`, or the address of a relay.
     pub net: Option<String>,
+    /// Its ports that the page shows.
+    pub ports: Vec<u16>,
     /// Whether the page's address cannot change anything.
     pub fixed: bool,
 }

@@ -77,8 +77,10 @@ pub struct Options {
     pub title: String,
     /// Arguments for the image, split as a shell does.
     pub args: Vec<String>,
-    /// The address of a relay that the container has its network from.
+    /// Where the container has its network from: `fetch`, or the address of a relay.
     pub net: Option<String>,
+    /// Its ports that the page shows.
+    pub ports: Vec<u16>,
     /// Whether the page's address cannot change anything.
     pub fixed: bool,
 }
@@ -95,6 +97,11 @@ pub struct Summary {
     /// Largest file.
     pub largest: u64,
 }
+
+/// The network that the page's own requests are.
+pub const FETCH: &str = "fetch";
+/// The program that such a network needs, and no other.
+const GATEWAY: &str = "gateway.wasm";
 
 /// Most functions of a module, and bytes of one's body, that V8 accepts (`wasm-limits.h`).
 const MOST_FUNCTIONS: u32 = 1_000_000;
@@ -156,7 +163,9 @@ pub fn write(
     stages.begin("writing the directory", None);
     let app = add_app(&assets, &mut spool).map_err(io)?;
     let page = page(&assets.index, &app, &title);
-    let programs: u64 = assets.app.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    let has_gateway = !options.ports.is_empty() || options.net.as_deref() == Some(FETCH);
+    let opened = assets.app.iter().filter(|(name, _)| has_gateway || name != GATEWAY);
+    let programs: u64 = opened.map(|(_, bytes)| bytes.len() as u64).sum();
     let data: u64 = memory.iter().chain(&first).map(|piece| piece.size).sum();
     let manifest = Manifest {
         format: manifest::FORMAT,
@@ -165,7 +174,13 @@ pub fn write(
         code: Code { file: code, size: bytes.len() as u64 },
         memory,
         root: Root { size: outside, chunk: pieces::CHUNK as u64, chunks, first },
-        page: Page { title, args: options.args.clone(), net: options.net.clone(), fixed: options.fixed },
+        page: Page {
+            title,
+            args: options.args.clone(),
+            net: options.net.clone(),
+            ports: options.ports.clone(),
+            fixed: options.fixed,
+        },
         files: spool.names(),
     };
     let manifest = serde_json::to_vec(&manifest).map_err(io::Error::from).map_err(io)?;

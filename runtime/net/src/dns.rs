@@ -152,6 +152,14 @@ pub(crate) fn addresses(message: &[u8]) -> Option<(String, Vec<(IpAddr, Duration
     Some((question.name, found))
 }
 
+/// The answer to a query by who knows the addresses of names, for a back end that has no resolver to ask:
+/// no address is an answer, too. None when it is no query.
+pub fn answer_by(query: &[u8], addresses: impl FnOnce(&str) -> Vec<IpAddr>) -> Option<Vec<u8>> {
+    let question = Question::of_query(query)?;
+    let found = addresses(&question.name);
+    Some(answer(query, &question, &found))
+}
+
 /// An answer of the gateway's own, to `query` which asks `question`.
 pub(crate) fn answer(query: &[u8], question: &Question, addresses: &[IpAddr]) -> Vec<u8> {
     let fits = |ip: &&IpAddr| match ip {

@@ -364,6 +364,19 @@ impl<S: Sockets> Gateway<S> {
         self.crowded.push(nth);
     }
 
+    /// Connects to a port of the guest's for somebody of the back end's, whose stream `open` makes.
+    pub fn dial(&mut self, port: u16, open: impl FnOnce(&mut S, Token) -> S::Stream, now: Duration) {
+        let next = self.tcp.next();
+        let stream = open(&mut self.sockets, token(CONNECTION, next));
+        match self.inner_ends() {
+            Some((gateway, guest)) => {
+                let to = SocketAddr::new(guest, port);
+                self.with(now, |tcp, _, around| tcp.dial(next, stream, gateway, to, around));
+            }
+            None => self.sockets.close(stream, true),
+        }
+    }
+
     /// Does what there is to do: moves bytes, and ends what is over.
     pub fn run(&mut self, now: Duration) {
         for nth in std::mem::take(&mut self.crowded) {

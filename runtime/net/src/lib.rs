@@ -51,6 +51,7 @@ pub mod wasi;
 mod wire;
 
 pub use config::{AddressError, Addresses, Config, HOST_GATEWAY, HOST_NAME, HostAddress, Mac};
+pub use dns::answer_by;
 pub use gateway::{Counts, FOREIGN, Gateway, published_token};
 pub use options::{OptionError, Options, Plan};
 pub use publish::{Protocol, Publish, PublishError};

@@ -56,18 +56,30 @@ export interface Container {
   stop(): void;
   /** Tells it of an event: what `resize`, `kill` and `stop` do. */
   tell(event: Event): void;
+  /**
+   * Makes a request to a port of the container's: `fetch(8080, '/path', { method: 'POST', body })`. Of an
+   * address only the path counts. Fails with a `PortError` where nothing listens.
+   */
+  fetch(port: number, input: string | URL | Request, init?: RequestInit): Promise<Response>;
   /** Ends the machine at once, as a power cut does; {@link exited} gives 137. */
   destroy(): void;
 }
 
 /** What a container consists of. */
-type Parts = Pick<Container, 'stdin' | 'stdout' | 'stderr' | 'exited' | 'tell' | 'destroy'>;
+type Parts = Pick<Container, 'stdin' | 'stdout' | 'stderr' | 'exited' | 'tell' | 'destroy'> & {
+  /** Makes a request to a port. */
+  request: (port: number, request: Request) => Promise<Response>;
+};
 
 /** A container with its conveniences, wherever it runs. */
-export function container(parts: Parts): Container {
+export function container({ request, ...parts }: Parts): Container {
   const { tell } = parts;
   return {
     ...parts,
+    fetch: async (port, input, init) => {
+      const target = input instanceof Request ? input : new URL(input, 'http://localhost/');
+      return request(port, new Request(target, init));
+    },
     resize: ({ rows, cols }) => tell({ kind: 'resize', rows, cols }),
     kill: (signal = 'SIGTERM') =>
       tell({ kind: 'signal', number: typeof signal === 'number' ? signal : SIGNALS[signal] }),

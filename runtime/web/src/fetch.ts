@@ -18,6 +18,11 @@ export class FetchError extends Error {
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
+/**
+ * Bytes that are uncompressed at once, which some engines do whether anybody reads or not: they become a
+ * thousand times as many at most.
+ */
+const SLICE = 16 << 10;
 /** Name of the cache. */
 const CACHE = 'forelift';
 /** What is kept of a page besides its image's files, which are named by its list: it may change. */
@@ -88,7 +93,8 @@ export class Fetcher {
    */
   static async keepPage(base: URL, files: readonly string[]): Promise<void> {
     const cache = await caches.open(CACHE);
-    const programs = files.filter((file) => file.startsWith('app-'));
+    // The network's module is kept when it is used.
+    const programs = files.filter((file) => file.startsWith('app-') && !file.endsWith('.wasm'));
     const missing: string[] = [...PAGE];
     for (const program of programs) {
       if ((await cache.match(new URL(program, base).href)) === undefined) missing.push(program);
@@ -109,7 +115,8 @@ export class Fetcher {
       try {
         module = await compile(response);
       } catch (error) {
-        throw damaged(url, error);
+        const bytes = await copy.arrayBuffer().catch(() => new ArrayBuffer());
+        throw isPage(new Uint8Array(bytes)) ? replaced(url) : damaged(url, error);
       }
       this.keep(url, copy);
       return module;
@@ -125,32 +132,34 @@ export class Fetcher {
 
   /** A file as it is, which may have changed since the last time. */
   async plain(url: string): Promise<Uint8Array> {
-    let response;
     try {
-      response = await fetchFile(url, { cache: 'no-cache' });
+      const response = await fetchFile(url, { cache: 'no-cache' });
+      const bytes = new Uint8Array(await response.arrayBuffer());
+      if (isPage(bytes)) throw replaced(url);
+      return bytes;
     } catch (error) {
       const kept = await this.kept(url);
-      if (kept === undefined) throw error;
-      response = kept;
+      if (kept === undefined) throw damaged(url, error);
+      return new Uint8Array(await kept.arrayBuffer());
     }
-    return new Uint8Array(await response.arrayBuffer());
   }
 
-  /** A compressed file, uncompressed; `advance` is told the bytes that have come, as they are stored. */
-  async unzipped(file: string, advance: (bytes: number) => void = () => undefined): Promise<Uint8Array> {
+  /**
+   * A compressed file, uncompressed, which is `most` bytes at most; `advance` is told the bytes that have
+   * come, as they are stored.
+   */
+  async unzipped(file: string, most: number, advance: (bytes: number) => void = () => undefined): Promise<Uint8Array> {
     const url = new URL(file, this.base).href;
     const kept = await this.kept(url);
     if (kept !== undefined) {
       try {
-        return await unzip(url, await whole(url, kept, advance));
+        return (await unzip(url, kept, most, advance)).plain;
       } catch {
         await this.cache?.delete(url);
       }
     }
     return this.twice(async (mode) => {
-      const response = await fetchFile(url, { cache: mode });
-      const zipped = await whole(url, response, advance);
-      const plain = await unzip(url, zipped);
+      const { zipped, plain } = await unzip(url, await fetchFile(url, { cache: mode }), most, advance);
       this.keep(url, new Response(zipped));
       return plain;
     });
@@ -180,20 +189,37 @@ function damaged(url: string, why: unknown): FetchError {
   return new FetchError(`${url}: it is damaged or was cut off (${text(why)}): try again, or copy the directory again`);
 }
 
-/** All bytes of an answer. */
-async function whole(url: string, response: Response, advance: (bytes: number) => void): Promise<Bytes> {
+/** A server has something else than a file under its address. */
+export function replaced(url: string): FetchError {
+  return new FetchError(
+    `${url}: the server answered with a page (HTML) in place of this file, which is missing there: copy all of ` +
+      'the directory to the server, and reload the page',
+  );
+}
+
+/** Whether it is a page: servers of "single-page applications" give theirs for whatever they do not have. */
+function isPage(bytes: Uint8Array): boolean {
+  const beginning = new TextDecoder().decode(bytes.subarray(0, 200));
+  return /^\s*(<!--|<!doctype\s+html|<html)/i.test(beginning);
+}
+
+/** All bytes of a stream, which are `most` at most: of more, no more is read. */
+async function collect(
+  stream: ReadableStream<Bytes> | null,
+  most: number,
+  advance: (bytes: number) => void = () => undefined,
+): Promise<Bytes> {
+  const reader = stream?.getReader();
   const pieces: Bytes[] = [];
   let length = 0;
-  try {
-    const reader = (response.body as ReadableStream<Bytes> | null)?.getReader();
-    for (let part = await reader?.read(); part?.value !== undefined; part = await reader?.read()) {
-      pieces.push(part.value);
-      length += part.value.length;
-      advance(part.value.length);
+  for (let part = await reader?.read(); part?.value !== undefined; part = await reader?.read()) {
+    length += part.value.length;
+    if (length > most) {
+      reader?.cancel().catch(() => undefined);
+      throw new Error('it is larger than any file of an image');
     }
-  } catch (error) {
-    advance(-length);
-    throw damaged(url, error);
+    pieces.push(part.value);
+    advance(part.value.length);
   }
   const all = new Uint8Array(length);
   let at = 0;
@@ -201,12 +227,44 @@ async function whole(url: string, response: Response, advance: (bytes: number) =
     all.set(piece, at);
     at += piece.length;
   }
-  const fails = await mismatch(url, all);
-  if (fails !== null) {
-    advance(-length);
-    throw damaged(url, fails);
-  }
   return all;
+}
+
+/** Bytes of a stream, some at a time. */
+function slowly(bytes: Bytes): ReadableStream<Bytes> {
+  let at = 0;
+  const pull = (controller: ReadableStreamDefaultController<Bytes>) => {
+    if (at >= bytes.length) return controller.close();
+    controller.enqueue(bytes.subarray(at, at + SLICE));
+    at += SLICE;
+  };
+  return new ReadableStream({ pull }, { highWaterMark: 0 });
+}
+
+/** All bytes of an answer, as they are, and uncompressed: those are `most` at most. */
+async function unzip(
+  url: string,
+  response: Response,
+  most: number,
+  advance: (bytes: number) => void,
+): Promise<{ zipped: Bytes; plain: Bytes }> {
+  let come = 0;
+  const count = (bytes: number) => {
+    come += bytes;
+    advance(bytes);
+  };
+  try {
+    // What cannot be compressed becomes longer by its headers.
+    const zipped = await collect(response.body as ReadableStream<Bytes> | null, most + most / 64 + 1024, count);
+    if (isPage(zipped)) throw replaced(url);
+    const fails = await mismatch(url, zipped);
+    if (fails !== null) throw new Error(fails);
+    const unzip = new DecompressionStream('gzip') as ReadableWritablePair<Bytes, Bytes>;
+    return { zipped, plain: await collect(slowly(zipped).pipeThrough(unzip), most) };
+  } catch (error) {
+    advance(-come);
+    throw damaged(url, error);
+  }
 }
 
 /** What is wrong with the digest in a file's name; `null` for nothing, or where pages cannot compute it. */
@@ -224,13 +282,4 @@ function framed(bytes: Bytes): Bytes {
   new DataView(all.buffer).setBigUint64(0, BigInt(bytes.length), true);
   all.set(bytes, 8);
   return all;
-}
-
-async function unzip(url: string, zipped: Bytes): Promise<Uint8Array> {
-  const unzip = new DecompressionStream('gzip') as ReadableWritablePair<Bytes, Bytes>;
-  try {
-    return new Uint8Array(await new Response(new Blob([zipped]).stream().pipeThrough(unzip)).arrayBuffer());
-  } catch (error) {
-    throw damaged(url, error);
-  }
 }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { Fetcher, fetchFile, tell, type Progress } from './fetch.js';
+import { Fetcher, fetchFile, replaced, tell, text, type Progress } from './fetch.js';
 import { Root, type Manifest as RootManifest } from './root.js';
 
 /**
@@ -19,11 +19,12 @@ export class ImageError extends Error {
   override name = 'ImageError';
 }
 
-/** What a page shows and runs, as `--web-title`, `--web-args`, `--web-net` and `--web-fixed` have said. */
+/** What a page shows and runs, as the options `--web-...` have said. */
 export interface Page {
   title: string;
   args: string[];
   net: string | null;
+  ports: number[];
   fixed: boolean;
 }
 
@@ -49,6 +50,8 @@ interface Manifest {
 const FORMAT = 1;
 /** Bytes of a page of memory, and of a block of the root file system. */
 const PAGE = 4096;
+/** Bytes of a piece at most, uncompressed: twice `PIECE` of `packer/src/web/pieces.rs`. */
+const MOST = 8 << 20;
 /** A module that says nothing of itself. */
 const ABSENT = new TextEncoder().encode('{}');
 
@@ -67,21 +70,36 @@ export interface Listeners {
   onTrouble?: ((error: Error | null) => void) | undefined;
 }
 
-/** Whether an address is that of a directory. */
-function directory(image: Image): URL | null {
-  if (typeof image !== 'string' && !(image instanceof URL)) return null;
-  const url = new URL(image, globalThis.location?.href ?? 'file:///');
-  return url.pathname.endsWith('.json') ? url : null;
+/** An address, which may be relative to the page's. */
+export function absolute(address: string | URL): URL {
+  try {
+    return new URL(address, globalThis.location?.href);
+  } catch {
+    throw new ImageError(`${address}: there is no page that this is relative to: give the whole address, or bytes`);
+  }
+}
+
+/** The least module that there is. */
+const LEAST = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
+
+/** Whether modules can be run here, which a page's server can forbid; an error that says why not. */
+async function check(): Promise<void> {
+  try {
+    await WebAssembly.instantiate(LEAST);
+  } catch (error) {
+    const why = "a Content-Security-Policy has to have 'wasm-unsafe-eval' in its script-src";
+    throw new ImageError(`WebAssembly cannot be run here: ${why} (${text(error)})`);
+  }
 }
 
 /** Reads a directory's `image.json`. */
 export async function manifest(address: string | URL): Promise<Manifest> {
-  const url = new URL(address, globalThis.location?.href);
+  const url = absolute(address);
   const fetcher = new Fetcher(url, await Fetcher.cache());
-  const text = new TextDecoder().decode(await fetcher.plain(url.href));
+  const json = new TextDecoder().decode(await fetcher.plain(url.href));
   let found: Partial<Manifest> | null;
   try {
-    found = JSON.parse(text) as Partial<Manifest> | null;
+    found = JSON.parse(json) as Partial<Manifest> | null;
   } catch {
     throw damaged(url);
   }
@@ -92,7 +110,7 @@ export async function manifest(address: string | URL): Promise<Manifest> {
   const { code, memory, root, page, files } = found;
   const isWhole =
     typeof code?.file === 'string' &&
-    [memory, files, root?.chunks, root?.first, page?.args].every((each) => Array.isArray(each));
+    [memory, files, root?.chunks, root?.first, page?.args, page?.ports].every((each) => Array.isArray(each));
   if (!isWhole) throw damaged(url);
   return found as Manifest;
 }
@@ -103,9 +121,14 @@ function damaged(url: URL): ImageError {
 
 /** Compiles a module, or fetches all that is needed at first of a directory. */
 export async function load(image: Image, listeners: Listeners, wake: () => void): Promise<Loaded> {
-  const url = directory(image);
-  if (url !== null) return loadDirectory(url, listeners, wake);
-  return { module: await compile(image), fill: () => undefined, root: null };
+  await check();
+  if (typeof image !== 'string' && !(image instanceof URL)) {
+    return { module: await compile(image), fill: () => undefined, root: null };
+  }
+  const url = absolute(image);
+  if (url.pathname.endsWith('.json')) return loadDirectory(url, listeners, wake);
+  const response = fetchFile(url.href);
+  return { module: await compile(response), fill: () => undefined, root: null };
 }
 
 async function loadDirectory(url: URL, listeners: Listeners, wake: () => void): Promise<Loaded> {
@@ -126,7 +149,7 @@ async function loadDirectory(url: URL, listeners: Listeners, wake: () => void): 
     advance(code.size);
     return module;
   });
-  const pieces = data.map(({ file }) => fetcher.unzipped(file, advance));
+  const pieces = data.map(({ file }) => fetcher.unzipped(file, MOST, advance));
   const [module, ...bytes] = await Promise.all([compiling, ...pieces]);
   const [section] = WebAssembly.Module.customSections(module, 'forelift');
   const { data: digest } = JSON.parse(new TextDecoder().decode(section ?? ABSENT)) as { data?: string };
@@ -172,21 +195,16 @@ function* runs(piece: Uint8Array, url: URL): Generator<{ page: number; contents:
   }
 }
 
-async function compile(image: Image): Promise<WebAssembly.Module> {
+async function compile(image: Exclude<Image, string | URL>): Promise<WebAssembly.Module> {
   if (image instanceof WebAssembly.Module) return image;
-  let module;
-  if (image instanceof ArrayBuffer || ArrayBuffer.isView(image)) {
-    module = WebAssembly.compile(image);
-  } else if (typeof image === 'string' || image instanceof URL) {
-    module = fetchFile(String(image)).then(compileResponse);
-  } else {
-    module = answer(image).then(compileResponse);
-  }
+  const isHere = image instanceof ArrayBuffer || ArrayBuffer.isView(image);
+  const response = isHere ? null : await answer(image as Response | Promise<Response>);
   try {
-    return await module;
+    return await (response === null ? WebAssembly.compile(image as BufferSource) : compileResponse(response));
   } catch (error) {
-    if (error instanceof WebAssembly.CompileError) throw new ImageError(`this is no image: ${error.message}`);
-    throw error;
+    if (!(error instanceof WebAssembly.CompileError)) throw error;
+    if (response !== null && type(response) === 'text/html') throw replaced(response.url);
+    throw new ImageError(`this is no image: ${error.message}`);
   }
 }
 
@@ -197,8 +215,14 @@ export async function answer(image: Response | Promise<Response>): Promise<Respo
   return response;
 }
 
-async function compileResponse(response: Response): Promise<WebAssembly.Module> {
+/** What a server says that an answer is. */
+function type(response: Response): string | undefined {
+  return response.headers.get('content-type')?.split(';')[0]?.trim();
+}
+
+/** Compiles what a server gave. */
+export async function compileResponse(response: Response): Promise<WebAssembly.Module> {
   // Streaming wants the right type, which many a plain server does not know.
-  const isTyped = response.headers.get('content-type')?.split(';')[0]?.trim() === 'application/wasm';
-  return isTyped ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer());
+  if (type(response) === 'application/wasm') return WebAssembly.compileStreaming(response);
+  return WebAssembly.compile(await response.arrayBuffer());
 }

@@ -17,7 +17,8 @@
 import { LINK_FD } from './abi.js';
 import { container, type Container, type Size } from './container.js';
 import { Driver, type Runner } from './drive.js';
-import { preopens, type Mount } from './files.js';
+import { Directory, preopens, type Mount } from './files.js';
+import { GatewayLink, PortError, type Fetch } from './gateway.js';
 import { WebSocketLink } from './link.js';
 import { load, type Image } from './image.js';
 import { Waiter } from './jspi.js';
@@ -31,6 +32,7 @@ export { FetchError, type Progress } from './fetch.js';
 export { Directory, FileError, type Entry, type Mount, type Stat } from './files.js';
 export { ImageError, type Image } from './image.js';
 export { hasJspi } from './jspi.js';
+export { PortError, type Fetch } from './gateway.js';
 export { RelayError } from './link.js';
 
 /** What {@link run} runs. */
@@ -48,10 +50,20 @@ export interface RunOptions {
   /** Whether there is standard input: without, the command reads its end. There is by default. */
   stdin?: boolean;
   /**
-   * A relay that leads to a network (`forelift net-relay`): `ws://HOST:PORT/PATH`. None by default. Names are
-   * asked of 10.0.2.3 there, and of what `--dns` in `args` says.
+   * The container's network. None by default.
+   *
+   * `'fetch'`: its connections are requests of HTTP, by TLS or not, which {@link fetch} makes: what pages may
+   * fetch, it reaches. It is given a certificate that it has to trust for this, by a directory and by the
+   * variables that most programs heed. What else it tries is refused.
+   *
+   * `ws://HOST:PORT/PATH`: a relay that leads to a network (`forelift net-relay`). Names are asked of
+   * 10.0.2.3 there, and of what `--dns` in `args` says.
    */
   net?: string;
+  /** Whether {@link Container.fetch} reaches it. It does with `net: 'fetch'`, too; it cannot with a relay. */
+  ports?: boolean;
+  /** Makes the requests of `net: 'fetch'`: the thread's own by default. */
+  fetch?: Fetch;
   /** Directories in memory by their paths in the container, at most 8. None by default. */
   directories?: Readonly<Record<string, Mount>>;
   /**
@@ -65,17 +77,49 @@ export interface RunOptions {
   onProgress?: (progress: Progress) => void;
   /**
    * Told when a part of a directory's image that the container reads cannot be fetched, which is tried again
-   * and again; `null`: it has come.
+   * and again, or (a `WorkerError`) when a container's worker does not answer; `null`: it has come, it does.
    */
   onTrouble?: (error: Error | null) => void;
 }
 
-/** The resolver of `forelift net-relay`, and of QEMU's user network. */
+/** The resolver of `forelift net-relay`, of the gateway, and of QEMU's user network. */
 const RESOLVER = '10.0.2.3';
+/** Where the container finds the certificate that it has to trust: `update-ca-certificates` looks there. */
+const TRUSTED = '/usr/local/share/ca-certificates/forelift';
+const CERTIFICATE = 'page.crt';
+/** The variables by which OpenSSL and Go, curl, python's requests and pip, git and Node find it. */
+const VARIABLES = [
+  'SSL_CERT_FILE',
+  'CURL_CA_BUNDLE',
+  'REQUESTS_CA_BUNDLE',
+  'PIP_CERT',
+  'GIT_SSL_CAINFO',
+  'NODE_EXTRA_CA_CERTS',
+];
+
+/** The link to what the options ask for. */
+async function connect({ net, ports, fetch }: RunOptions): Promise<WebSocketLink | GatewayLink | null> {
+  if (net === 'fetch') return GatewayLink.open(fetch ?? ((url, init) => globalThis.fetch(url, init)));
+  if (net === undefined) return ports === true ? GatewayLink.open(null) : null;
+  if (ports === true) throw new RangeError(`ports: a page reaches none by a relay (${net}): leave net out, or 'fetch'`);
+  return WebSocketLink.open(net);
+}
+
+/** What the container is given so that it trusts the gateway. */
+function trust(link: WebSocketLink | GatewayLink | null, { net }: RunOptions): Pick<RunOptions, 'directories' | 'env'> {
+  if (!(link instanceof GatewayLink) || net !== 'fetch') return {};
+  const directory = new Directory();
+  directory.write(CERTIFICATE, new TextEncoder().encode(link.certificate));
+  const path = `${TRUSTED}/${CERTIFICATE}`;
+  return {
+    directories: { [TRUSTED]: { directory, readOnly: true } },
+    env: Object.fromEntries(VARIABLES.map((name) => [name, path])),
+  };
+}
 
 /** Starts a container. */
 export async function run(options: RunOptions): Promise<Container> {
-  const directories = preopens(options.directories ?? {});
+  preopens(options.directories ?? {});
   const { tty = false } = options;
   const terminal = tty === true ? { rows: 24, cols: 80 } : tty === false ? null : tty;
   let runner: Runner | null = null;
@@ -84,28 +128,32 @@ export async function run(options: RunOptions): Promise<Container> {
   signal?.throwIfAborted();
   const image = await load(options.image, options, wake);
   signal?.throwIfAborted();
-  const link = options.net === undefined ? null : await WebSocketLink.open(options.net);
+  const link = await connect(options);
   if (link !== null) link.wake = wake;
+  const given = trust(link, options);
   const input = new Input(wake);
   const [stdout, stderr] = [new Output(wake), new Output(wake)];
   const network = link === null ? [] : ['--net-stream', `fd:${LINK_FD}`, '--dns', RESOLVER];
   const around = {
     // The first is the program's name.
     args: ['image', ...network, ...(options.args ?? [])],
-    env: options.env ?? {},
+    env: { ...given.env, ...options.env },
     stdin: options.stdin === false ? null : input,
     stdout,
     stderr,
     link,
     terminal,
-    directories,
+    directories: preopens({ ...given.directories, ...options.directories }),
   };
   const waiter = options.mode === 'jspi' ? new Waiter(() => machine.buffer) : null;
-  const machine: Machine = await Machine.new(image, around, waiter?.imports.bind(waiter));
-  if (signal?.aborted) {
+  let machine: Machine;
+  try {
+    machine = await Machine.new(image, around, waiter?.imports.bind(waiter));
+    signal?.throwIfAborted();
+  } catch (error) {
     link?.close();
     image.root?.close();
-    throw signal.reason;
+    throw error;
   }
   waiter?.start(machine.main);
   const running = waiter ?? new Driver(machine);
@@ -129,5 +177,9 @@ export async function run(options: RunOptions): Promise<Container> {
       wake();
     },
     destroy: () => running.kill(137),
+    request: (port, request) => {
+      if (link instanceof GatewayLink) return link.request(port, request);
+      throw new PortError("no port of the container is reached: run it with ports: true, or with net: 'fetch'");
+    },
   });
 }

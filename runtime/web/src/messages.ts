@@ -5,6 +5,7 @@
  */
 
 import type { Event } from './abi.js';
+import type { Sent } from './carry.js';
 import type { Progress } from './fetch.js';
 import type { RunOptions } from './index.js';
 import type { Answer, Question } from './remote.js';
@@ -13,7 +14,7 @@ import type { Answer, Question } from './remote.js';
 export type OutputName = 'stdout' | 'stderr';
 
 /** Options that can be sent. */
-export type WorkerOptions = Omit<RunOptions, 'onProgress' | 'onTrouble' | 'image' | 'directories'> & {
+export type WorkerOptions = Omit<RunOptions, 'onProgress' | 'onTrouble' | 'image' | 'directories' | 'signal' | 'fetch'> & {
   image: string | BufferSource | WebAssembly.Module;
   /** Paths of directories to make, and whether they are mounted read-only. */
   directories: Record<string, boolean>;
@@ -31,7 +32,11 @@ export type Command =
   | { kind: 'event'; event: Event }
   /** Answered by one `answer`. */
   | { kind: 'ask'; question: Question }
-  | { kind: 'destroy' };
+  /** A request to a port of the container's, answered on `back`. */
+  | { kind: 'request'; port: number; request: Sent; back: MessagePort }
+  | { kind: 'destroy' }
+  /** Answered by `pong` at once. */
+  | { kind: 'ping' };
 
 /** To the page. */
 export type Report =
@@ -39,6 +44,7 @@ export type Report =
   | { kind: 'trouble'; message: string | null }
   | { kind: 'started' }
   | { kind: 'taken' }
+  | { kind: 'pong' }
   /** `null`: there is no more. */
   | { kind: 'output'; name: OutputName; bytes: Uint8Array | null }
   | { kind: 'answer'; answer: Answer }

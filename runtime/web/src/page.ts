@@ -6,9 +6,10 @@
 
 import { FitAddon } from '@xterm/addon-fit';
 import { Terminal } from '@xterm/xterm';
-import { Fetcher, text, type Progress } from './fetch.js';
+import { FetchError, Fetcher, text, type Progress } from './fetch.js';
 import { manifest } from './image.js';
 import { MOUNTED, Panel } from './panel.js';
+import { serve } from './ports.js';
 import { RemoteDirectory, run, type Container } from './worker.js';
 import { words } from './words.js';
 
@@ -70,6 +71,8 @@ let container: Container | null = null;
 let starting = new AbortController();
 let input: WritableStreamDefaultWriter<Uint8Array> | null = null;
 let runs = 0;
+/** Ports of the container, once they are served. */
+let serving: Promise<void> | null = null;
 
 /** What is asked for beyond what the image says; `null`: nothing. */
 interface Wish {
@@ -148,19 +151,26 @@ async function start(): Promise<void> {
   show('loading', 'Loading');
   try {
     const { page, files: names } = await manifest(IMAGE);
+    // The document may be of an earlier version of the directory.
+    document.title = element('title').textContent = page.title;
     const wish = page.fixed ? { args: null, env: {}, net: null } : asked(new URLSearchParams(location.search));
+    // What leads nowhere reaches the ports, too.
     const net = wish.net ?? page.net;
+    const ports = net === null && page.ports.length > 0;
     const files = new RemoteDirectory();
     const started = await run({
       directories: { [MOUNTED]: files },
       signal: starting.signal,
       image: IMAGE,
       args: wish.args ?? page.args,
-      ...(net === null ? {} : { net }),
+      ...(net === null ? { ports } : { net }),
       env: { TERM: 'xterm-256color', ...wish.env },
       tty: { rows: terminal.rows, cols: terminal.cols },
       onProgress: (now) => isCurrent() && advance(now),
-      onTrouble: (error) => isCurrent() && remark(error === null ? '' : `${error.message} (trying again)`, true),
+      onTrouble: (error) => {
+        const more = error instanceof FetchError ? ' (trying again)' : '';
+        if (isCurrent()) remark(error === null ? '' : `${error.message}${more}`, true);
+      },
     });
     if (!isCurrent()) return started.destroy();
     [container, input] = [started, started.stdin.getWriter()];
@@ -168,7 +178,7 @@ async function start(): Promise<void> {
     show('running');
     panel.show(files);
     terminal.focus();
-    void keep(names);
+    void keep(names).then(() => serving ??= serve(page.ports, element('ports'), () => container));
     const shown = [display(started.stdout, isCurrent), display(started.stderr, isCurrent, lines())];
     const status = await started.exited;
     await Promise.all(shown);

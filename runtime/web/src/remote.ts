@@ -84,7 +84,15 @@ export class RemoteDirectory {
 
   /** {@link Directory.write} */
   write(path: string, data: Uint8Array | string): Promise<void> {
-    return this.call('write', path, data);
+    return this.call('write', path, typeof data === 'string' ? data : this.alone(data));
+  }
+  /**
+   * Bytes that can be sent: a view's whole buffer would be. They are sent later where there is no container
+   * yet, and the writer's buffer may be another's by then.
+   */
+  private alone(bytes: Uint8Array): Uint8Array {
+    const isWhole = bytes.buffer instanceof ArrayBuffer && bytes.byteLength === bytes.buffer.byteLength;
+    return isWhole && this.ask !== null ? bytes : new Uint8Array(bytes);
   }
   /** {@link Directory.read} */
   read(path: string): Promise<Uint8Array<ArrayBuffer>> {

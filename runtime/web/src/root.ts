@@ -128,7 +128,7 @@ export class Root {
   private async attempt(number: number, name: string, pause: number): Promise<void> {
     let bytes;
     try {
-      bytes = await this.fetcher.unzipped(name);
+      bytes = await this.fetcher.unzipped(name, this.manifest.chunk);
     } catch (error) {
       if (this.closed) return;
       this.failing.add(number);

@@ -11,8 +11,10 @@
  * @module
  */
 
+import { pack, take } from './carry.js';
 import { FetchError, tell as informed } from './fetch.js';
-import { ImageError, answer } from './image.js';
+import { PortError } from './gateway.js';
+import { ImageError, absolute, answer } from './image.js';
 import { copied } from './pipe.js';
 import { RelayError } from './link.js';
 import { FileError } from './errors.js';
@@ -20,11 +22,13 @@ import { container, type Container } from './container.js';
 import type { RunOptions as OwnOptions } from './index.js';
 import type { Command, OutputName, Report, WorkerOptions } from './messages.js';
 import { RemoteDirectory, type Answer, type Method } from './remote.js';
+import { Watch } from './watch.js';
 
 export {
   FetchError,
   FileError,
   ImageError,
+  PortError,
   RelayError,
   type Container,
   type Entry,
@@ -41,7 +45,7 @@ export { RemoteDirectory } from './remote.js';
 export type RemoteMount = RemoteDirectory | { directory: RemoteDirectory; readOnly: boolean };
 
 /** What {@link run} runs. */
-export type RunOptions = Omit<OwnOptions, 'directories'> & {
+export type RunOptions = Omit<OwnOptions, 'directories' | 'fetch'> & {
   /** Directories in memory by their paths in the container, at most 8. None by default. */
   directories?: Readonly<Record<string, RemoteMount>>;
 };
@@ -66,8 +70,7 @@ async function sendable(options: RunOptions): Promise<WorkerOptions> {
   const readOnly = mounts(options).map(([path, , readOnly]) => [path, readOnly] as const);
   const rest = { ...plain, directories: Object.fromEntries(readOnly) };
   // A relative address is the page's.
-  if (typeof image === 'string') return { ...rest, image: new URL(image, globalThis.location?.href).href };
-  if (image instanceof URL) return { ...rest, image: image.href };
+  if (typeof image === 'string' || image instanceof URL) return { ...rest, image: absolute(image).href };
   if (image instanceof Response || image instanceof Promise) {
     return { ...rest, image: await (await answer(image)).arrayBuffer() };
   }
@@ -125,7 +128,13 @@ async function start(options: RunOptions, sent: WorkerOptions): Promise<Containe
   // Bundlers know a worker by this form.
   const worker = new Worker(new URL('./worker_main.js', import.meta.url), { type: 'module' });
   const tell = (command: Command) => worker.postMessage(command);
+  const silent = "the container's worker does not answer: start the container anew, or reload the page";
+  const watch = new Watch(
+    () => tell({ kind: 'ping' }),
+    (isSilent) => informed(options.onTrouble, isSilent ? new WorkerError(silent) : null),
+  );
   let taken: (() => void) | null = null;
+  let isUp = false;
   let over = false;
   const output = (name: OutputName) => new RemoteOutput((kind) => tell({ kind, name }));
   const outputs = { stdout: output('stdout'), stderr: output('stderr') };
@@ -137,6 +146,8 @@ async function start(options: RunOptions, sent: WorkerOptions): Promise<Containe
     directory.attach(async (method: Method, args: unknown[]) => {
       if (over) throw new WorkerError('the container is gone, and its directories with it');
       const id = number++;
+      // Until then it may be on its way.
+      if (isUp) watch.expect();
       tell({ kind: 'ask', question: { id, path, method, args } });
       const answer = await new Promise<Answer>((resolve) => asked.set(id, resolve));
       if ('value' in answer) return answer.value;
@@ -162,12 +173,18 @@ async function start(options: RunOptions, sent: WorkerOptions): Promise<Containe
   // Who awaits the start only has been told.
   exited.catch(() => undefined);
 
+  let leave: (error: Error) => void = () => undefined;
+  const gone = new Promise<never>((_, reject) => (leave = reject));
+  gone.catch(() => undefined);
+
   /** The worker's end. */
   const finish = () => {
     over = true;
+    watch.end();
+    leave(new PortError('the container is gone'));
     worker.terminate();
-    const gone = { error: null, message: 'the container is gone, and its directories with it' };
-    asked.forEach((resolve, id) => resolve({ id, ...gone }));
+    const answer = { error: null, message: 'the container is gone, and its directories with it' };
+    asked.forEach((resolve, id) => resolve({ id, ...answer }));
     asked.clear();
     Object.values(outputs).forEach((one) => one.deliver(null));
     taken?.();
@@ -177,16 +194,22 @@ async function start(options: RunOptions, sent: WorkerOptions): Promise<Containe
     finish();
   };
   worker.onerror = (event) => {
-    const why = event.message ?? 'the browser does not say why';
-    crash(new WorkerError(`the container's worker has failed (${why}): reload the page`));
+    // Deno ends its program otherwise.
+    event.preventDefault();
+    const why = event.message || 'the browser does not say why';
+    crash(new WorkerError(`the container's worker has failed (${why}): start the container anew, or reload the page`));
   };
   worker.onmessage = ({ data: report }: MessageEvent<Report>) => {
+    watch.heard();
     switch (report.kind) {
+      case 'pong':
+        return;
       case 'progress':
         return informed(options.onProgress, report.progress);
       case 'trouble':
         return informed(options.onTrouble, report.message === null ? null : new FetchError(report.message));
       case 'started':
+        isUp = true;
         return started();
       case 'taken':
         return taken?.();
@@ -224,6 +247,7 @@ async function start(options: RunOptions, sent: WorkerOptions): Promise<Containe
     write: (chunk) => {
       const bytes = copied(chunk);
       if (over) return undefined;
+      watch.expect();
       worker.postMessage({ kind: 'input', bytes } satisfies Command, [bytes.buffer]);
       return new Promise((resolve) => (taken = resolve));
     },
@@ -235,10 +259,21 @@ async function start(options: RunOptions, sent: WorkerOptions): Promise<Containe
     stdout: outputs.stdout.stream,
     stderr: outputs.stderr.stream,
     exited,
-    tell: (event) => tell({ kind: 'event', event }),
+    tell: (event) => {
+      watch.expect();
+      tell({ kind: 'event', event });
+    },
     destroy: () => {
       ended(137);
       finish();
+    },
+    request: async (port, request) => {
+      const sent = await pack(request);
+      if (over) throw new PortError('the container is gone');
+      watch.expect();
+      const { port1, port2 } = new MessageChannel();
+      worker.postMessage({ kind: 'request', port, request: sent, back: port2 } satisfies Command, [port2]);
+      return Promise.race([take(port1, (why) => new PortError(why)), gone]);
     },
   });
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { give, unpack } from './carry.js';
 import { Directory, run, type Container } from './index.js';
 import type { Command, OutputName, Report } from './messages.js';
 import { answer } from './remote.js';
@@ -84,9 +85,13 @@ async function obey(command: Command): Promise<void> {
     running.catch(fail);
     return;
   }
+  if (command.kind === 'ping') return say({ kind: 'pong' });
   if (command.kind === 'ask') return say({ kind: 'answer', answer: answer(directories, command.question) });
   const now = await running?.catch(() => null);
   if (now === null || now === undefined) return;
+  if (command.kind === 'request') {
+    return give(command.back, now.container.fetch(command.port, unpack(command.request)));
+  }
   switch (command.kind) {
     case 'input':
       // A command that does not read any more is no error of the page's.

@@ -1,6 +1,7 @@
 //! Bad kernels, options, disks and modules: one clear line, a status that is not 0, nothing left behind.
 
 use crate::testing::dir;
+use forelift_abi::header;
 use forelift_tests::{
     done::Done,
     hosts::{Guest, Host, Place},
@@ -362,7 +363,8 @@ fn refuses_damage(host: Place, at: usize, words: &[&str]) {
 
 fn damaged_header(host: Place) {
     let module = fs::read(Image::Busybox.wasm()).expect("the module");
-    let places = find(&module, b"FORELIFT\x02\0\0\0");
+    let start = [&header::MAGIC[..], &header::VERSION.to_le_bytes()].concat();
+    let places = find(&module, &start);
     assert_eq!(places.len(), 1, "the image header should stand in the module once: {places:x?}");
     for (offset, word) in [(3, "header"), (8, "version"), (20, "header"), (40, "header")] {
         refuses_damage(host, places[0] + offset, &[word]);

@@ -8,6 +8,7 @@ use crate::{
     lift::{Budget, train},
     platform::Platform,
     units::parse_size,
+    web::FETCH,
 };
 
 const MORE: &str = "\
@@ -67,10 +68,14 @@ pub(in crate::cli) struct Args {
     /// image's own
     #[arg(long, value_name = "ARGS", requires = "web", allow_hyphen_values = true, value_parser = parse_words)]
     pub(super) web_args: Option<Words>,
-    /// Network of the container in the page: the address of a relay, `ws://HOST:PORT/PATH`, as `forelift
-    /// net-relay` says it
-    #[arg(long, value_name = "URL", requires = "web", value_parser = parse_relay)]
+    /// Network of the container in the page: `fetch`, which is what pages may fetch by HTTP and HTTPS, or the
+    /// address of a relay, `ws://HOST:PORT/PATH`, as `forelift net-relay` says it
+    #[arg(long, value_name = "fetch|URL", requires = "web", value_parser = parse_net)]
     pub(super) web_net: Option<String>,
+    /// Ports of the container's that the page shows, at `port/N/`; separated by commas, or repeated. They
+    /// cannot be had with a relay
+    #[arg(long, value_name = "PORT", requires = "web", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) web_ports: Vec<u16>,
     /// Do not let the page's address choose command, environment and network (`?cmd=...&env=...&net=...`)
     #[arg(long, requires = "web")]
     pub(super) web_fixed: bool,
@@ -117,10 +122,10 @@ fn parse_words(text: &str) -> Result<Words, String> {
     shlex::split(text).map(Words).ok_or_else(|| "a quote is not closed".into())
 }
 
-fn parse_relay(text: &str) -> Result<String, String> {
-    match ["ws://", "wss://"].iter().any(|scheme| text.starts_with(scheme)) {
+fn parse_net(text: &str) -> Result<String, String> {
+    match text == FETCH || ["ws://", "wss://"].iter().any(|scheme| text.starts_with(scheme)) {
         true => Ok(text.into()),
-        false => Err("a page reaches a relay by ws:// or wss:// only".into()),
+        false => Err("write fetch, or the address of a relay, which begins with ws:// or wss://".into()),
     }
 }
 

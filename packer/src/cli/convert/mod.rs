@@ -9,10 +9,17 @@ use crate::{
     progress::Stages,
     web,
 };
+use anyhow::bail;
 pub(super) use args::Args;
 use args::Snapshot;
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let relay = args.web_net.as_deref().filter(|net| *net != web::FETCH);
+    if let (Some(relay), false) = (relay, args.web_ports.is_empty()) {
+        bail!(
+            "--web-ports: a page reaches no ports by a relay (--web-net {relay}): leave one of the two out"
+        );
+    }
     let mut stages = Stages::new(args.quiet);
     let options = options(args);
     let converted = convert::convert(&options, &mut stages)?;
@@ -30,6 +37,7 @@ fn options(args: &Args) -> Options {
             title: args.web_title.clone().unwrap_or_else(|| args::default_name(&args.image)),
             args: args.web_args.clone().map(|words| words.0).unwrap_or_default(),
             net: args.web_net.clone(),
+            ports: args.web_ports.clone(),
             fixed: args.web_fixed,
         }),
         platform: args.platform,

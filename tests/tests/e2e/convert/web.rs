@@ -87,6 +87,10 @@ pub(super) fn web_refusals() {
         &["--web", &empty, "--component"],
         &["--web-title", "x"],
         &["--web-fixed"],
+        &["--web-ports", "80"],
+        &["--web", "unused", "--web-ports", "0"],
+        &["--web", "unused", "--web-ports", "80,x"],
+        &["--web", "unused", "--web-net", "http://x/"],
     ] {
         let done = convert(&image, options).expect_status(2);
         assert!(done.err().contains("error:"), "{done}");
