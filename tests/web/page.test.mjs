@@ -17,9 +17,12 @@ const ISOLATED = {
     'cross-origin-embedder-policy': 'require-corp',
 };
 
-/** Runs a module of the page's programs in the page. */
+/** Where the server has the npm package's modules. */
+const PACKAGE = '/package/';
+const DIST = join(TOP, 'runtime/web/dist');
+/** Runs something in the page with a module of the npm package. */
 const program = (file, body) => `(async () => {
-    const { run } = await import(new URL('${file}', document.querySelector('script[src]').src));
+    const { run } = await import('${PACKAGE}${file}');
     ${body}
 })()`;
 
@@ -34,7 +37,7 @@ for (const name of BROWSERS) {
         let server;
         before(async () => {
             browser = await launch(name);
-            server = await serve(small);
+            server = await serve(small, { also: { [PACKAGE]: DIST } });
         });
         after(async () => {
             await browser?.close();
@@ -163,7 +166,7 @@ for (const name of BROWSERS) {
             await page.goto(`${server.url}?cmd=true`);
             await reaches(page, 'ended');
             const found = await page.evaluate(program('worker.js', `
-                const { RemoteDirectory } = await import(new URL('worker.js', document.querySelector('script[src]').src));
+                const { RemoteDirectory } = await import('${PACKAGE}worker.js');
                 const image = new URL('image.json', document.baseURI).href;
                 const [data, fixed] = [new RemoteDirectory(), new RemoteDirectory()];
                 const early = data.write('in/a', 'early');
@@ -281,7 +284,7 @@ describe('a page that is left alone', () => {
     let server;
     before(async () => {
         browser = await launch('chromium');
-        server = await serve(small);
+        server = await serve(small, { also: { [PACKAGE]: DIST } });
     });
     after(async () => {
         await browser?.close();

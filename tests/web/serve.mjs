@@ -21,15 +21,20 @@ const TYPES = {
 /**
  * Serves the directory `dir` on a port of its own. Options: `brotli` (serves a `.br` file in place of a plain
  * one), `headers` (for every answer), `trouble(path)` (`'missing'`, `'page'`, `'cut'` or `'broken'` for a
- * file that is to fail so), `hold(path)` (whether it is never answered), `port`.
+ * file that is to fail so), `hold(path)` (whether it is never answered), `also` (other directories by the
+ * beginnings of their addresses), `port`.
  */
-export async function serve(dir, { brotli = false, headers = {}, trouble = () => null, hold = () => false, port = 0 } = {}) {
+export async function serve(
+    dir,
+    { brotli = false, headers = {}, trouble = () => null, hold = () => false, also = {}, port = 0 } = {},
+) {
     const requests = [];
     let bytes = 0;
     const server = createServer((request, response) => {
         const { pathname } = new URL(request.url, 'http://localhost');
         requests.push(pathname);
-        let path = join(dir, normalize(decodeURIComponent(pathname)));
+        const [front, from] = Object.entries(also).find(([front]) => pathname.startsWith(front)) ?? ['/', dir];
+        let path = join(from, normalize(decodeURIComponent(`/${pathname.slice(front.length)}`)));
         if (pathname.endsWith('/')) path = join(path, 'index.html');
         if (hold(pathname)) return;
         const what = trouble(pathname);

@@ -1,4 +1,8 @@
-// A program of the page that does not come says so itself.
+// The page's first program, which waits for nothing. The container's worker begins to load the image, which
+// takes longer than the page's own programs; and a program that does not come says so itself.
+
+globalThis.foreliftWorker = new Worker(new URL('worker_main.js', document.currentScript.src), { type: 'module' });
+foreliftWorker.postMessage({ kind: 'load', image: new URL('image.json', document.baseURI).href });
 
 addEventListener(
   'error',

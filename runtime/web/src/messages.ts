@@ -7,7 +7,7 @@
 import type { Event } from './abi.js';
 import type { Sent } from './carry.js';
 import type { Progress } from './fetch.js';
-import type { RunOptions } from './index.js';
+import type { RunOptions } from './start.js';
 import type { Answer, Question } from './remote.js';
 
 /** An output of a container. */
@@ -22,6 +22,8 @@ export type WorkerOptions = Omit<RunOptions, 'onProgress' | 'onTrouble' | 'image
 
 /** To the worker. */
 export type Command =
+  /** Loads an image that will be run. */
+  | { kind: 'load'; image: string }
   | { kind: 'run'; options: WorkerOptions }
   /** Standard input; answered by `taken`. */
   | { kind: 'input'; bytes: Uint8Array }

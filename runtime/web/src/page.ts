@@ -4,13 +4,14 @@
  * @module
  */
 
+import './styles.js';
 import { FitAddon } from '@xterm/addon-fit';
 import { Terminal } from '@xterm/xterm';
 import { FetchError, Fetcher, text, type Progress } from './fetch.js';
 import { manifest } from './image.js';
 import { MOUNTED, Panel } from './panel.js';
 import { serve } from './ports.js';
-import { RemoteDirectory, run, type Container } from './worker.js';
+import { RemoteDirectory, create, runIn, type Container, type RunOptions } from './worker.js';
 import { words } from './words.js';
 
 /** What the page does now, told by `data-state` of the body. */
@@ -73,6 +74,14 @@ let input: WritableStreamDefaultWriter<Uint8Array> | null = null;
 let runs = 0;
 /** Ports of the container, once they are served. */
 let serving: Promise<void> | null = null;
+
+/** The worker that loads the image since the page's beginning (page/load.js), until it has a container. */
+let first = (globalThis as { foreliftWorker?: Worker }).foreliftWorker ?? null;
+const worker = () => {
+  const taken = first ?? create();
+  first = null;
+  return taken;
+};
 
 /** What is asked for beyond what the image says; `null`: nothing. */
 interface Wish {
@@ -158,7 +167,7 @@ async function start(): Promise<void> {
     const net = wish.net ?? page.net;
     const ports = net === null && page.ports.length > 0;
     const files = new RemoteDirectory();
-    const started = await run({
+    const options: RunOptions = {
       directories: { [MOUNTED]: files },
       signal: starting.signal,
       image: IMAGE,
@@ -171,7 +180,8 @@ async function start(): Promise<void> {
         const more = error instanceof FetchError ? ' (trying again)' : '';
         if (isCurrent()) remark(error === null ? '' : `${error.message}${more}`, true);
       },
-    });
+    };
+    const started = await runIn(options, worker);
     if (!isCurrent()) return started.destroy();
     [container, input] = [started, started.stdin.getWriter()];
     started.resize({ rows: terminal.rows, cols: terminal.cols });

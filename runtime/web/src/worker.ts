@@ -19,7 +19,7 @@ import { copied } from './pipe.js';
 import { RelayError } from './link.js';
 import { FileError } from './errors.js';
 import { container, type Container } from './container.js';
-import type { RunOptions as OwnOptions } from './index.js';
+import type { RunOptions as OwnOptions } from './start.js';
 import type { Command, OutputName, Report, WorkerOptions } from './messages.js';
 import { RemoteDirectory, type Answer, type Method } from './remote.js';
 import { Watch } from './watch.js';
@@ -110,13 +110,32 @@ class RemoteOutput {
   }
 }
 
+/**
+ * A worker for one container.
+ *
+ * @internal
+ */
+export function create(): Worker {
+  // Bundlers know a worker by this form.
+  return new Worker(new URL('./worker_main.js', import.meta.url), { type: 'module' });
+}
+
 /** Starts a container in a worker. */
-export async function run(options: RunOptions): Promise<Container> {
+export function run(options: RunOptions): Promise<Container> {
+  return runIn(options, create);
+}
+
+/**
+ * The same in a worker that may be there already.
+ *
+ * @internal
+ */
+export async function runIn(options: RunOptions, create: () => Worker): Promise<Container> {
   try {
     options.signal?.throwIfAborted();
     const sent = await sendable(options);
     options.signal?.throwIfAborted();
-    return await start(options, sent);
+    return await start(options, sent, create());
   } catch (error) {
     // Who waits for an answer of its directories has it.
     mounts(options).forEach(([, directory]) => directory.close());
@@ -124,9 +143,7 @@ export async function run(options: RunOptions): Promise<Container> {
   }
 }
 
-async function start(options: RunOptions, sent: WorkerOptions): Promise<Container> {
-  // Bundlers know a worker by this form.
-  const worker = new Worker(new URL('./worker_main.js', import.meta.url), { type: 'module' });
+async function start(options: RunOptions, sent: WorkerOptions, worker: Worker): Promise<Container> {
   const tell = (command: Command) => worker.postMessage(command);
   const silent = "the container's worker does not answer: start the container anew, or reload the page";
   const watch = new Watch(

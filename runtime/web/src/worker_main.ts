@@ -5,9 +5,13 @@
  */
 
 import { give, unpack } from './carry.js';
-import { Directory, run, type Container } from './index.js';
+import type { Progress } from './fetch.js';
+import type { Container } from './container.js';
+import { Directory } from './files.js';
+import { load, type Image, type Loaded } from './image.js';
 import type { Command, OutputName, Report } from './messages.js';
 import { answer } from './remote.js';
+import { start as startLoaded, Waker } from './start.js';
 
 /** The worker's own side, of the few things that are used. */
 interface Scope {
@@ -28,6 +32,23 @@ interface Running {
 /** The container's directories, by their paths. */
 const directories: Record<string, Directory> = {};
 
+/** An image on its way. */
+class Loading {
+  readonly waker = new Waker();
+  readonly loaded: Promise<Loaded>;
+
+  constructor(readonly image: Image) {
+    const listeners = {
+      onProgress: (progress: Progress) => say({ kind: 'progress', progress }),
+      onTrouble: (error: Error | null) => say({ kind: 'trouble', message: error?.message ?? null }),
+    };
+    this.loaded = load(image, listeners, this.waker.wake);
+    // Who runs it is told.
+    this.loaded.catch(() => undefined);
+  }
+}
+let early: Loading | null = null;
+
 async function start({ options }: Extract<Command, { kind: 'run' }>): Promise<Running> {
   for (const path of Object.keys(options.directories)) {
     const directory = new Directory();
@@ -37,12 +58,9 @@ async function start({ options }: Extract<Command, { kind: 'run' }>): Promise<Ru
   const mounts = Object.entries(options.directories).map(([path, readOnly]) => {
     return [path, { directory: directories[path] as Directory, readOnly }] as const;
   });
-  const container = await run({
-    ...options,
-    directories: Object.fromEntries(mounts),
-    onProgress: (progress) => say({ kind: 'progress', progress }),
-    onTrouble: (error) => say({ kind: 'trouble', message: error?.message ?? null }),
-  });
+  const { loaded, waker } = early?.image === options.image ? early : new Loading(options.image);
+  const all = { ...options, directories: Object.fromEntries(mounts) };
+  const container = await startLoaded(all, () => loaded, waker);
   const outputs = { stdout: container.stdout.getReader(), stderr: container.stderr.getReader() };
   void end(container, outputs);
   say({ kind: 'started' });
@@ -80,6 +98,10 @@ async function pass(outputs: Running['outputs'], name: OutputName): Promise<bool
 let running: Promise<Running> | null = null;
 
 async function obey(command: Command): Promise<void> {
+  if (command.kind === 'load') {
+    early = new Loading(command.image);
+    return;
+  }
   if (command.kind === 'run') {
     running = start(command);
     running.catch(fail);
