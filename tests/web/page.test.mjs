@@ -371,6 +371,11 @@ test('the network of a relay', async () => {
         await refused.goto(`${server.url}?net=ws://127.0.0.1:9/`);
         await reaches(refused, 'failed');
         assert.match(await message(refused), /ws:\/\/127.0.0.1:9\/ cannot be reached.*--allow-origin/);
+        // A link cannot have the container read what the page's site gives.
+        const denied = await browser.open();
+        await denied.goto(`${server.url}?net=fetch`);
+        await reaches(denied, 'failed');
+        assert.match(await message(denied), /net=fetch: this page was made without it/);
     } finally {
         relay.kill();
         await browser.close();

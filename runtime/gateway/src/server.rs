@@ -90,23 +90,23 @@ fn own(status: StatusCode, text: &str) -> Answer {
     answer
 }
 
-/// The address of what is asked for.
-fn address(request: &Request<Incoming>, target: &Target, scheme: &str) -> String {
+/// The address of what is asked for; none when it is no address of HTTP's, of which pages can fetch some.
+fn address(request: &Request<Incoming>, target: &Target, scheme: &str) -> Option<String> {
     let uri = request.uri();
     // As a proxy is asked (RFC 9112, section 3.2.2).
-    if uri.scheme().is_some() {
-        return uri.to_string();
+    if let Some(asked) = uri.scheme_str() {
+        return ["http", "https"].contains(&asked).then(|| uri.to_string());
     }
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    match named {
+    Some(match named {
         Some(host) if !host.is_empty() => format!("{scheme}://{host}{path}"),
         // HTTP/1.0 need not say so.
         _ if target.port == if scheme == "https" { 443 } else { 80 } => {
             format!("{scheme}://{}{path}", target.host)
         }
         _ => format!("{scheme}://{}:{}{path}", target.host, target.port),
-    }
+    })
 }
 
 /// Has the page make a request.
@@ -120,7 +120,9 @@ async fn fetch(request: Request<Incoming>, target: &Target, scheme: &str, exchan
         return own(StatusCode::NOT_IMPLEMENTED, text);
     }
     let is_head = *method == Method::HEAD;
-    let address = address(&request, target, scheme);
+    let Some(address) = address(&request, target, scheme) else {
+        return own(StatusCode::NOT_IMPLEMENTED, "a container's requests are of http: and https: alone");
+    };
     let mut head: Head = format!("{method}\n{address}\n").into();
     let sent = request.headers().iter();
     put_fields(&mut head, sent.filter(|(name, _)| goes_on(name) && !OF_BROWSER.contains(name)));

@@ -41,12 +41,14 @@ export function unpack({ method, url, headers, body }: Sent): Request {
 export async function give(port: MessagePort, response: Promise<Response>): Promise<void> {
   const say = (back: Back) => port.postMessage(back);
   let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  let isUnwanted = false;
   const fail = (error: unknown) => {
     say({ error: error instanceof Error ? error.message : String(error) });
     port.close();
   };
   port.onmessage = async ({ data }: MessageEvent<Forth>) => {
     if (data === 'cancel') {
+      isUnwanted = true;
       port.close();
       reader?.cancel().catch(() => undefined);
       return;
@@ -63,6 +65,7 @@ export async function give(port: MessagePort, response: Promise<Response>): Prom
   try {
     const { status, statusText, headers, body } = await response;
     reader = body?.getReader();
+    if (isUnwanted) return await reader?.cancel();
     say({ status, statusText, headers: [...headers] });
   } catch (error) {
     fail(error);

@@ -163,6 +163,9 @@ async function start(): Promise<void> {
     // The document may be of an earlier version of the directory.
     document.title = element('title').textContent = page.title;
     const wish = page.fixed ? { args: null, env: {}, net: null } : asked(new URLSearchParams(location.search));
+    if (wish.net === 'fetch' && page.net !== 'fetch') {
+      throw new Error('net=fetch: this page was made without it (forelift convert --web-net fetch)');
+    }
     // What leads nowhere reaches the ports, too.
     const net = wish.net ?? page.net;
     const ports = net === null && page.ports.length > 0;

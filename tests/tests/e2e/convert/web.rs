@@ -104,7 +104,8 @@ pub(super) fn web_code_alone() {
     let dir = dir();
     web(Image::Busybox, dir.path(), &[]);
     let names = files(dir.path());
-    let name = names.keys().find(|name| name.ends_with(".wasm")).expect("a module");
+    let name =
+        names.keys().find(|name| name.starts_with("code-") && name.ends_with(".wasm")).expect("a module");
     let code = dir.path().join(name);
     let words = ["index.html", "without --web"];
     run_file(&code).args(["true"]).go().expect_status(125).one_error(&words);
