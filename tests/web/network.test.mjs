@@ -154,7 +154,7 @@ describe('a container of the npm package', () => {
             'curl -sS -i -H "Connection: Upgrade" -H "Upgrade: websocket" http://c.test/ | head -1 | tr -d "\\r"',
             'curl -sS -x http://proxy.test:3128 https://d.test/ 2>&1 | grep -o "response 501"',
             'curl -sS -x http://proxy.test:3128 http://e.test/f',
-            'exec 4<>/dev/tcp/i.test/80; printf "GET file:///etc/passwd HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n" >&4; head -1 <&4 | tr -d "\\r"',
+            'exec 4<>/dev/tcp/i.test/80; printf "GET file://host/etc/passwd HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n" >&4; head -1 <&4 | tr -d "\\r"',
             'timeout 3 bash -c "echo x >/dev/udp/f.test/9" ; ping -c 1 -W 1 g.test | grep -c "0 received"',
             'getent hosts localhost.localdomain nowhere.localhost h.test | tail -1 | cut -d " " -f 1 | cut -d . -f 1,2',
         ];
