@@ -144,10 +144,12 @@ describe('what goes wrong', () => {
         assert.equal(await note(page), 'ended with status 127');
         await page.close();
         await server.close();
-        const { page: other, server: lacking, said } = await fails({ trouble: (path) => (path.endsWith('root.js') ? 'missing' : null) });
-        assert.match(said, /programs of this page cannot be loaded: copy all of the directory/);
-        await other.close();
-        await lacking.close();
+        for (const [name, words] of [['/page.js', /programs of this page cannot be loaded: copy all of the directory/], ['/worker_main.js', /worker has failed/]]) {
+            const { page: other, server: lacking, said } = await fails({ trouble: (path) => (path.endsWith(name) ? 'missing' : null) });
+            assert.match(said, words);
+            await other.close();
+            await lacking.close();
+        }
     });
 
     test('a worker that fails, and one that is gone', async () => {

@@ -2,6 +2,8 @@
 // takes longer than the page's own programs; and a program that does not come says so itself.
 
 globalThis.foreliftWorker = new Worker(new URL('worker_main.js', document.currentScript.src), { type: 'module' });
+// One that cannot be loaded is of no use: the page says why of its own.
+foreliftWorker.onerror = () => (globalThis.foreliftWorker = undefined);
 foreliftWorker.postMessage({ kind: 'load', image: new URL('image.json', document.baseURI).href });
 
 addEventListener(

@@ -76,10 +76,10 @@ let runs = 0;
 let serving: Promise<void> | null = null;
 
 /** The worker that loads the image since the page's beginning (page/load.js), until it has a container. */
-let first = (globalThis as { foreliftWorker?: Worker }).foreliftWorker ?? null;
+const begun = globalThis as { foreliftWorker?: Worker | undefined };
 const worker = () => {
-  const taken = first ?? create();
-  first = null;
+  const taken = begun.foreliftWorker ?? create();
+  begun.foreliftWorker = undefined;
   return taken;
 };
 
@@ -200,6 +200,9 @@ async function start(): Promise<void> {
     show('ended');
     remark(`ended with status ${status}`, status !== 0);
   } catch (error) {
+    // What it has loaded may be what is wrong.
+    begun.foreliftWorker?.terminate();
+    begun.foreliftWorker = undefined;
     if (!isCurrent()) return;
     console.error(error);
     show('failed', text(error));
