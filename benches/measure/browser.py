@@ -5,7 +5,7 @@ import os
 import subprocess
 
 from . import boots
-from .tools import CompareError, check, log, median, script, tool
+from .tools import CompareError, check, interleaved, median, script, tool
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 BROWSERS = {"chromium": "chromium", "firefox": "firefox-esr"}
@@ -41,17 +41,6 @@ def ratio(middle):
     return middle["v86"] / middle["forelift"]
 
 
-def interleaved(name, sides, runs, measure):
-    """Samples by side; the side that is first changes from run to run."""
-    samples, order = {side: [] for side in sides}, list(sides)
-    for n in range(runs):
-        for side in order:
-            samples[side].append(measure(side))
-            log(f"{name}: run {n + 1} of {runs}, {side}")
-        order = order[1:] + order[:1]
-    return samples
-
-
 # Figures of a session with the shell: the unit, and what gives them.
 SHELL = {
     "open-cold": ("s", lambda s: s["cold"]["answered"] / 1000),
@@ -70,8 +59,8 @@ NO_RATIO = ["refetched", "idle-empty"]
 
 def page(directories, browser, runs):
     """A shell's page."""
-    samples = interleaved(f"page, {browser}", directories, runs,
-                          lambda side: session(browser, side, directories[side]))
+    samples = interleaved(directories, runs, lambda side: session(browser, side, directories[side]),
+                          f"page, {browser}")
     figures = {}
     for name, (unit, of) in SHELL.items():
         middle = {side: median([of(sample) for sample in samples[side]]) for side in samples}
@@ -91,7 +80,7 @@ def workloads(directories, product, image, runs, names):
         return session("chromium", side, directories[side], names)
 
     sides = [*directories, *(["run"] if image else [])]
-    samples = interleaved("workloads", sides, runs, measure)
+    samples = interleaved(sides, runs, measure, "workloads")
     figures = {}
     for name in names:
         agree(name, samples)

@@ -1,5 +1,6 @@
 """The tables of benches/browser."""
 
+from . import report
 from .report import columns
 
 TITLES = {"forelift": "Forelift", "v86": "v86", "run": "forelift run"}
@@ -53,8 +54,4 @@ def v86(about):
 
 def host(facts, runs):
     """What it was measured on."""
-    before, after = (" ".join(f"{load:.2f}" for load in facts[key]) for key in ("load_before", "load_after"))
-    print(f"{facts['arch']}, {facts['date']}, medians of {runs}; {facts['cpu']}, {facts['cpus']} processors, "
-          f"load {before} before and {after} after\n{facts['forelift']} ({facts['commit']}) against v86 {facts['v86']}")
-    if facts["load_before"][0] > 1 or facts["load_after"][0] > facts["cpus"]:
-        print("The host was busy with something else: repeat it when it is quiet.")
+    report.host(facts, runs, f"v86 {facts['v86']}", "repeat it when it is quiet")

@@ -13,7 +13,7 @@ import time
 
 from . import guest, images
 from .boots import forelift
-from .tools import CompareError, cached, check, cpu_clock, fingerprint, log, median, script, tool
+from .tools import CompareError, cached, check, cpu_clock, fingerprint, interleaved, median, script, tool
 
 PROGRAMS, FILES = ["init"], ["network", "clients"]
 # What a soak does most in the guest.
@@ -242,17 +242,16 @@ class Machine:
 def measure(product, made, args):
     """Medians and samples of each figure by side, and Forelift's over the better of the others'."""
     sides = [side for side in SIDES if side not in args.skip]
-    samples, order = {side: [] for side in sides}, list(sides)
-    for n in range(args.n):
-        for side in order:
-            with tempfile.TemporaryDirectory(prefix="forelift-network.") as place:
-                machine = Machine(side, product, made, args.memory, place)
-                try:
-                    samples[side].append(machine.measure())
-                finally:
-                    machine.end()
-            log(f"run {n + 1} of {args.n}, {side}")
-        order = order[1:] + order[:1]
+
+    def sample(side):
+        with tempfile.TemporaryDirectory(prefix="forelift-network.") as place:
+            machine = Machine(side, product, made, args.memory, place)
+            try:
+                return machine.measure()
+            finally:
+                machine.end()
+
+    samples = interleaved(sides, args.n, sample)
     figures = {}
     for name, unit in FIGURES.items():
         middle = {side: median([sample[name] for sample in samples[side]]) for side in sides}

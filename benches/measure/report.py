@@ -166,10 +166,11 @@ def start(result):
           f"{'ok' if each <= most else 'MISSED'})\n", flush=True)
 
 
-def host(facts, runs):
-    """What it was measured on."""
+def host(facts, runs, against=None, busy="trust 'by CPU' more than times"):
+    """What it was measured on: beside QEMU, if AGAINST names nothing else; BUSY is what to do about other
+    work there."""
     before, after = (" ".join(f"{load:.2f}" for load in facts[key]) for key in ("load_before", "load_after"))
     print(f"{facts['arch']}, {facts['date']}, medians of {runs}; {facts['cpu']}, {facts['cpus']} processors, "
-          f"load {before} before and {after} after\n{facts['forelift']} ({facts['commit']}) against {facts['qemu']}")
+          f"load {before} before and {after} after\n{facts['forelift']} ({facts['commit']}) against {against or facts['qemu']}")
     if facts["load_before"][0] > 1 or facts["load_after"][0] > facts["cpus"]:
-        print("The host was busy with something else: trust 'by CPU' more than times.")
+        print(f"The host was busy with something else: {busy}.")

@@ -112,6 +112,17 @@ def save(result, path):
     log(f"all samples are in {path}")
 
 
+def interleaved(sides, runs, measure, part=""):
+    """Samples by side, of which `measure` takes one; the side that is first changes from run to run."""
+    samples, order = {side: [] for side in sides}, list(sides)
+    for n in range(runs):
+        for side in order:
+            samples[side].append(measure(side))
+            log(f"{part and part + ': '}run {n + 1} of {runs}, {side}")
+        order = order[1:] + order[:1]
+    return samples
+
+
 def median(values):
     """The middle one, or the mean of the middle two."""
     values = sorted(values)

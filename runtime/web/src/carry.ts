@@ -5,6 +5,11 @@
  * @module
  */
 
+import { Pulled } from './pulled.js';
+
+/** Statuses whose responses have no body (Fetch, section "Statuses"). */
+export const WITHOUT_BODY: ReadonlySet<number> = new Set([204, 205, 304]);
+
 /** A request that can be sent. */
 export interface Sent {
   method: string;
@@ -74,45 +79,27 @@ export async function give(port: MessagePort, response: Promise<Response>): Prom
 
 /** The response that comes over a port; `failure` makes an error of a text. */
 export function take(port: MessagePort, failure: (message: string) => Error): Promise<Response> {
-  const say = (forth: Forth) => port.postMessage(forth);
+  const body = new Pulled((forth: Forth) => {
+    port.postMessage(forth);
+    if (forth === 'cancel') port.close();
+  });
   return new Promise((resolve, reject) => {
-    let controller: ReadableStreamDefaultController<Uint8Array> | null = null;
-    let pulled: () => void = () => undefined;
-    const body = new ReadableStream<Uint8Array>(
-      {
-        start: (given) => {
-          controller = given;
-        },
-        pull: () => {
-          say('pull');
-          return new Promise<void>((resolve) => (pulled = resolve));
-        },
-        cancel: () => {
-          say('cancel');
-          port.close();
-        },
-      },
-      { highWaterMark: 0 },
-    );
     port.onmessage = ({ data }: MessageEvent<Back>) => {
       if (data === null) {
-        controller?.close();
+        body.deliver(null);
         port.close();
       } else if (data instanceof Uint8Array) {
-        controller?.enqueue(data);
-      } else if ('alive' in data) {
-        return;
+        body.deliver(data);
       } else if ('error' in data) {
         const error = failure(data.error);
         reject(error);
-        controller?.error(error);
+        body.fail(error);
         port.close();
-      } else {
-        const isEmpty = [204, 205, 304].includes(data.status);
-        resolve(new Response(isEmpty ? null : body, data));
+      } else if ('status' in data) {
+        const isEmpty = WITHOUT_BODY.has(data.status);
+        resolve(new Response(isEmpty ? null : body.stream, data));
         if (isEmpty) port.close();
       }
-      pulled();
     };
   });
 }

@@ -6,11 +6,13 @@
  * @module
  */
 
+import { WITHOUT_BODY } from './carry.js';
 import { Fetcher, text } from './fetch.js';
 import { compileResponse } from './image.js';
 import type { Link } from './preview1.js';
 import { Preview1 } from './preview1.js';
 import { Output } from './pipe.js';
+import { Pulled } from './pulled.js';
 
 /** A port of a container's that gives no answer. */
 export class PortError extends Error {
@@ -58,8 +60,6 @@ const Told = {
   ANSWER_FAILED: 8,
 } as const;
 
-/** Statuses whose responses have no body (Fetch, section "Statuses"). */
-const WITHOUT_BODY = new Set([204, 205, 304]);
 /** The longest timer that there is. */
 const LONGEST = 0x7fffffff;
 const NOTHING = new Uint8Array();
@@ -76,9 +76,7 @@ interface Outgoing {
 interface Incoming {
   answer: (response: Response) => void;
   fail: (error: Error) => void;
-  controller: ReadableStreamDefaultController<Uint8Array> | null;
-  /** Called when a piece that was asked for has come. */
-  pulled: () => void;
+  body: Pulled;
   method: string;
 }
 
@@ -147,15 +145,19 @@ export class GatewayLink implements Link {
   async request(port: number, request: Request): Promise<Response> {
     const { method, headers, url } = request;
     if (!Number.isInteger(port) || port < 1 || port > 65535) throw new RangeError(`there is no port ${port}`);
-    const body = new Uint8Array(await request.arrayBuffer());
+    const sent = new Uint8Array(await request.arrayBuffer());
     if (this.over) throw new PortError('the container is gone');
     const { pathname, search } = new URL(url);
     const id = this.next++;
+    const body = new Pulled((what) => {
+      if (what === 'cancel') this.incoming.delete(id);
+      this.tell(what === 'pull' ? Tell.PULL : Tell.CANCEL, id);
+    });
     const response = new Promise<Response>((answer, fail) => {
-      this.incoming.set(id, { answer, fail, controller: null, pulled: () => undefined, method });
+      this.incoming.set(id, { answer, fail, body, method });
     });
     this.tell(Tell.REQUEST, id, latin(`${method}\n${pathname}${search}\n${lines(headers)}`), port);
-    if (body.length > 0) this.tell(Tell.REQUEST_BODY, id, body);
+    if (sent.length > 0) this.tell(Tell.REQUEST_BODY, id, sent);
     this.tell(Tell.REQUEST_END, id);
     return response;
   }
@@ -247,17 +249,13 @@ export class GatewayLink implements Link {
       }
       case Told.ANSWER:
         return this.answer(id, bytes);
-      case Told.ANSWER_BODY: {
-        const request = this.incoming.get(id);
-        request?.controller?.enqueue(bytes);
-        request?.pulled();
+      case Told.ANSWER_BODY:
+        this.incoming.get(id)?.body.deliver(bytes);
         return;
-      }
       case Told.ANSWER_END: {
         const request = this.incoming.get(id);
         this.incoming.delete(id);
-        request?.controller?.close();
-        request?.pulled();
+        request?.body.deliver(null);
         return;
       }
       case Told.ANSWER_FAILED:
@@ -309,25 +307,9 @@ export class GatewayLink implements Link {
     if (request === undefined) return;
     const [line = '', ...fields] = string(head).split('\n');
     const status = Number(line);
-    const body = new ReadableStream<Uint8Array>(
-      {
-        start: (controller) => {
-          request.controller = controller;
-        },
-        pull: () => {
-          this.tell(Tell.PULL, id);
-          return new Promise<void>((resolve) => (request.pulled = resolve));
-        },
-        cancel: () => {
-          this.incoming.delete(id);
-          this.tell(Tell.CANCEL, id);
-        },
-      },
-      { highWaterMark: 0 },
-    );
     const isEmpty = WITHOUT_BODY.has(status) || request.method === 'HEAD';
     try {
-      request.answer(new Response(isEmpty ? null : body, { status, headers: headers(fields) }));
+      request.answer(new Response(isEmpty ? null : request.body.stream, { status, headers: headers(fields) }));
     } catch (error) {
       this.fail(id, new PortError(text(error)));
     }
@@ -339,8 +321,7 @@ export class GatewayLink implements Link {
     const request = this.incoming.get(id);
     this.incoming.delete(id);
     request?.fail(error);
-    request?.controller?.error(error);
-    request?.pulled();
+    request?.body.fail(error);
   }
 }
 

@@ -16,6 +16,7 @@ import { FetchError, tell as informed } from './fetch.js';
 import { PortError } from './gateway.js';
 import { ImageError, absolute, answer } from './image.js';
 import { copied } from './pipe.js';
+import { Pulled } from './pulled.js';
 import { RelayError } from './link.js';
 import { FileError } from './errors.js';
 import { container, type Container } from './container.js';
@@ -77,39 +78,6 @@ async function sendable(options: RunOptions): Promise<WorkerOptions> {
   return { ...rest, image };
 }
 
-/** One output, on the page's side. */
-class RemoteOutput {
-  private readonly queue: Uint8Array[] = [];
-  private ended = false;
-  private news: () => void = () => undefined;
-  readonly stream: ReadableStream<Uint8Array>;
-
-  constructor(tell: (kind: 'pull' | 'cancel') => void) {
-    this.stream = new ReadableStream<Uint8Array>(
-      {
-        pull: async (controller) => {
-          if (this.queue.length === 0 && !this.ended) {
-            tell('pull');
-            await new Promise<void>((resolve) => (this.news = resolve));
-          }
-          const bytes = this.queue.shift();
-          if (bytes === undefined) controller.close();
-          else controller.enqueue(bytes);
-        },
-        cancel: () => tell('cancel'),
-      },
-      { highWaterMark: 0 },
-    );
-  }
-
-  /** Something came; `null`: there is no more. */
-  deliver(bytes: Uint8Array | null): void {
-    if (bytes === null) this.ended = true;
-    else this.queue.push(bytes);
-    this.news();
-  }
-}
-
 /**
  * A worker for one container.
  *
@@ -153,7 +121,7 @@ async function start(options: RunOptions, sent: WorkerOptions, worker: Worker): 
   let taken: (() => void) | null = null;
   let isUp = false;
   let over = false;
-  const output = (name: OutputName) => new RemoteOutput((kind) => tell({ kind, name }));
+  const output = (name: OutputName) => new Pulled((kind) => tell({ kind, name }));
   const outputs = { stdout: output('stdout'), stderr: output('stderr') };
 
   const asked = new Map<number, (answer: Answer) => void>();
